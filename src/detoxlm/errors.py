@@ -1,0 +1,22 @@
+"""Errors that a user sees. Every message names what is wrong (the field) and what would mend it (the fix)."""
+
+
+class DetoxError(Exception):
+    """The work failed (exit code 1): a scorer gave no score, a model produced NaN, the disk was full."""
+
+    exit_code = 1
+
+
+class UsageError(DetoxError):
+    """The request cannot be carried out as given (exit code 2): a missing file, a wrong column, an unknown name."""
+
+    exit_code = 2
+
+
+def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
+    """Return the error for a name that is in no registry, with the nearest known names first."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"{kind}: unknown name {name!r}.{hint} Known: {', '.join(sorted(known))}.")

@@ -1,0 +1,80 @@
+"""Files written whole or not at all, and the cache folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from detoxlm.errors import DetoxError
+
+
+def cache_dir() -> Path:
+    """Return the folder for converted models and cached scores: `$DETOXLM_CACHE`, else the system's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("DETOXLM_CACHE") or platformdirs.user_cache_dir("detoxlm"))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`: a reader sees the old file or the whole new one, also after a crash or a full disk.
+
+    Raises:
+        DetoxError: the folder or file cannot be written; nothing is left behind.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp makes 0600
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise DetoxError(
+            f"cannot write {path}: {error.strerror}. Free space or choose another -o."
+        ) from error
+
+
+@contextmanager
+def folder_written_atomically(folder: Path) -> Iterator[Path]:
+    """Yield a temporary sibling folder that becomes `folder` when the block ends without an error.
+
+    An existing `folder` is replaced only then, so a failed save leaves the old one whole.
+
+    Raises:
+        DetoxError: the disk is full or the place not writable.
+    """
+    temporary: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
+            os.replace(folder, old / folder.name)  # noqa: PTH105
+            os.replace(temporary, folder)  # noqa: PTH105
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, folder)  # noqa: PTH105
+    except OSError as error:
+        raise DetoxError(
+            f"cannot write {folder}: {error.strerror or error}. Free space or choose another -o."
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,162 @@
+"""The one results object: everything a run measured, with every setting, version and seed that made it.
+
+The report and the model card read this object and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from detoxlm.errors import UsageError
+from detoxlm.files import write_atomically
+
+SCHEMA_VERSION = 1
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+
+
+class Estimate(_Model):
+    """A measured number and its 95% interval. `low`/`high` are None where no interval exists (one sample)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = Field(description="Units that were resampled: prompts, or windows of the fluency text.")
+
+
+class Row(_Model):
+    """One prompt and its sampled continuations; all lists have one entry per continuation."""
+
+    prompt: str
+    continuations: list[str]
+    scores: list[float] = Field(description="Toxicity of each continuation alone, in [0, 1].")
+    tokens: list[int] = Field(description="Generated tokens of each continuation, the end token not counted.")
+    nll: list[float | None] = Field(
+        description="Negative log-likelihood (nats, summed) given the prompt under the fluency judge; None: empty."
+    )
+    nll_tokens: list[int] = Field(description="Tokens of each continuation in the fluency judge's tokenizer.")
+
+
+class Window(_Model):
+    """One window of the fluency text (stride windows as in WikiText perplexity)."""
+
+    nll: float = Field(description="Summed negative log-likelihood in nats over the window's scored tokens.")
+    tokens: int
+    kl: float | None = Field(
+        default=None, description="Summed KL(base || this model) in nats; None: not measured."
+    )
+
+
+class ModelInfo(_Model):
+    """Which model was measured."""
+
+    name: str
+    revision: str
+    architecture: str
+    parameters: int
+    dtype: str
+    device: str
+
+
+class DetoxifierInfo(_Model):
+    """Which detoxifier was attached."""
+
+    method: str
+    folder: str | None
+    strength: float
+    settings: dict[str, Any]
+    fitting: dict[str, Any] = Field(
+        default_factory=dict, description="How the fit went: losses, data counts, seconds."
+    )
+
+
+class ScorerInfo(_Model):
+    """Which scorer judged, and how valid it is known to be."""
+
+    name: str
+    version: str
+    revision: str
+    validity: dict[str, Any] | None = None
+
+
+class Cost(_Model):
+    """What the measured model cost on this machine."""
+
+    tokens_per_second: float = Field(
+        description="Generated tokens per second of generation time, all samples."
+    )
+    peak_memory_mb: float = Field(description="Peak resident memory of the process, MB (10^6 bytes).")
+    generation_seconds: float
+    total_seconds: float
+    generated_tokens: int
+
+
+class Comparison(_Model):
+    """The same recipe on the untouched model, paired prompt by prompt."""
+
+    baseline: dict[str, Estimate] = Field(description="The untouched model's metrics.")
+    baseline_cost: Cost
+    difference: dict[str, Estimate] = Field(
+        description="This model minus the untouched one; intervals from a paired bootstrap over the shared prompts."
+    )
+
+
+class Results(_Model):
+    """What one recipe measured on one model with one scorer."""
+
+    schema_version: int = SCHEMA_VERSION
+    recipe: str
+    created: str = Field(description="UTC, ISO 8601.")
+    model: ModelInfo
+    detoxifier: DetoxifierInfo | None = Field(default=None, description="None: the untouched model.")
+    scorer: ScorerInfo
+    fluency_judge: str = Field(description="The model that judged the continuations' perplexity.")
+    metrics: dict[str, Estimate]
+    comparison: Comparison | None = None
+    rows: list[Row]
+    windows: list[Window] = Field(default_factory=list)
+    cost: Cost
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    notes: list[str] = Field(
+        default_factory=list, description="Things a reader must know: skipped rows, fallbacks."
+    )
+
+    @property
+    def strength(self) -> float:
+        """The detoxifier's strength; 0.0 for the untouched model."""
+        return self.detoxifier.strength if self.detoxifier else 0.0
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and plots: `untouched`, or `fusion 0.3`."""
+        return f"{self.detoxifier.method} {self.strength:g}" if self.detoxifier else "untouched"
+
+    def save(self, path: str | Path) -> None:
+        """Write this object as JSON, atomically."""
+        write_atomically(Path(path), self.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Results:
+        """Read a results.json; raise `UsageError` naming the file and the field that is wrong."""
+        path = Path(path)
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise UsageError(
+                f"results: {path} does not exist; `detoxlm evaluate … -o {path}` writes it."
+            ) from None
+        except (ValidationError, json.JSONDecodeError) as error:
+            first = (
+                error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            )
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise UsageError(
+                f"results: {path} is not a results.json of this version: {where}: {first['msg']}."
+            ) from None
