@@ -1,0 +1,138 @@
+"""Where a causal LM keeps its parts: decoder layers, MLP value matrices, final norm and output head, by family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from detoxlm.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Attribute paths of one family: `layers` and `norm` from the CausalLM, `value` from a decoder layer.
+
+    `value` is the MLP's last matrix, whose columns are the *value vectors* that a neuron writes to the residual stream.
+    """
+
+    layers: str
+    norm: str
+    value: str
+
+
+_LLAMA = Family(layers="model.layers", norm="model.norm", value="mlp.down_proj")
+FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "gemma", "gemma2", "gemma3_text"), _LLAMA),
+    "gemma3": Family("model.language_model.layers", "model.language_model.norm", "mlp.down_proj"),
+    "phi": Family("model.layers", "model.final_layernorm", "mlp.fc2"),
+    "gpt2": Family("transformer.h", "transformer.ln_f", "mlp.c_proj"),
+    "opt": Family("model.decoder.layers", "model.decoder.final_layer_norm", "fc2"),
+    "gptj": Family("transformer.h", "transformer.ln_f", "mlp.fc_out"),
+    "gpt_neox": Family("gpt_neox.layers", "gpt_neox.final_layer_norm", "mlp.dense_4h_to_h"),
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A view of a loaded model; holds no weights of its own."""
+
+    model: PreTrainedModel
+    family: Family
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> Architecture:
+        """Return the view of `model`.
+
+        Raises:
+            UsageError: the architecture is unknown; the message names it and says what would be needed.
+        """
+        kind = model.config.model_type
+        family = FAMILIES.get(kind)
+        if family is None:
+            raise UsageError(
+                f"model: architecture {kind!r} ({type(model).__name__}) is not supported. Known: "
+                f"{', '.join(sorted(FAMILIES))}. To add it, name its decoder layers, final norm and MLP value matrix "
+                "in FAMILIES in detoxlm/architecture.py."
+            )
+        view = cls(model, family)
+        for part in ("layers", "norm"):
+            if _find(model, getattr(family, part)) is None:
+                raise UsageError(
+                    f"model: this {kind} model has no {getattr(family, part)} (OPT-350m, for one, has no final norm); "
+                    "such a variant is not supported."
+                )
+        return view
+
+    @property
+    def name(self) -> str:
+        """The model type, such as `llama` or `gpt2`."""
+        return str(self.model.config.model_type)
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The module whose output is the final-norm hidden state (the CausalLM without its head)."""
+        return self.model.base_model
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The decoder layers, first to last."""
+        return attrgetter(self.family.layers)(self.model)
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """The norm between the last layer and the head."""
+        return attrgetter(self.family.norm)(self.model)
+
+    @property
+    def embeddings(self) -> nn.Embedding:
+        """Input embeddings, weight [V, d]."""
+        return self.model.get_input_embeddings()
+
+    @property
+    def head(self) -> nn.Linear:
+        """Output head W, weight [V, d]; the bias is None but for GPT-J and Phi."""
+        return self.model.get_output_embeddings()
+
+    @property
+    def hidden_size(self) -> int:
+        """Width d of the residual stream."""
+        return int(self.head.weight.shape[1])
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows V of the output head (padding rows included)."""
+        return int(self.head.weight.shape[0])
+
+    @property
+    def softcap(self) -> float | None:
+        """Gemma-2's `final_logit_softcapping`: logits are `c tanh(Wh / c)`; None where the head is linear."""
+        return getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+
+    def value_matrix(self, layer: int) -> torch.Tensor:
+        """Return layer `layer`'s MLP value matrix as a view [d, d_ff] that writes through to the weight.
+
+        Raises:
+            UsageError: the layer has no single dense value matrix (mixture of experts, fused or quantised).
+        """
+        module = _find(self.layers[layer], self.family.value)
+        if isinstance(module, Conv1D):
+            return module.weight.T  # Conv1D stores [in, out]
+        if type(module) is nn.Linear:
+            return module.weight
+        found = "nothing" if module is None else type(module).__name__
+        raise UsageError(
+            f"model: layer {layer} of this {self.name} model has {found} at {self.family.value}; "
+            "only dense Linear and Conv1D value matrices can be read or edited. Load it unquantised."
+        )
+
+
+def _find(module: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return attrgetter(path)(module)
+    except AttributeError:
+        return None

