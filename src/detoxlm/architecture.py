@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -17,7 +18,7 @@ from detoxlm.errors import UsageError
 class Family:
     """Attribute paths of one family: `layers` and `norm` from the CausalLM, `value` from a decoder layer.
 
-    `value` is the MLP's last matrix, whose columns are the *value vectors* that a neuron writes to the residual stream.
+    `value` is the MLP's last matrix, whose columns are the *value vectors* that neurons write to the residual stream.
     """
 
     layers: str
@@ -27,7 +28,9 @@ class Family:
 
 _LLAMA = Family(layers="model.layers", norm="model.norm", value="mlp.down_proj")
 FAMILIES: dict[str, Family] = {
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "gemma", "gemma2", "gemma3_text"), _LLAMA),
+    **dict.fromkeys(
+        ("llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "gemma", "gemma2", "gemma3_text"), _LLAMA
+    ),
     "gemma3": Family("model.language_model.layers", "model.language_model.norm", "mlp.down_proj"),
     "phi": Family("model.layers", "model.final_layernorm", "mlp.fc2"),
     "gpt2": Family("transformer.h", "transformer.ln_f", "mlp.c_proj"),
@@ -112,6 +115,17 @@ class Architecture:
     def softcap(self) -> float | None:
         """Gemma-2's `final_logit_softcapping`: logits are `c tanh(Wh / c)`; None where the head is linear."""
         return getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that tell this model from others of its shape; the same in float32 and bfloat16.
+
+        A detoxifier carries its target's fingerprint, so that it is not attached to another model by mistake.
+        """
+        digest = hashlib.sha256(f"{self.name} {self.vocab_size} {self.hidden_size} {len(self.layers)}".encode())
+        for part in (self.embeddings.weight[:64], next(self.layers[-1].parameters())):
+            digest.update(part.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def value_matrix(self, layer: int) -> torch.Tensor:
         """Return layer `layer`'s MLP value matrix as a view [d, d_ff] that writes through to the weight.

@@ -38,9 +38,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise DetoxError(
-            f"cannot write {path}: {error.strerror}. Free space or choose another -o."
-        ) from error
+        raise DetoxError(f"cannot write {path}: {error.strerror}. Free space or choose another -o.") from error
 
 
 @contextmanager

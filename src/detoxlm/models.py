@@ -47,19 +47,6 @@ class Target:
         return self.model.device
 
     @property
-    def fingerprint(self) -> str:
-        """Sixteen hex digits that tell this model from others of its shape; the same in every dtype of at least bf16.
-
-        A detoxifier carries its target's fingerprint, so that it is not attached to another model by mistake.
-        """
-        view = self.architecture
-        parts = [view.embeddings.weight[:64], next(view.layers[-1].parameters())]
-        digest = hashlib.sha256(f"{view.name} {view.vocab_size} {view.hidden_size} {len(view.layers)}".encode())
-        for part in parts:
-            digest.update(part.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
-        return digest.hexdigest()[:16]
-
-    @property
     def info(self) -> ModelInfo:
         """What results record about this model."""
         return ModelInfo(
@@ -179,7 +166,7 @@ def _locate(name: str, revision: str | None) -> tuple[str, str | None]:
         return str(_converted(path, sha256)), f"sha256:{sha256[:12]}"
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise UsageError(f"model: the folder {path} has no config.json; give the folder that save_pretrained wrote.")
+            raise UsageError(f"model: the folder {path} has no config.json; give one that save_pretrained wrote.")
         if not any(path.glob("*.safetensors")):
             raise UsageError(
                 f"model: the folder {path} has no .safetensors file. Pickled weights are never loaded: convert them "

@@ -48,9 +48,7 @@ class Window(_Model):
 
     nll: float = Field(description="Summed negative log-likelihood in nats over the window's scored tokens.")
     tokens: int
-    kl: float | None = Field(
-        default=None, description="Summed KL(base || this model) in nats; None: not measured."
-    )
+    kl: float | None = Field(default=None, description="Summed KL(base || this model) in nats; None: not measured.")
 
 
 class ModelInfo(_Model):
@@ -71,9 +69,7 @@ class DetoxifierInfo(_Model):
     folder: str | None
     strength: float
     settings: dict[str, Any]
-    fitting: dict[str, Any] = Field(
-        default_factory=dict, description="How the fit went: losses, data counts, seconds."
-    )
+    fitting: dict[str, Any] = Field(default_factory=dict, description="How the fit went: losses, data counts, seconds.")
 
 
 class ScorerInfo(_Model):
@@ -88,9 +84,7 @@ class ScorerInfo(_Model):
 class Cost(_Model):
     """What the measured model cost on this machine."""
 
-    tokens_per_second: float = Field(
-        description="Generated tokens per second of generation time, all samples."
-    )
+    tokens_per_second: float = Field(description="Generated tokens per second of generation time, all samples.")
     peak_memory_mb: float = Field(description="Peak resident memory of the process, MB (10^6 bytes).")
     generation_seconds: float
     total_seconds: float
@@ -124,9 +118,7 @@ class Results(_Model):
     cost: Cost
     settings: dict[str, Any]
     versions: dict[str, str]
-    notes: list[str] = Field(
-        default_factory=list, description="Things a reader must know: skipped rows, fallbacks."
-    )
+    notes: list[str] = Field(default_factory=list, description="Things a reader must know: skipped rows, fallbacks.")
 
     @property
     def strength(self) -> float:
@@ -149,13 +141,9 @@ class Results(_Model):
         try:
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            raise UsageError(
-                f"results: {path} does not exist; `detoxlm evaluate … -o {path}` writes it."
-            ) from None
+            raise UsageError(f"results: {path} does not exist; `detoxlm evaluate … -o {path}` writes it.") from None
         except (ValidationError, json.JSONDecodeError) as error:
-            first = (
-                error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-            )
+            first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise UsageError(
                 f"results: {path} is not a results.json of this version: {where}: {first['msg']}."

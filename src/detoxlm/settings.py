@@ -28,13 +28,13 @@ class ModelOptions(Settings):
     dtype: str | None = Field(None, description="float32, bfloat16 or float16 [default: float32 on a CPU].")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, mps [default: the accelerator, if any].")
     revision: str | None = Field(None, description="Hub revision of the model: a branch, tag or commit.")
-    trust_remote_code: bool = Field(False, description="Run model code that the repository brings. Only if you read it.")
+    trust_remote_code: bool = Field(False, description="Run model code that the repository brings.")
 
 
 class ScorerOptions(Settings):
     """Who judges toxicity."""
 
-    scorer: str = Field("embedded", description="embedded, detoxify, hub:<id>[#label] or openai. See `detoxlm scorers`.")
+    scorer: str = Field("embedded", description="embedded, detoxify, hub:<id>[#label], openai: see `detoxlm scorers`.")
 
 
 class SeedOptions(Settings):
@@ -53,7 +53,7 @@ class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions):
     )
     column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
     limit: int | None = Field(None, ge=1, description="Use only the first N prompts.")
-    skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files and count them, instead of stopping.")
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files, counted, instead of stopping.")
     fluency_text: Path | None = Field(
         None, description="UTF-8 text file for model perplexity and KL, such as WikiText-2 [default: built-in text]."
     )
@@ -85,7 +85,7 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
     pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
     prompts: str | None = Field(None, description="Prompts that the target continues to make its own data.")
     column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
-    skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files and count them, instead of stopping.")
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files, counted, instead of stopping.")
     output: Path = Field(Path("detoxifier"), description="The detoxifier's folder; a killed fit continues from there.")
 
 
@@ -114,7 +114,7 @@ class GenerateSettings(ModelOptions, SeedOptions):
 class ScoreSettings(ScorerOptions):
     """`detoxlm score`."""
 
-    file: Path | None = Field(None, description="jsonl with `text`, csv, parquet, or plain lines. `-` is standard input.")
+    file: Path | None = Field(None, description="jsonl with `text`, csv, parquet, or plain lines.")
     column: str | None = Field(None, description="Column of the text [default: text].")
     skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
 

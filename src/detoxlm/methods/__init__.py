@@ -1,0 +1,17 @@
+"""The methods, by name. Adding one is one file and one line here."""
+
+from detoxlm.errors import unknown_name
+from detoxlm.methods.base import Detoxifier, FitData, Method
+from detoxlm.methods.fusion import Fusion
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Fusion,)}
+
+
+def get_method(name: str) -> type[Method]:
+    """Return the method of that name; raise `UsageError` with the known names for any other."""
+    if name not in METHODS:
+        raise unknown_name("method", name, list(METHODS))
+    return METHODS[name]
+
+
+__all__ = ["METHODS", "Detoxifier", "FitData", "Method", "get_method"]

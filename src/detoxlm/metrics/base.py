@@ -1,16 +1,23 @@
-"""A metric's identity: its name, how it is printed, and which way is better. Values live in `detoxlm.results`."""
+"""A metric: what it measures per unit, how units become a value with an interval, and how it is printed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
-from detoxlm.results import Estimate
+import numpy as np
+
+from detoxlm.metrics.bootstrap import bootstrap, paired_bootstrap
+from detoxlm.results import Estimate, Row, Window
+
+#: Numerator and denominator of each unit (prompt or window), float64 [N] each: the value is a ratio of their sums.
+Units = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How one metric is named and shown, the same in the console, the report and the model card."""
+    """One metric, the same in the console, the report and the model card."""
 
     name: str
     label: str
@@ -18,6 +25,30 @@ class Metric:
     better: Literal["lower", "higher", "neither"]
     unit: Literal["score x100", "%", "", "nats/token"]
     digits: int
+    units: Callable[[Sequence[Row], Sequence[Window]], Units] = field(repr=False)
+    exponential: bool = False  # perplexities: exp of the ratio
+
+    def estimate(self, rows: Sequence[Row], windows: Sequence[Window], seed: int = 0) -> Estimate | None:
+        """Return the value with its 95% bootstrap interval; None where nothing was measured."""
+        top, bottom = self.units(rows, windows)
+        if not bottom.sum():
+            return None
+        return bootstrap(top, bottom, exponential=self.exponential, proportion=self.unit == "%", seed=seed)
+
+    def difference(
+        self,
+        base: tuple[Sequence[Row], Sequence[Window]],
+        now: tuple[Sequence[Row], Sequence[Window]],
+        seed: int = 0,
+    ) -> Estimate | None:
+        """Return `now - base` with a paired 95% bootstrap interval; units must correspond one to one.
+
+        None where either was not measured.
+        """
+        before, after = self.units(*base), self.units(*now)
+        if not before[1].sum() or not after[1].sum():
+            return None
+        return paired_bootstrap(before, after, exponential=self.exponential, seed=seed)
 
     def text(self, value: float) -> str:
         """Print a value in the metric's unit: 0.1667 as `16.7%`."""

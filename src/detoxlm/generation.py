@@ -1,0 +1,264 @@
+"""Batched, KV-cached generation: the only place that samples.
+
+Every continuation draws from its own random stream, keyed by (seed, prompt, sample number), so a result depends neither
+on the batch size nor on the order of the prompts (but for float rounding between batch shapes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from transformers import DynamicCache, PreTrainedModel
+
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.models import Target
+from detoxlm.progress import track
+from detoxlm.settings import Settings
+
+#: Nucleus sampling looks at this many likeliest tokens first: a full sort of 49k logits costs as much as the model
+#: at batch 32, and the 0.9 nucleus nearly always ends earlier. Rows where it does not are sorted in full.
+_CANDIDATES = 512
+
+
+class Sampling(Settings):
+    """How continuations are drawn."""
+
+    max_new_tokens: int = Field(20, ge=1, description="Longest continuation, tokens.")
+    samples: int = Field(1, ge=1, description="Continuations per prompt.")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus mass in (0, 1].")
+    top_k: int = Field(0, ge=0, description="Only the k likeliest tokens; 0: no such limit.")
+    seed: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The continuations of one prompt; `index` is the prompt's place in the caller's list."""
+
+    index: int
+    prompt: str
+    texts: list[str]
+    token_ids: list[list[int]]  # without the end token
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch's generations and the seconds that it took."""
+
+    generations: list[Generation]
+    seconds: float
+
+    @property
+    def tokens(self) -> int:
+        """Generated tokens, end tokens not counted."""
+        return sum(len(ids) for generation in self.generations for ids in generation.token_ids)
+
+
+@dataclass
+class Prefill:
+    """A left-padded batch that the model has read: what the next step needs."""
+
+    logits: torch.Tensor  # [B, V] at each row's last token
+    cache: DynamicCache
+    mask: torch.Tensor  # [B, T], 0 on padding
+
+    def repeated(self, n: int) -> Prefill:
+        """Return n copies of each row, in place of reading the prompt n times."""
+        if n > 1:
+            self.cache.batch_repeat_interleave(n)
+        return Prefill(self.logits.repeat_interleave(n, 0), self.cache, self.mask.repeat_interleave(n, 0))
+
+
+def plan_batches(target: Target, prompts: Sequence[str], samples: int, batch_size: int) -> list[list[int]]:
+    """Group prompt indices of like length (little padding), `batch_size` sequences at most but at least one prompt."""
+    lengths = [len(encode(target, prompt, 0)) for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: (lengths[i], prompts[i]))
+    per_batch = max(1, batch_size // samples)
+    return [order[start : start + per_batch] for start in range(0, len(order), per_batch)]
+
+
+def generate(
+    target: Target,
+    prompts: Sequence[str],
+    sampling: Sampling,
+    *,
+    batch_size: int = 32,
+    description: str = "generating",
+    skip_batches: int = 0,
+) -> Iterator[Batch]:
+    """Stream the continuations of `prompts`, batch by batch, in the order of `plan_batches`.
+
+    Args:
+        target: the model; a detoxifier may be attached.
+        prompts: texts to continue, as plain text (no chat template).
+        sampling: how to draw.
+        batch_size: sequences (prompts x samples) at once.
+        description: what the progress bar says.
+        skip_batches: batches that an earlier run has finished.
+
+    Raises:
+        UsageError: a prompt is empty.
+        DetoxError: the model's logits are NaN or infinite.
+    """
+    for i, prompt in enumerate(prompts):
+        if not prompt.strip():
+            raise UsageError(f"prompts: prompt {i + 1} is empty; there is nothing to continue.")
+    batches = plan_batches(target, prompts, sampling.samples, batch_size)
+    per_prompt = sampling.samples * sampling.max_new_tokens
+    done = sum(len(batch) for batch in batches[:skip_batches]) * per_prompt
+    with track(description, len(prompts) * per_prompt, "tokens", done=done) as advance:
+        for indices in batches[skip_batches:]:
+            started = time.perf_counter()
+            token_ids = sample_batch(target, [prompts[i] for i in indices], sampling)
+            seconds = time.perf_counter() - started
+            texts = [[decode(target, ids) for ids in row] for row in token_ids]
+            yield Batch(
+                [Generation(i, prompts[i], t, ids) for i, t, ids in zip(indices, texts, token_ids, strict=True)],
+                seconds,
+            )
+            advance(len(indices) * per_prompt)
+
+
+@torch.inference_mode()
+def sample_batch(target: Target, prompts: Sequence[str], sampling: Sampling) -> list[list[list[int]]]:
+    """Continue a few prompts in one batch; returns token ids [prompt][sample][token], without the end token."""
+    n, steps = sampling.samples, sampling.max_new_tokens
+    state = prefill(target, [encode(target, prompt, steps) for prompt in prompts]).repeated(n)
+    ends = torch.tensor(_end_tokens(target), device=target.device)
+    rows = len(prompts) * n
+    noise = _noise(prompts, sampling).to(target.device)  # [rows, steps]
+    out = torch.empty(rows, steps, dtype=torch.long, device=target.device)
+    finished = torch.zeros(rows, dtype=torch.bool, device=target.device)
+    length = torch.full((rows,), steps, device=target.device)
+    for step in range(steps):
+        token = next_token(state.logits, sampling, noise[:, step])
+        ended = torch.isin(token, ends) & ~finished
+        length[ended] = step
+        finished |= ended
+        out[:, step] = token
+        if step + 1 == steps or bool(finished.all()):
+            break
+        state = extend(target.model, state, token[:, None])
+    kept = [out[row, : length[row]].tolist() for row in range(rows)]
+    return [kept[start : start + n] for start in range(0, rows, n)]
+
+
+def next_token(logits: torch.Tensor, sampling: Sampling, noise: torch.Tensor) -> torch.Tensor:
+    """Draw one token a row: logits [R, V], uniform noise [R] in [0, 1) -> token ids [R].
+
+    The order is the usual one: temperature, top-k, then the smallest set of likeliest tokens whose mass reaches top_p.
+
+    Raises:
+        DetoxError: NaN or infinite logits.
+    """
+    if sampling.temperature == 0:
+        best, token = logits.max(-1)  # NaN wins a max, so it is seen here
+        _check_finite(best)
+        return token
+    scaled = logits.float() / sampling.temperature
+    if sampling.top_p == 1 and not sampling.top_k:
+        _check_finite(scaled.amax(-1))
+        return _draw(scaled.softmax(-1).double().cumsum(-1), noise)
+    k = min(sampling.top_k or _CANDIDATES, scaled.shape[-1])
+    top, token = scaled.topk(k)  # sorted, likeliest first
+    _check_finite(top[:, 0])
+    total = (top if sampling.top_k else scaled).logsumexp(-1, keepdim=True)
+    mass = (top - total).exp().double().cumsum(-1)
+    drawn = token.gather(-1, _draw(mass, noise, sampling.top_p)[:, None])[:, 0]
+    if not sampling.top_k and k < scaled.shape[-1]:
+        wide = mass[:, -1] < sampling.top_p  # the nucleus reaches past the candidates
+        if bool(wide.any()):
+            p, order = scaled[wide].softmax(-1).sort(-1, descending=True)
+            place = _draw(p.double().cumsum(-1), noise[wide], sampling.top_p)
+            drawn[wide] = order.gather(-1, place[:, None])[:, 0]
+    return drawn
+
+
+def _draw(mass: torch.Tensor, noise: torch.Tensor, top_p: float = 1.0) -> torch.Tensor:
+    """Inverse-CDF sample: cumulative mass [R, K], noise [R] -> place [R], within the nucleus of mass top_p."""
+    last = (mass < top_p).sum(-1).clamp(max=mass.shape[-1] - 1)  # the token that reaches top_p belongs to the nucleus
+    reached = mass.gather(-1, last[:, None])
+    place = torch.searchsorted(mass, noise.double()[:, None] * reached, right=True)[:, 0]
+    return place.minimum(last)
+
+
+def _check_finite(best: torch.Tensor) -> None:
+    if not bool(torch.isfinite(best).all()):
+        raise DetoxError(
+            "model: its logits are NaN or infinite. Load it with --dtype float32; if it was edited or fine-tuned, "
+            "the edit broke it."
+        )
+
+
+def _noise(prompts: Sequence[str], sampling: Sampling) -> torch.Tensor:
+    """One uniform stream per continuation [prompts x samples, steps], the same in any batch and any process."""
+    rows = []
+    for prompt in prompts:
+        for sample in range(sampling.samples):
+            key = hashlib.blake2b(f"{sampling.seed}\0{sample}\0{prompt}".encode("utf-8", "replace"), digest_size=16)
+            stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")))
+            rows.append(stream.random(sampling.max_new_tokens))
+    return torch.from_numpy(np.stack(rows))
+
+
+def encode(target: Target, text: str, room: int) -> list[int]:
+    """Tokenise a prompt as the model was trained to see it; keep its end where it leaves no `room` for new tokens."""
+    ids: list[int] = target.tokenizer(text)["input_ids"]
+    if not ids:  # the text is all characters that the tokenizer drops
+        raise UsageError(f"prompts: {text!r} has no tokens in this model's tokenizer.")
+    window = getattr(target.model.config.get_text_config(), "max_position_embeddings", None)
+    return ids[-max(1, window - room) :] if window else ids
+
+
+def decode(target: Target, ids: list[int]) -> str:
+    """Turn generated ids into text, special tokens dropped and spaces kept as they are."""
+    return str(target.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+@torch.inference_mode()
+def prefill(target: Target, token_ids: Sequence[Sequence[int]]) -> Prefill:
+    """Read a batch of token sequences, padded on the left; logits only at each last token (the head costs a fifth)."""
+    longest = max(len(ids) for ids in token_ids)
+    pad = target.tokenizer.pad_token_id
+    inputs = torch.tensor([[pad] * (longest - len(ids)) + list(ids) for ids in token_ids], device=target.device)
+    lengths = torch.tensor([len(ids) for ids in token_ids], device=target.device)
+    mask = (torch.arange(longest, device=target.device) >= longest - lengths[:, None]).long()
+    empty = Prefill(torch.empty(0), DynamicCache(config=target.model.config), mask[:, :0])
+    return extend(target.model, empty, inputs, mask)
+
+
+@torch.inference_mode()
+def extend(
+    model: PreTrainedModel, state: Prefill, inputs: torch.Tensor, mask: torch.Tensor | None = None, keep: int = 1
+) -> Prefill:
+    """Feed [B, t] more tokens after `state`; `mask` [B, t] is 0 on padding.
+
+    Returns the new state, logits [B, V] of the last position, or [B, keep, V] of the last `keep` where keep > 1.
+    """
+    mask = torch.cat([state.mask, torch.ones_like(inputs) if mask is None else mask], 1)
+    accepted = _forward_parameters(type(model))
+    arguments: dict[str, Any] = {"input_ids": inputs, "attention_mask": mask, "past_key_values": state.cache}
+    if "position_ids" in accepted:
+        arguments["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
+    if "logits_to_keep" in accepted:
+        arguments["logits_to_keep"] = keep
+    logits = model(**arguments, use_cache=True).logits[:, -keep:]
+    return Prefill(logits[:, -1] if keep == 1 else logits, state.cache, mask)
+
+
+def _forward_parameters(model_class: type[PreTrainedModel]) -> frozenset[str]:
+    return frozenset(inspect.signature(model_class.forward).parameters)
+
+
+def _end_tokens(target: Target) -> list[int]:
+    configured = target.model.generation_config.eos_token_id if target.model.generation_config else None
+    ends = {target.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
+    return sorted(end for end in ends if end is not None)

@@ -1,0 +1,71 @@
+"""Data that the target makes itself: continuations of prompts, with their toxicity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detoxlm.generation import Sampling, generate
+from detoxlm.journal import Journal
+from detoxlm.models import Target
+from detoxlm.scorers.base import Scorer
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One continuation of the target's own, with its toxicity in [0, 1]."""
+
+    prompt: str
+    continuation: str
+    toxicity: float
+
+
+def harvest(
+    target: Target,
+    prompts: Sequence[str],
+    scorer: Scorer,
+    sampling: Sampling,
+    *,
+    batch_size: int,
+    workdir: Path | None = None,
+) -> list[Sampled]:
+    """Sample continuations of `prompts` from the untouched target and score each; empty ones are left out.
+
+    Args:
+        target: the model.
+        prompts: texts to continue.
+        scorer: who judges them.
+        sampling: how to draw; `samples` continuations per prompt.
+        batch_size: sequences at once.
+        workdir: where finished batches are kept, so that a killed harvest continues; None keeps nothing.
+    """
+    key = {
+        "fingerprint": target.architecture.fingerprint,
+        "prompts": hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest(),
+        "sampling": sampling.model_dump(),
+        "scorer": [scorer.name, scorer.version, scorer.revision],
+        "batch_size": batch_size,
+    }
+    journal = Journal(workdir / "harvest.jsonl", key) if workdir else None
+    rows = [tuple(row) for entry in journal.entries for row in entry["rows"]] if journal else []
+    batches = generate(
+        target,
+        prompts,
+        sampling,
+        batch_size=batch_size,
+        description="harvesting",
+        skip_batches=len(journal.entries) if journal else 0,
+    )
+    for batch in batches:
+        pairs = [(g.prompt, text) for g in batch.generations for text in g.texts if text.strip()]
+        scores = scorer.score([text for _, text in pairs]).tolist()
+        made = [(*pair, score) for pair, score in zip(pairs, scores, strict=True)]
+        rows += made
+        if journal:
+            journal.append({"rows": made})
+    if journal:
+        journal.close()
+    return [Sampled(*row) for row in rows]

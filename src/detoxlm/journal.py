@@ -1,0 +1,82 @@
+"""An append-only journal: what a killed run had finished, so that the next one redoes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from detoxlm.errors import DetoxError
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Entries of one run in a jsonl file, each on disk before the work goes on.
+
+    The first line is the key: whatever decides the entries (model, prompts, sampling, versions). A file with another
+    key belongs to another run and is started over, with a warning.
+    """
+
+    def __init__(self, path: Path, key: dict[str, Any]) -> None:
+        self.path = path
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+        self.entries: list[dict[str, Any]] = []
+        kept = self._read(digest)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("r+b" if kept else "wb")
+            self._file.truncate(kept)
+            self._file.seek(kept)
+        except OSError as error:
+            raise DetoxError(f"cannot write {path}: {error.strerror}. Choose another -o.") from error
+        if not kept:
+            self._write({"key": digest})
+
+    def _read(self, digest: str) -> int:
+        """Load the entries and return how many bytes are whole lines of this run."""
+        if not self.path.exists():
+            return 0
+        kept = 0
+        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True)):
+            if not line.endswith(b"\n"):
+                break  # the line that was being written when the run was killed
+            entry = json.loads(line)
+            if number == 0 and entry.get("key") != digest:
+                log.warning("%s is of a run with other settings, models or versions: starting over.", self.path)
+                return 0
+            if number:
+                self.entries.append(entry)
+            kept += len(line)
+        return kept
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Add an entry; it is on disk when this returns. Raises `DetoxError` when the disk is full."""
+        self._write(entry)
+        self.entries.append(entry)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        start = self._file.tell()
+        try:
+            self._file.write(
+                json.dumps(entry, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
+            )
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise DetoxError(
+                f"cannot write {self.path}: {error.strerror}. Free space and run the same command again: it continues "
+                f"after {len(self.entries)} finished steps ({start} bytes)."
+            ) from error
+
+    def close(self) -> None:
+        """Close the file and leave it for a later run."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Close and delete the file: the run is complete and its results are saved."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""What a model makes of given text: losses and drift on windows of neutral text, likelihood of continuations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+
+from detoxlm.generation import encode, extend, prefill
+from detoxlm.models import Target
+from detoxlm.results import Window
+
+#: Tokens of context of one window, and by how much it moves: each token is scored once, with 512 to 1,023 before it.
+CONTEXT, STRIDE = 1024, 512
+#: Positions whose logits are held at once: [128, 49k] float32 is 25 MB.
+_CHUNK = 128
+
+
+def fluency_windows(target: Target, text: str, max_tokens: int) -> list[tuple[list[int], int]]:
+    """Cut a text into (token ids, how many of the last are scored); `max_tokens` 0 takes the whole text.
+
+    Follows the fixed-length recipe of WikiText perplexity with stride 512; short contexts shrink the window.
+    """
+    ids: list[int] = target.tokenizer(text)["input_ids"]
+    ids = ids[: max_tokens or None]
+    limit = getattr(target.model.config.get_text_config(), "max_position_embeddings", None) or CONTEXT
+    context = min(CONTEXT, limit)
+    stride = min(STRIDE, context // 2)
+    windows, scored = [], 1  # the first token has no context
+    for end in range(min(stride, len(ids)), len(ids) + stride, stride):
+        end = min(end, len(ids))
+        if end > scored:
+            windows.append((ids[max(0, end - context) : end], end - scored))
+            scored = end
+    return windows
+
+
+@torch.inference_mode()
+def measure_window(
+    target: Target, ids: list[int], scored: int, attach: Callable[[], AbstractContextManager[None]] | None
+) -> Window:
+    """Measure one window: negative log-likelihood of its last `scored` tokens and, if detoxified, KL(base || model).
+
+    Args:
+        target: the untouched model.
+        ids: the window's tokens [T].
+        scored: how many of the last tokens count, below T.
+        attach: a context in which the model is detoxified; None measures the untouched model, and no KL.
+    """
+    base = hidden = _hidden(target, ids)[-scored - 1 : -1]
+    if attach is not None:
+        with attach():
+            hidden = _hidden(target, ids)[-scored - 1 : -1]
+    labels = torch.tensor(ids[-scored:], device=target.device)
+    nll = kl = 0.0
+    for start in range(0, scored, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        log_p = _log_probabilities(target, hidden[part])
+        nll -= float(log_p.gather(-1, labels[part, None]).double().sum())
+        if attach is not None:
+            log_base = _log_probabilities(target, base[part])
+            kl += float((log_base.exp() * (log_base - log_p)).sum(-1).double().sum())
+    return Window(nll=nll, tokens=scored, kl=max(kl, 0.0) if attach is not None else None)
+
+
+def _hidden(target: Target, ids: list[int]) -> torch.Tensor:
+    """Final hidden states [T, d] of one sequence: the head is applied in chunks, to spare 200 MB of logits."""
+    inputs = torch.tensor([ids], device=target.device)
+    return target.architecture.decoder(input_ids=inputs, use_cache=False).last_hidden_state[0]
+
+
+def _log_probabilities(target: Target, hidden: torch.Tensor) -> torch.Tensor:
+    logits = target.architecture.head(hidden).float()
+    cap = target.architecture.softcap
+    if cap:
+        logits = cap * torch.tanh(logits / cap)
+    return logits.log_softmax(-1)
+
+
+@torch.inference_mode()
+def continuation_nll(
+    judge: Target, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
+) -> Iterator[tuple[list[float | None], list[int]]]:
+    """Yield per prompt the summed nats and token counts of its continuations under `judge` (None for an empty one).
+
+    Text is re-tokenised for the judge, prompt and continuation apart; each prompt is read once for all its samples.
+    All prompts here form one batch and must have equally many continuations.
+    """
+    n = len(continuations[0])
+    ids = [
+        judge.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
+        for texts in continuations
+        for text in texts
+    ]
+    longest = max((len(row) for row in ids), default=0)
+    totals: list[float | None] = [None] * len(ids)
+    if longest:
+        state = prefill(judge, [encode(judge, prompt, longest) for prompt in prompts]).repeated(n)
+        first = state.logits[:, None]  # predicts each continuation's first token
+        inputs = torch.tensor([row + [0] * (longest - len(row)) for row in ids], device=judge.device)
+        lengths = torch.tensor([len(row) for row in ids], device=judge.device)
+        mask = (torch.arange(longest, device=judge.device) < lengths[:, None]).long()
+        after = extend(judge.model, state, inputs, mask, keep=longest).logits
+        if longest == 1:  # keep=1 returns [B, V]
+            after = after[:, None]
+        for row, length in enumerate(lengths.tolist()):
+            if length:
+                logits = torch.cat([first[row], after[row, : length - 1]]).float()
+                log_p = logits.log_softmax(-1).gather(-1, inputs[row, :length, None])
+                totals[row] = -float(log_p.double().sum())
+    for start in range(0, len(ids), n):
+        yield totals[start : start + n], [len(row) for row in ids[start : start + n]]

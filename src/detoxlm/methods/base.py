@@ -1,0 +1,251 @@
+"""The method contract: a method fits a detoxifier to a target; a detoxifier attaches, detaches, saves and loads.
+
+Adding a method is one file with a `Method` and a `Detoxifier` subclass and one line in `detoxlm.methods.METHODS`;
+`tests/methods/test_contract.py` then holds it to everything promised here.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from detoxlm.architecture import Architecture
+from detoxlm.data import Example, Pair
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.files import folder_written_atomically
+from detoxlm.models import Target
+from detoxlm.results import DetoxifierInfo
+from detoxlm.scorers.base import Scorer
+from detoxlm.settings import Settings
+
+FORMAT = 1
+CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
+
+
+@dataclass
+class FitData:
+    """What a method may learn from. Whatever is None, the method makes from the target itself."""
+
+    corpus: list[Example] | None = None
+    pairs: list[Pair] | None = None
+    prompts: list[str] | None = None
+    scorer: Scorer | None = None
+    seed: int = 0
+    batch_size: int = 32
+    #: Where self-made data are kept while they are made, so that a killed fit continues.
+    workdir: Path | None = None
+
+
+@dataclass
+class Detoxifier(ABC):
+    """A fitted detoxifier: settings, tensors, and the target that it belongs to.
+
+    Subclasses set `method` and implement `_attach`; those of kind `weights` or `adapter` also `merge`.
+    """
+
+    method: ClassVar[str]
+    kind: ClassVar[Literal["decoding", "weights", "adapter"]]
+    Settings: ClassVar[type[Settings]]
+
+    settings: Settings
+    target: dict[str, Any]  # name, revision, fingerprint, architecture, hidden_size, vocab_size
+    tensors: dict[str, torch.Tensor] = field(repr=False)
+    fitting: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    @abstractmethod
+    def default_strength(self) -> float:
+        """The strength used where none is given."""
+
+    @property
+    @abstractmethod
+    def max_strength(self) -> float:
+        """The largest meaningful strength."""
+
+    @abstractmethod
+    def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
+        """Attach at a strength above 0; leaving the context restores the model exactly, also after an exception."""
+
+    def attached(self, model: PreTrainedModel, strength: float | None = None) -> AbstractContextManager[None]:
+        """Return a context in which `model` is detoxified. Strength 0 leaves it untouched, bit for bit.
+
+        Args:
+            model: the model that this detoxifier was fitted for.
+            strength: from 0 to `max_strength`; None takes `default_strength`.
+
+        Raises:
+            UsageError: another model, or a strength out of range.
+        """
+        strength = self.check_strength(strength)
+        self.check_target(model)
+        return self._attach(model, strength) if strength else nullcontext()
+
+    def check_strength(self, strength: float | None) -> float:
+        """Return the strength to use; raise `UsageError` where it is out of range."""
+        if strength is None:
+            return self.default_strength
+        if not 0 <= strength <= self.max_strength:
+            raise UsageError(
+                f"strength: {strength:g} is outside [0, {self.max_strength:g}] of {self.method}"
+                + ("; below 0 it would make the model more toxic." if strength < 0 else ".")
+            )
+        return strength
+
+    def check_target(self, model: PreTrainedModel) -> None:
+        """Raise `UsageError` where `model` is not the one that this detoxifier was fitted for."""
+        found = Architecture.of(model)
+        if found.fingerprint != self.target["fingerprint"]:
+            raise UsageError(
+                f"detoxifier: {self.folder or 'this one'} was fitted for {self.target['name']} "
+                f"({self.target['architecture']}, width {self.target['hidden_size']}, fingerprint "
+                f"{self.target['fingerprint']}), not for this model ({found.name}, width {found.hidden_size}, "
+                f"fingerprint {found.fingerprint}). Fit one for it: detoxlm fit {self.method} MODEL -o DIR"
+            )
+
+    def merge(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Return the model with the detoxifier in its weights: a plain checkpoint.
+
+        Raises:
+            UsageError: this kind of method works at decoding time and has no weights form.
+        """
+        raise UsageError(
+            f"merge: {self.method} works at decoding time and cannot become plain weights; use it attached, or fit a "
+            "method of kind weights or adapter (see `detoxlm methods`)."
+        )
+
+    def info(self, strength: float | None) -> DetoxifierInfo:
+        """Return what results record about this detoxifier."""
+        return DetoxifierInfo(
+            method=self.method,
+            folder=str(self.folder) if self.folder else None,
+            strength=self.check_strength(strength),
+            settings=self.settings.model_dump(mode="json"),
+            fitting=self.fitting,
+        )
+
+    def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
+        """Write `detoxifier.json`, `model.safetensors` and a model card (`README.md`) to `folder`, all or nothing."""
+        config = {
+            "format": FORMAT,
+            "method": self.method,
+            "settings": self.settings.model_dump(mode="json"),
+            "target": self.target,
+            "fitting": self.fitting,
+        }
+        folder = Path(folder)
+        with folder_written_atomically(folder) as temporary:
+            save_file({k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}, temporary / WEIGHTS_FILE)
+            (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
+            (temporary / "README.md").write_text(card or self._plain_card(), encoding="utf-8")
+        self.folder = folder
+
+    def _plain_card(self) -> str:
+        """A model card for a detoxifier that nothing has measured yet."""
+        from huggingface_hub import ModelCardData
+
+        data = ModelCardData(library_name="detoxlm", tags=["detoxification", self.method])
+        return (
+            f"---\n{data.to_yaml()}\n---\n\n# {self.method} detoxifier for {self.target['name']}\n\n"
+            "Not measured yet: `detoxlm evaluate MODEL --detoxifier THIS_FOLDER -o results.json` does it.\n\n"
+            f"```json\n{json.dumps(self.settings.model_dump(mode='json'), indent=1)}\n```\n"
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder_or_repo: str | Path, revision: str | None = None) -> Self:
+        """Load a detoxifier of any method from a folder, or from the Hub.
+
+        Raises:
+            UsageError: no such folder, not a detoxifier, another method than this class, or damaged weights.
+        """
+        from detoxlm.methods import METHODS
+
+        folder = _local(str(folder_or_repo), revision)
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            kind = METHODS[config["method"]].Detoxifier
+            if config["format"] != FORMAT:
+                raise UsageError(f"detoxifier: {folder} has format {config['format']}; this version reads {FORMAT}.")
+            tensors = load_file(folder / WEIGHTS_FILE)
+            loaded = kind(kind.Settings(**config["settings"]), config["target"], tensors, config["fitting"], folder)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise UsageError(f"detoxifier: {folder} is damaged or not a detoxifier folder: {error!r}.") from error
+        if not isinstance(loaded, cls):
+            raise UsageError(f"detoxifier: {folder} holds {loaded.method}, not {cls.method}.")
+        bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+        if bad:
+            raise UsageError(f"detoxifier: {folder}: NaN or infinite values in {bad[0]}; fit it again.")
+        return loaded
+
+    def push_to_hub(self, repo: str, *, private: bool = True, token: str | None = None) -> str:
+        """Upload the saved folder to the Hub and return its address; `save_pretrained` first.
+
+        Raises:
+            UsageError: nothing saved yet.
+        """
+        from huggingface_hub import HfApi
+
+        if self.folder is None:
+            raise UsageError("push: save_pretrained(folder) first; the saved folder is what is uploaded.")
+        api = HfApi(token=token)
+        url = api.create_repo(repo, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=self.folder)
+        return str(url)
+
+
+class Method(ABC):
+    """How to fit one kind of detoxifier."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]  # title and arXiv number
+    summary: ClassVar[str]  # one line for `detoxlm methods`
+    Detoxifier: ClassVar[type[Detoxifier]]
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, target: Target, data: FitData, settings: Any) -> Detoxifier:
+        """Fit to a target. `settings` is an instance of `cls.Detoxifier.Settings`. Shows its own progress.
+
+        Raises:
+            UsageError: the data do not serve this method, or the target's architecture is not supported.
+            DetoxError: training failed (NaN loss).
+        """
+
+
+def describe_target(target: Target) -> dict[str, Any]:
+    """Return what a detoxifier remembers of its target."""
+    return {
+        "name": target.name,
+        "revision": target.revision,
+        "fingerprint": target.architecture.fingerprint,
+        "architecture": target.architecture.name,
+        "hidden_size": target.architecture.hidden_size,
+        "vocab_size": target.architecture.vocab_size,
+    }
+
+
+def _local(folder_or_repo: str, revision: str | None) -> Path:
+    folder = Path(folder_or_repo).expanduser()
+    if folder.is_dir():
+        if not (folder / CONFIG_FILE).is_file():
+            raise UsageError(f"detoxifier: {folder} has no {CONFIG_FILE}; `detoxlm fit METHOD MODEL -o DIR` makes one.")
+        return folder
+    if folder.is_absolute() or folder_or_repo.startswith((".", "~")) or folder_or_repo.count("/") != 1:
+        raise UsageError(f"detoxifier: {folder} does not exist; `detoxlm fit METHOD MODEL -o DIR` makes one.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        allowed = [CONFIG_FILE, WEIGHTS_FILE, "README.md"]
+        return Path(snapshot_download(folder_or_repo, revision=revision, allow_patterns=allowed))
+    except Exception as error:  # the Hub client's error classes differ between its versions
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DetoxError(f"detoxifier: {folder_or_repo} is no folder, and the Hub says: {reason}") from error

@@ -1,0 +1,68 @@
+"""95% percentile bootstrap intervals over prompts (or windows of text), plain and paired."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detoxlm.results import Estimate
+
+RESAMPLES = 2000
+_LEVELS = (2.5, 97.5)
+
+
+def bootstrap(
+    top: np.ndarray, bottom: np.ndarray, *, exponential: bool = False, proportion: bool = False, seed: int = 0
+) -> Estimate:
+    """Estimate `sum(top) / sum(bottom)` (or its exp) and its interval, resampling units with replacement.
+
+    Args:
+        top: numerator of each unit, float64 [N].
+        bottom: denominator of each unit, float64 [N], not all zero.
+        exponential: the metric is exp of the ratio (perplexity).
+        proportion: a share of 0% or 100% resamples to itself, which would claim certainty; its open side is then
+            the exact binomial bound over the N units, 1 - 0.025^(1/N).
+        seed: seed of the resampling.
+    """
+    n = len(top)
+    value = float(_ratio(top.sum(), bottom.sum(), exponential))
+    if n < 2:
+        return Estimate(value=value, n=n)
+    weights = _weights(n, seed)
+    low, high = np.percentile(_ratio(weights @ top, weights @ bottom, exponential), _LEVELS)
+    if proportion and value in (0.0, 1.0):
+        reach = 1 - 0.025 ** (1 / n)
+        low, high = (0.0, reach) if value == 0 else (1 - reach, 1.0)
+    return Estimate(value=value, low=float(low), high=float(high), n=n)
+
+
+def paired_bootstrap(
+    base: tuple[np.ndarray, np.ndarray],
+    now: tuple[np.ndarray, np.ndarray],
+    *,
+    exponential: bool = False,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate `metric(now) - metric(base)`, resampling the same units in both; arrays [N] as in `bootstrap`."""
+    n = len(base[0])
+    if len(now[0]) != n:
+        raise ValueError(f"paired bootstrap: {n} units against {len(now[0])}; the two must answer the same prompts")
+    value = float(_ratio(now[0].sum(), now[1].sum(), exponential) - _ratio(base[0].sum(), base[1].sum(), exponential))
+    if n < 2:
+        return Estimate(value=value, n=n)
+    weights = _weights(n, seed)
+    differences = _ratio(weights @ now[0], weights @ now[1], exponential) - _ratio(
+        weights @ base[0], weights @ base[1], exponential
+    )
+    low, high = np.percentile(differences, _LEVELS)
+    return Estimate(value=value, low=float(low), high=float(high), n=n)
+
+
+def _weights(n: int, seed: int) -> np.ndarray:
+    """How often each resample takes each unit: [RESAMPLES, n], the same for the same n and seed (so, paired)."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+
+
+def _ratio(top: np.ndarray, bottom: np.ndarray, exponential: bool) -> np.ndarray:
+    # a resample can miss every unit with a denominator (all its continuations empty): it says nothing, so 0
+    ratio = np.divide(top, bottom, out=np.zeros_like(np.asarray(top, dtype=np.float64)), where=np.asarray(bottom) > 0)
+    return np.exp(ratio) if exponential else ratio
