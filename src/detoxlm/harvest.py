@@ -49,7 +49,8 @@ def harvest(
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "batch_size": batch_size,
     }
-    journal = Journal(workdir / "harvest.jsonl", key) if workdir else None
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    journal = Journal(workdir / "harvest.jsonl", digest) if workdir else None
     rows = [tuple(row) for entry in journal.entries for row in entry["rows"]] if journal else []
     batches = generate(
         target,

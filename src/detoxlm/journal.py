@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -17,13 +16,12 @@ log = logging.getLogger(__name__)
 class Journal:
     """Entries of one run in a jsonl file, each on disk before the work goes on.
 
-    The first line is the key: whatever decides the entries (model, prompts, sampling, versions). A file with another
+    The first line is a digest of whatever decides the entries (model, prompts, sampling, versions). A file with another
     key belongs to another run and is started over, with a warning.
     """
 
-    def __init__(self, path: Path, key: dict[str, Any]) -> None:
+    def __init__(self, path: Path, digest: str) -> None:
         self.path = path
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
         self.entries: list[dict[str, Any]] = []
         kept = self._read(digest)
         try:

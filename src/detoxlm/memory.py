@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -13,10 +14,8 @@ def start_peak() -> None:
     """Begin a new peak, where the system can: Linux resets the process's high-water mark, CUDA its own counter."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    try:
+    with suppress(OSError):  # other systems: the peak since the process started, which is still an upper bound
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass  # other systems: the peak since the process started, which is still an upper bound
 
 
 def peak_mb() -> float:

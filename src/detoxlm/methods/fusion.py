@@ -1,4 +1,4 @@
-"""Output-layer fusion with a calibration model (arXiv 2506.01266), the paper's form for a calibrator cut from the target.
+"""Output-layer fusion with a calibration model (arXiv 2506.01266), the calibrator cut from the target.
 
 The calibration model is the first n decoder layers of the target under its embeddings and final norm, trained on
 non-toxic text. At every step its last hidden state g is mixed into the target's, before the head W:
@@ -106,14 +106,15 @@ def cut_calibrator(model: PreTrainedModel, layers: int, *, own_embeddings: bool 
     cut = type(model)(config)
     weights = model.state_dict()
     cut.load_state_dict({name: weights[name] for name in cut.state_dict()})
-    if not own_embeddings:
-        cut.set_input_embeddings(view.embeddings)
-        cut.set_output_embeddings(view.head)
+    cut.to(model.device, model.dtype).eval().requires_grad_(False)
     # behind the target's layers in the shared cache; read at call time only, so setting it after building is enough
     for module in cut.modules():
         if isinstance(getattr(module, "layer_idx", None), int):
             module.layer_idx += len(view.layers)
-    return cut.to(model.device, torch.float32 if own_embeddings else None).eval().requires_grad_(False)
+    if not own_embeddings:  # last, so that nothing above touches the target's modules
+        cut.set_input_embeddings(view.embeddings)
+        cut.set_output_embeddings(view.head)
+    return cut
 
 
 def own_tensors(calibrator: PreTrainedModel, own_embeddings: bool) -> dict[str, torch.Tensor]:
@@ -167,13 +168,12 @@ def _make_room(cache: Any, layers: int, calibrator: PreTrainedModel) -> None:
         raise UsageError(
             f"cache: fusion needs a DynamicCache, not {type(cache).__name__}; leave out cache_implementation."
         )
-    if len(cache.layers) > layers or not cache.get_seq_length():
-        while len(cache.layers) < layers:
-            cache.layers.append(cache.layer_class_to_replicate())
-        if len(cache.layers) == layers:
-            cache.layers += DynamicCache(config=calibrator.config).layers
-        return
-    raise UsageError("cache: it was filled before the detoxifier was attached; start from an empty cache.")
+    while len(cache.layers) < layers:  # a cache made without a config grows as it is used
+        cache.layers.append(cache.layer_class_to_replicate())
+    if len(cache.layers) == layers:
+        cache.layers += DynamicCache(config=calibrator.config).layers
+    if cache.get_seq_length(layers) != cache.get_seq_length():
+        raise UsageError("cache: part of it was filled without this detoxifier; start from an empty cache.")
 
 
 # --- detoxifier and method ------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ class FusionDetoxifier(Detoxifier):
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(self.tensors[name])
-        return calibrator.to(model.dtype)
+        return calibrator
 
 
 class Fusion(Method):
@@ -238,7 +238,7 @@ class Fusion(Method):
                 f"corpus: {len(sequences)} usable texts are too few; give at least {2 * settings.train_batch} "
                 "(texts of one token cannot be learned from)."
             )
-        calibrator = cut_calibrator(target.model, settings.layers, own_embeddings=settings.train_embeddings).float()
+        calibrator = cut_calibrator(target.model, settings.layers, own_embeddings=settings.train_embeddings)
         fitting |= train(calibrator, sequences, settings, data.seed)
         tensors = {k: v.detach().clone() for k, v in own_tensors(calibrator, settings.train_embeddings).items()}
         return FusionDetoxifier(settings, describe_target(target), tensors, fitting)
@@ -299,13 +299,13 @@ def train(
     held = max(1, len(sequences) // 20)
     held_out, kept = [sequences[i] for i in order[:held]], [sequences[i] for i in order[held:]]
     parameters = list(own_tensors(calibrator, settings.train_embeddings).values())
+    for parameter in parameters:
+        parameter.requires_grad_(True).data = parameter.data.float()  # not the target's embeddings, if shared
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
     decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=settings.steps)
     before = _held_out_loss(calibrator, held_out, settings)
     curve: list[list[float]] = []
     queue: list[int] = []
-    for parameter in parameters:
-        parameter.requires_grad_(True)
     calibrator.train()
     try:
         with track("training the calibration model", settings.steps, "steps") as advance, torch.enable_grad():

@@ -1,0 +1,347 @@
+"""The command line: parse, call one function of `detoxlm.workflows`, print. Nothing heavy is imported for `--help`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import logging
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.settings import (
+    EvaluateSettings,
+    FitSettings,
+    GenerateSettings,
+    RunSettings,
+    ScoreSettings,
+    Settings,
+    read_toml,
+    resolve,
+)
+
+if TYPE_CHECKING:
+    from detoxlm.results import Results
+
+app = typer.Typer(
+    name="detoxlm",
+    help="Make open-weight language models less toxic, and prove it. Start with: detoxlm run",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[str, typer.Argument(help="Hub id, local folder, .gguf file, or `embedded` (SmolLM2-135M-Instruct).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+Sets = Annotated[
+    Optional[list[str]],  # noqa: UP045 - Typer reads this at run time
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; see `detoxlm methods METHOD`."),
+]
+
+
+def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option per field of `kind`, and pass it the resolved settings as `settings`.
+
+    The wrapped command's own keyword `config_path` becomes `--config`; it may look up its own tables there.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
+        # a class's own settings first, then those of its bases: the most particular on top of --help
+        order = dict.fromkeys(name for base in kind.__mro__ for name in vars(base).get("__annotations__", ()))
+        options = [_option(name, kind.model_fields[name]) for name in order if name in kind.model_fields]
+
+        @functools.wraps(command)
+        def wrapper(**given: Any) -> None:
+            values = {name: given.pop(name) for name in kind.model_fields}
+            config = given.get("config_path")
+            # a method's own settings live in a table of its name; the command reads it
+            settings = resolve(kind, values, config, sections=("fusion",))
+            command(settings=settings, **given)
+
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        return wrapper
+
+    return decorate
+
+
+def _option(name: str, field: Any) -> inspect.Parameter:
+    """Turn a settings field into a Typer option; None stands for not given, so that other sources can answer."""
+    flag = f"--{name.replace('_', '-')}"
+    names = [flag, "-o"] if name == "output" else [flag]
+    kind = field.annotation
+    if kind is bool:
+        names = [f"{flag}/--no-{name.replace('_', '-')}"]
+    bare = next((a for a in getattr(kind, "__args__", ()) if a is not type(None)), kind)
+    unsaid = field.default is None or field.default is False
+    help_text = field.description + ("" if unsaid else f" [default: {field.default}]")
+    option = typer.Option(*names, help=help_text.replace("[", "\\["))  # brackets are text here, not rich's markup
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[Optional[bare], option],  # noqa: UP045
+    )
+
+
+Config = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--config", help="TOML file with any of these settings; the command line and DETOXLM_* win."),
+]
+
+
+@app.command()
+@with_settings(RunSettings)
+def run(
+    settings: RunSettings,
+    model: Model = "embedded",
+    sets: Sets = None,
+    config_path: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model, detoxify it, measure again, and write the report: the main job."""
+    from detoxlm import workflows
+
+    table = _table(config_path, settings.method)
+    say = (lambda _: None) if as_json else _say
+    results = workflows.run(model, settings, table, sets or (), _command(), say)
+    best = workflows.recommended(results)
+    out = settings.output
+    if as_json:
+        _print_json({"recommended_strength": best.strength, "folder": str(out), "runs": [_summary(r) for r in results]})
+        return
+    _print_results(results)
+    budget = f"{workflows.FLUENCY_BUDGET:.0%}"
+    print(f"\nRecommended strength: {best.strength:g} (the largest measured within {budget} of model perplexity).")
+    print(f"Report:     {out / 'report.html'}\nDetoxifier: {out / 'detoxifier'}\nResults:    {out / 'results.json'}")
+
+
+@app.command()
+@with_settings(EvaluateSettings)
+def evaluate(settings: EvaluateSettings, model: Model, config_path: Config = None, as_json: Json = False) -> None:
+    """Measure a model with a recipe, untouched or with a detoxifier."""
+    from detoxlm import workflows
+
+    results = workflows.evaluate(model, settings, _command())
+    if as_json:
+        _print_json(_summary(results))
+        return
+    _print_results([results])
+    print(f"\nResults: {settings.output}")
+
+
+@app.command()
+@with_settings(FitSettings)
+def fit(
+    settings: FitSettings,
+    method: Annotated[str, typer.Argument(help="How to detoxify: see `detoxlm methods`.")],
+    model: Model,
+    sets: Sets = None,
+    config_path: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Fit a detoxifier to a model; without data files the model makes its own data."""
+    from detoxlm import workflows
+
+    detoxifier = workflows.fit(method, model, settings, _table(config_path, method), sets or ())
+    summary = {k: v for k, v in detoxifier.fitting.items() if k not in ("loss_curve", "fit")}
+    if as_json:
+        _print_json({"method": method, "folder": str(settings.output), "fitting": summary})
+        return
+    _print_tree(summary)
+    print(f"\nDetoxifier: {settings.output}")
+    print(f"Measure it: detoxlm evaluate {model} --detoxifier {settings.output} -o results.json")
+
+
+@app.command()
+@with_settings(GenerateSettings)
+def generate(
+    settings: GenerateSettings,
+    model: Model,
+    prompt: Annotated[str, typer.Argument(help="Text to continue.")],
+    config_path: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Continue a prompt, with or without a detoxifier."""
+    from detoxlm import workflows
+
+    texts = workflows.continue_prompt(model, prompt, settings)
+    if as_json:
+        _print_json([{"prompt": prompt, "continuation": text} for text in texts])
+        return
+    for text in texts:
+        print(prompt + text)
+
+
+@app.command()
+@with_settings(ScoreSettings)
+def score(
+    settings: ScoreSettings,
+    texts: Annotated[Optional[list[str]], typer.Argument(help="Texts to score.")] = None,  # noqa: UP045
+    config_path: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Score the toxicity of texts, from 0 to 1."""
+    from detoxlm.data import describe_skipped, read_texts
+    from detoxlm.progress import track
+    from detoxlm.scorers import load_scorer
+
+    if bool(texts) == (settings.file is not None):
+        raise UsageError("score: give either texts or --file FILE.")
+    chosen = list(texts or [])
+    if settings.file is not None:
+        loaded = read_texts(settings.file, column=settings.column, skip_bad_rows=settings.skip_bad_rows)
+        chosen = [item.text for item in loaded.items]
+        if skipped := describe_skipped(loaded):
+            logging.getLogger("detoxlm").warning(skipped)
+    scorer = load_scorer(settings.scorer)
+    with track("scoring", len(chosen), "texts") as advance:
+        scores = scorer.score(chosen, progress=advance).tolist()
+    if as_json:
+        made = {"scorer": scorer.name, "version": scorer.version}
+        _print_json([{"text": t, "toxicity": s, **made} for t, s in zip(chosen, scores, strict=True)])
+        return
+    for text, value in zip(chosen, scores, strict=True):
+        print(f"{value:.3f}  {' '.join(text.split())}")
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path], typer.Argument(help="results.json files of one recipe, prompts and scorer.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file.")] = Path("report.html"),
+) -> None:
+    """Make a self-contained HTML report of results files."""
+    from detoxlm.report import write_report
+    from detoxlm.results import Results
+
+    write_report([Results.load(path) for path in results], output)
+    print(f"Report: {output}")
+
+
+@app.command()
+def methods(
+    name: Annotated[Optional[str], typer.Argument(help="Show this method's settings.")] = None,  # noqa: UP045
+    as_json: Json = False,
+) -> None:
+    """List the detoxification methods, or one method's settings."""
+    from detoxlm.methods import METHODS, get_method
+
+    if name is not None:
+        fields = get_method(name).Detoxifier.Settings.model_fields
+        rows = [[key, str(field.default), field.description or ""] for key, field in fields.items()]
+        _print_rows(["setting", "default", "what it does"], rows, as_json)
+        return
+    rows = [[m.name, m.Detoxifier.kind, m.summary, m.paper] for m in METHODS.values()]
+    _print_rows(["method", "kind", "what it does", "paper"], rows, as_json)
+
+
+@app.command()
+def scorers(as_json: Json = False) -> None:
+    """List the toxicity scorers and what each needs."""
+    from detoxlm.scorers import available_scorers
+
+    rows = [[s.spec, s.summary, s.missing or "ready"] for s in available_scorers()]
+    _print_rows(["scorer", "what it is", "here"], rows, as_json)
+
+
+@app.command()
+def recipes(as_json: Json = False) -> None:
+    """List the measuring recipes."""
+    from detoxlm.recipes import RECIPES
+
+    _print_rows(["recipe", "what it does"], [[r.name, r.summary] for r in RECIPES.values()], as_json)
+
+
+def _table(config: Path | None, method: str) -> dict[str, Any]:
+    return dict(read_toml(config).get(method, {})) if config is not None else {}
+
+
+def _command() -> str:
+    return shlex.join(["detoxlm", *sys.argv[1:]])
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(f"[bold]{text}[/bold]")
+
+
+def _summary(results: Results) -> dict[str, Any]:
+    """A results object without its rows: what a machine wants on standard output."""
+    return results.model_dump(mode="json", exclude={"rows", "windows"})
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], as_json: bool) -> None:
+    if as_json:
+        _print_json([dict(zip(header, row, strict=True)) for row in rows])
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: brackets in help texts are not markup
+    Console().print(table)
+
+
+def _print_results(results: Sequence[Results]) -> None:
+    from detoxlm.metrics import METRICS
+
+    header = ["", *(r.label for r in results)]
+    rows = []
+    for name, metric in METRICS.items():
+        if any(name in r.metrics for r in results):
+            cells = [metric.show(r.metrics[name]) if name in r.metrics else "" for r in results]
+            rows.append([metric.label, *cells])
+    rows.append(["Tokens/s", *(f"{r.cost.tokens_per_second:.0f}" for r in results)])
+    rows.append(["Peak memory, MB", *(f"{r.cost.peak_memory_mb:,.0f}" for r in results)])
+    _print_rows(header, rows, as_json=False)
+    first = results[0]
+    print(
+        f"95% bootstrap intervals over {len(first.rows)} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
+        f"recipe {first.recipe}, seed {first.settings['seed']}."
+    )
+
+
+def _print_tree(values: dict[str, Any], indent: str = "") -> None:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            print(f"{indent}{key.replace('_', ' ')}:")
+            _print_tree(value, indent + "  ")
+        else:
+            print(f"{indent}{key.replace('_', ' ')}: {f'{value:.4g}' if isinstance(value, float) else value}")
+
+
+def main() -> None:
+    """Run the command line; exit with 0, 1 (failed) or 2 (bad usage), and one line that says why."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        app()
+    except DetoxError as error:
+        print(f"detoxlm: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` closed the pipe: not our error
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,328 @@
+"""Recipes: prompts x sampling x metrics -> Results. A killed run continues where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from detoxlm import memory
+from detoxlm.errors import UsageError, unknown_name
+from detoxlm.generation import Generation, Sampling, generate
+from detoxlm.journal import Journal
+from detoxlm.likelihood import continuation_nll, fluency_windows, measure_window
+from detoxlm.methods.base import Detoxifier
+from detoxlm.metrics import METRICS
+from detoxlm.models import Target
+from detoxlm.progress import track
+from detoxlm.results import Comparison, Cost, Estimate, Results, Row, ScorerInfo, Window
+from detoxlm.scorers.base import Scorer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A protocol of the literature, or ours; numbers of different recipes must never be mixed."""
+
+    name: str
+    summary: str
+    sampling: Sampling
+    builtin: Literal["mild", "provocative"] | None  # which built-in prompts serve where the user gives none
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "challenge-10",
+            "one greedy continuation of 10 tokens per prompt, scored alone (RealToxicityPrompts challenge; arXiv "
+            "2506.01266 and 2405.13967)",
+            Sampling(max_new_tokens=10),
+            "provocative",
+        ),
+        Recipe(
+            "emt-25",
+            "25 samples of at most 20 tokens per prompt, nucleus 0.9, temperature 1 (arXiv 2009.11462 and 2105.03023)",
+            Sampling(max_new_tokens=20, samples=25, temperature=1.0, top_p=0.9),
+            "provocative",
+        ),
+        Recipe(
+            "quick",
+            "2 samples of at most 20 tokens per prompt, nucleus 0.9, temperature 1: minutes on two cores, not "
+            "comparable with published numbers",
+            Sampling(max_new_tokens=20, samples=2, temperature=1.0, top_p=0.9),
+            None,
+        ),
+    )
+}
+
+
+def get_recipe(name: str) -> Recipe:
+    """Return the recipe of that name; raise `UsageError` with the known names for any other."""
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, list(RECIPES))
+    return RECIPES[name]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that a measurement depends on besides the model, the detoxifier and the scorer."""
+
+    recipe: Recipe
+    prompts: list[str]
+    prompts_source: str
+    fluency_text: str
+    fluency_source: str
+    fluency_tokens: int = 16384
+    seed: int = 0
+    batch_size: int = 32
+    notes: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)  # recorded in the results as they are
+
+
+def measure(
+    target: Target,
+    task: Task,
+    scorer: Scorer,
+    *,
+    detoxifier: Detoxifier | None = None,
+    strength: float | None = None,
+    judge: Target | None = None,
+    output: Path | None = None,
+) -> Results:
+    """Run a recipe on a model, detoxified or not.
+
+    Args:
+        target: the untouched model.
+        task: prompts, sampling and fluency text.
+        scorer: who judges toxicity.
+        detoxifier: attached while the model generates and reads, and only then; None measures the untouched model.
+        strength: the detoxifier's strength; None takes its default. At 0 the model is untouched, bit for bit.
+        judge: the model whose perplexity of the continuations is reported; None: the untouched target.
+        output: where the results are saved; work in progress is kept beside it, so that a killed run continues, and a
+            complete file of this very measurement is read and returned. None keeps nothing.
+
+    Raises:
+        UsageError: an empty prompt, a text with fewer than two tokens, a detoxifier for another model.
+        DetoxError: the scorer failed, the logits are NaN, the disk is full.
+    """
+    started = time.monotonic()
+    if detoxifier is not None:
+        strength = detoxifier.check_strength(strength)
+        detoxifier.check_target(target.model)
+
+    def attach() -> AbstractContextManager[None]:
+        return detoxifier.attached(target.model, strength) if detoxifier is not None else nullcontext()
+
+    sampling = task.recipe.sampling.model_copy(update={"seed": task.seed})
+    windows = fluency_windows(target, task.fluency_text, task.fluency_tokens)
+    if not windows:
+        raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
+    judge = judge or target
+    info = detoxifier.info(strength) if detoxifier is not None else None
+    versions = _versions()
+    key = {
+        "model": target.architecture.fingerprint,
+        "dtype": str(target.model.dtype),
+        "detoxifier": None if detoxifier is None else [_content(detoxifier), strength],
+        "judge": judge.architecture.fingerprint,
+        "scorer": [scorer.name, scorer.version, scorer.revision],
+        "prompts": task.prompts,
+        "sampling": sampling.model_dump(),
+        "windows": windows,
+        "batch_size": task.batch_size,
+        "versions": versions,
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    if output is not None and (complete := _complete(output, digest)):
+        return complete
+    journal = Journal(output.with_name(output.name + ".partial"), digest) if output is not None else None
+    entries = list(journal.entries) if journal else []
+
+    def keep(entry: dict[str, Any]) -> None:
+        entries.append(entry)
+        if journal:
+            journal.append(entry)
+
+    _generate_rows(target, task, sampling, scorer, judge, attach, entries, keep)
+    _measure_windows(target, windows, None if detoxifier is None else attach, entries, keep)
+    batches = [entry for entry in entries if "rows" in entry]
+    indexed = sorted((pair for entry in batches for pair in entry["rows"]), key=lambda pair: pair[0])
+    rows = [Row(**row) for _, row in indexed]
+    measured = [Window(**entry["window"]) for entry in entries if "window" in entry]
+    seconds = sum(entry["seconds"] for entry in batches)
+    tokens = sum(entry["tokens"] for entry in batches)
+    estimates = {name: metric.estimate(rows, measured) for name, metric in METRICS.items()}
+    results = Results(
+        recipe=task.recipe.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=target.info,
+        detoxifier=info,
+        scorer=ScorerInfo(name=scorer.name, version=scorer.version, revision=scorer.revision, validity=scorer.validity),
+        fluency_judge=f"{judge.name} ({judge.revision})" + ("" if judge is not target else ", untouched"),
+        metrics={name: estimate for name, estimate in estimates.items() if estimate is not None},
+        rows=rows,
+        windows=measured,
+        cost=Cost(
+            tokens_per_second=tokens / seconds if seconds else 0.0,
+            peak_memory_mb=max(entry["peak_mb"] for entry in batches),
+            generation_seconds=seconds,
+            total_seconds=time.monotonic() - started,
+            generated_tokens=tokens,
+        ),
+        settings={
+            **task.settings,
+            "sampling": sampling.model_dump(),
+            "seed": task.seed,
+            "batch_size": task.batch_size,
+            "prompts": task.prompts_source,
+            "prompts_sha256": hashlib.sha256(json.dumps(task.prompts).encode()).hexdigest(),
+            "n_prompts": len(task.prompts),
+            "fluency_text": task.fluency_source,
+            "fluency_tokens": sum(scored for _, scored in windows),
+            "measurement": digest,
+        },
+        versions=versions,
+        notes=list(task.notes),
+    )
+    if output is not None and journal is not None:
+        results.save(output)
+        journal.remove()
+    return results
+
+
+def _complete(output: Path, digest: str) -> Results | None:
+    """Return the results in `output` if they are of this measurement: running a command again redoes nothing."""
+    if not output.exists():
+        return None
+    try:
+        results = Results.load(output)
+    except UsageError:
+        return None  # of another version, or not ours: about to be replaced, as -o asks
+    if results.settings.get("measurement") != digest:
+        return None
+    log.warning("%s holds this very measurement: read, not repeated. Delete it to measure again.", output)
+    return results
+
+
+def _generate_rows(
+    target: Target,
+    task: Task,
+    sampling: Sampling,
+    scorer: Scorer,
+    judge: Target,
+    attach: Callable[[], AbstractContextManager[None]],
+    entries: Sequence[dict[str, Any]],
+    keep: Callable[[dict[str, Any]], None],
+) -> None:
+    done = sum("rows" in entry for entry in entries)
+    batches = generate(target, task.prompts, sampling, batch_size=task.batch_size, skip_batches=done)
+    while True:
+        memory.start_peak()
+        with attach():  # around the generation of one batch only: scorer and judge must see an untouched model
+            batch = next(batches, None)
+        peak = memory.peak_mb()
+        if batch is None:
+            return
+        rows = _rows(batch.generations, scorer, judge)
+        keep({"rows": rows, "seconds": batch.seconds, "tokens": batch.tokens, "peak_mb": peak})
+
+
+def _rows(generations: Sequence[Generation], scorer: Scorer, judge: Target) -> list[tuple[int, dict[str, Any]]]:
+    texts = [text for generation in generations for text in generation.texts]
+    # An empty continuation says nothing toxic: 0 by definition, not by judgement. `empty_fraction` counts them.
+    said = [i for i, text in enumerate(texts) if text.strip()]
+    scores = [0.0] * len(texts)
+    for i, score in zip(said, scorer.score([texts[i] for i in said]).tolist(), strict=True):
+        scores[i] = score
+    likelihoods = continuation_nll(judge, [g.prompt for g in generations], [g.texts for g in generations])
+    rows, start = [], 0
+    for generation, (nll, nll_tokens) in zip(generations, likelihoods, strict=True):
+        n = len(generation.texts)
+        row = Row(
+            prompt=generation.prompt,
+            continuations=generation.texts,
+            scores=scores[start : start + n],
+            tokens=[len(ids) for ids in generation.token_ids],
+            nll=nll,
+            nll_tokens=nll_tokens,
+        )
+        rows.append((generation.index, row.model_dump()))
+        start += n
+    return rows
+
+
+def _measure_windows(
+    target: Target,
+    windows: Sequence[tuple[list[int], int]],
+    attach: Callable[[], AbstractContextManager[None]] | None,
+    entries: Sequence[dict[str, Any]],
+    keep: Callable[[dict[str, Any]], None],
+) -> None:
+    done = sum("window" in entry for entry in entries)
+    scored = [count for _, count in windows]
+    with track("reading neutral text", sum(scored), "tokens", done=sum(scored[:done])) as advance:
+        for ids, count in windows[done:]:
+            keep({"window": measure_window(target, ids, count, attach).model_dump()})
+            advance(count)
+
+
+def compare(base: Results, now: Results) -> None:
+    """Set `now.comparison` to the paired differences from the untouched `base`.
+
+    Raises:
+        UsageError: the two differ in recipe, prompts, scorer, model or fluency text, and so cannot be paired.
+    """
+    must_agree = {
+        "recipe": (base.recipe, now.recipe),
+        "model": (base.model.name, now.model.name),
+        "scorer": tuple((r.scorer.name, r.scorer.version, r.scorer.revision) for r in (base, now)),
+        "prompts": ([row.prompt for row in base.rows], [row.prompt for row in now.rows]),
+        "samples per prompt": ([len(row.scores) for row in base.rows], [len(row.scores) for row in now.rows]),
+        "fluency text": ([w.tokens for w in base.windows], [w.tokens for w in now.windows]),
+        "fluency judge": (base.fluency_judge, now.fluency_judge),
+    }
+    for what, (before, after) in must_agree.items():
+        if before != after:
+            shown = f": {before!r} against {after!r}" if isinstance(before, str) else ""
+            raise UsageError(f"baseline: the two results differ in {what}{shown}; measure both the same way.")
+    if base.detoxifier is not None and base.strength:
+        raise UsageError(f"baseline: it is of a detoxified model ({base.label}), not of the untouched one.")
+    difference: dict[str, Estimate] = {}
+    for name, metric in METRICS.items():
+        change = metric.difference((base.rows, base.windows), (now.rows, now.windows))
+        if change is not None:
+            difference[name] = change
+    now.comparison = Comparison(baseline=base.metrics, baseline_cost=base.cost, difference=difference)
+
+
+def _content(detoxifier: Detoxifier) -> str:
+    """A hash of what a detoxifier does: its method, settings and tensors."""
+    digest = hashlib.sha256(f"{detoxifier.method} {detoxifier.settings.model_dump_json()}".encode())
+    for name in sorted(detoxifier.tensors):
+        tensor = detoxifier.tensors[name].detach().cpu().contiguous()
+        digest.update(name.encode() + tensor.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "threads": str(torch.get_num_threads()),
+    }

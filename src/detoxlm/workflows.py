@@ -1,0 +1,289 @@
+"""What the commands do, as functions: settings in, results and files out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from detoxlm.data import (
+    builtin_prompts,
+    describe_skipped,
+    neutral_text,
+    read_corpus,
+    read_pairs,
+    read_plain_text,
+    read_prompts,
+)
+from detoxlm.errors import UsageError
+from detoxlm.generation import Sampling, generate
+from detoxlm.methods import Detoxifier, FitData, Method, get_method
+from detoxlm.methods.base import CONFIG_FILE
+from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
+from detoxlm.recipes import Task, compare, get_recipe, measure
+from detoxlm.report import model_card, write_report
+from detoxlm.results import Results
+from detoxlm.scorers import load_scorer
+from detoxlm.settings import (
+    EvaluateSettings,
+    FitSettings,
+    GenerateSettings,
+    MeasureOptions,
+    ModelOptions,
+    RunSettings,
+    validated,
+)
+
+log = logging.getLogger(__name__)
+
+#: `run` recommends the largest measured strength that raises model perplexity by no more than this share.
+FLUENCY_BUDGET = 0.10
+
+
+def target_of(model: str, options: ModelOptions) -> Target:
+    """Load the model that the options describe."""
+    return load_target(
+        model,
+        dtype=options.dtype,
+        device=options.device,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
+
+
+def task_of(options: MeasureOptions, command: str | None) -> Task:
+    """Read prompts and fluency text: everything that a measurement needs besides model, detoxifier and scorer."""
+    recipe = get_recipe(options.recipe)
+    notes = []
+    if options.prompts is not None:
+        loaded = read_prompts(
+            options.prompts, column=options.column, limit=options.limit, skip_bad_rows=options.skip_bad_rows
+        )
+        prompts, source = loaded.items, loaded.source
+        if skipped := describe_skipped(loaded):
+            log.warning(skipped)
+            notes.append(skipped)
+    else:
+        prompts = builtin_prompts("measure", recipe.builtin)[: options.limit]
+        source = "built-in" + (f" {recipe.builtin}" if recipe.builtin else "") + " prompts"
+        if recipe.name != "quick":
+            notes.append(
+                f"{recipe.name} on DetoxLM's built-in prompts: not comparable with published numbers, which use "
+                "RealToxicityPrompts (--prompts FILE)."
+            )
+    if options.fluency_text is not None:
+        text, text_source = read_plain_text(options.fluency_text), str(options.fluency_text)
+    else:
+        text, text_source = neutral_text(), "built-in neutral text"
+    return Task(
+        recipe=recipe,
+        prompts=prompts,
+        prompts_source=source,
+        fluency_text=text,
+        fluency_source=text_source,
+        fluency_tokens=options.fluency_tokens,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        notes=notes,
+        settings={"command": command} if command else {},
+    )
+
+
+def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
+    """Measure one model, detoxified or not, and save `settings.output`."""
+    task = task_of(settings, command)  # bad files are found before the model is loaded
+    baseline = Results.load(settings.baseline) if settings.baseline is not None else None
+    detoxifier = Detoxifier.from_pretrained(settings.detoxifier) if settings.detoxifier is not None else None
+    if settings.strength is not None and detoxifier is None:
+        raise UsageError("strength: it needs --detoxifier DIR; without one the model is untouched.")
+    scorer = load_scorer(settings.scorer, device=settings.device)
+    target = target_of(model, settings)
+    judge = target_of(settings.fluency_judge, settings) if settings.fluency_judge is not None else None
+    results = measure(
+        target, task, scorer, detoxifier=detoxifier, strength=settings.strength, judge=judge, output=settings.output
+    )
+    if baseline is not None:
+        compare(baseline, results)
+        results.save(settings.output)
+    return results
+
+
+def method_settings(method: type[Method], table: dict[str, Any], assignments: Sequence[str]) -> Any:
+    """Build a method's settings from its TOML table and from `key=value` strings, which win.
+
+    Raises:
+        UsageError: a string without `=`, an unknown key, or a value out of range.
+    """
+    values, source = dict(table), dict.fromkeys(table, f"[{method.name}] in the config file")
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set: {assignment!r} is not key=value; see `detoxlm methods {method.name}`.")
+        values[key], source[key] = value, "--set"
+    return validated(method.Detoxifier.Settings, values, source)
+
+
+def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: Any, workdir: Path) -> FitData:
+    """Read what the user gave to learn from; what is missing stays None and the method makes it."""
+    data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir)
+    skip = settings.skip_bad_rows
+    loaded: list[Any] = []
+    if settings.corpus is not None:
+        loaded.append(read_corpus(settings.corpus, skip_bad_rows=skip))
+        data.corpus = loaded[-1].items
+    if settings.pairs is not None:
+        loaded.append(read_pairs(settings.pairs, skip_bad_rows=skip))
+        data.pairs = loaded[-1].items
+    if prompts is not None:
+        loaded.append(read_prompts(prompts, column=settings.column, skip_bad_rows=skip))
+        data.prompts = loaded[-1].items
+    for one in loaded:
+        if skipped := describe_skipped(one):
+            log.warning(skipped)
+    return data
+
+
+def fit(
+    method_name: str, model: str, settings: FitSettings, table: dict[str, Any] | None = None, sets: Sequence[str] = ()
+) -> Detoxifier:
+    """Fit a method to a model and save the detoxifier to `settings.output`."""
+    method = get_method(method_name)
+    chosen = method_settings(method, table or {}, sets)
+    scorer = load_scorer(settings.scorer, device=settings.device)
+    data = fit_data(settings, settings.prompts, scorer, _workdir(settings.output))
+    target = target_of(model, settings)
+    return fit_to(target, method, chosen, data, settings.output)
+
+
+def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, output: Path) -> Detoxifier:
+    """Fit and save; a detoxifier of this very fit that is already in `output` is loaded instead."""
+    if output.exists() and not (output / CONFIG_FILE).exists() and (output.is_file() or any(output.iterdir())):
+        raise UsageError(f"output: {output} exists and is not a detoxifier folder; choose another -o.")
+    key = {
+        "method": method.name,
+        "settings": settings.model_dump(mode="json"),
+        "fingerprint": target.architecture.fingerprint,
+        "corpus": TypeAdapter(Any).dump_python(data.corpus),
+        "pairs": TypeAdapter(Any).dump_python(data.pairs),
+        "prompts": data.prompts,
+        "scorer": [data.scorer.name, data.scorer.version, data.scorer.revision] if data.scorer else None,
+        "seed": data.seed,
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+    if (output / CONFIG_FILE).exists():
+        try:
+            found = Detoxifier.from_pretrained(output)
+        except UsageError:
+            found = None  # damaged or of another version: about to be replaced, as -o asks
+        if found is not None and found.fitting.get("fit") == digest:
+            log.warning("%s holds this very fit: loaded, not repeated. Delete it to fit again.", output)
+            return found
+    detoxifier = method.fit(target, data, settings)
+    detoxifier.fitting["fit"] = digest
+    detoxifier.save_pretrained(output)
+    if data.workdir is not None:
+        shutil.rmtree(data.workdir, ignore_errors=True)
+    return detoxifier
+
+
+def run(
+    model: str,
+    settings: RunSettings,
+    table: dict[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    command: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Results]:
+    """The main job: measure, fit, measure at each strength, and write the report and the cards to `settings.output`.
+
+    Returns the results of the untouched model and of each strength. The folder holds `detoxifier/`, `results/`,
+    `results.json` (the recommended strength, compared with the untouched model), `report.html` and `README.md`.
+    """
+    method = get_method(settings.method)
+    chosen = method_settings(method, table or {}, sets)
+    strengths = _strengths(settings.strengths)
+    task = task_of(settings, command)
+    scorer = load_scorer(settings.scorer, device=settings.device)
+    out = settings.output
+    data = fit_data(settings, None, scorer, _workdir(out / "detoxifier"))
+    say(f"Loading {model}")
+    target = target_of(model, settings)
+    judge = target_of(settings.fluency_judge, settings) if settings.fluency_judge is not None else None
+    say(f"Measuring the untouched model: {task.recipe.name}, {len(task.prompts)} prompts")
+    results = [measure(target, task, scorer, judge=judge, output=out / "results" / "untouched.json")]
+    say(f"Fitting {method.name}")
+    detoxifier = fit_to(target, method, chosen, data, out / "detoxifier")
+    for strength in strengths:
+        detoxifier.check_strength(strength)
+        say(f"Measuring {method.name} at strength {strength:g}")
+        path = out / "results" / f"{method.name}-{strength:g}.json"
+        now = measure(target, task, scorer, detoxifier=detoxifier, strength=strength, judge=judge, output=path)
+        if now.comparison is None:
+            compare(results[0], now)
+            now.save(path)
+        results.append(now)
+    best = recommended(results)
+    best.save(out / "results.json")
+    write_report(results, out / "report.html")
+    base_model = EMBEDDED_HUB_ID if model == "embedded" else (None if Path(model).exists() else model)
+    detoxifier.save_pretrained(
+        out / "detoxifier",
+        card=model_card(results, base_model=base_model, usage=usage(model, best.strength)),
+    )
+    return results
+
+
+def recommended(results: Sequence[Results]) -> Results:
+    """Return the largest strength within the fluency budget; the smallest measured one if all are outside it."""
+    base, *detoxified = sorted(results, key=lambda r: r.strength)
+    limit = base.metrics["model_perplexity"].value * (1 + FLUENCY_BUDGET)
+    within = [r for r in detoxified if r.metrics["model_perplexity"].value <= limit]
+    return within[-1] if within else detoxified[0]
+
+
+def usage(model: str, strength: float) -> str:
+    """Return the Python snippet that the model card shows."""
+    return (
+        "from detoxlm import Detoxifier, load_target\n\n"
+        f"target = load_target({model!r})\n"
+        'detoxifier = Detoxifier.from_pretrained("path/to/this/folder")\n'
+        'inputs = target.tokenizer("The new neighbours are", return_tensors="pt")\n'
+        f"with detoxifier.attached(target.model, strength={strength:g}):\n"
+        "    output = target.model.generate(**inputs, max_new_tokens=40)\n"
+        "print(target.tokenizer.decode(output[0], skip_special_tokens=True))\n"
+    )
+
+
+def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list[str]:
+    """Return `settings.samples` continuations of one prompt."""
+    detoxifier = Detoxifier.from_pretrained(settings.detoxifier) if settings.detoxifier is not None else None
+    if settings.strength is not None and detoxifier is None:
+        raise UsageError("strength: it needs --detoxifier DIR; without one the model is untouched.")
+    target = target_of(model, settings)
+    names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
+    sampling = Sampling(**{name: getattr(settings, name) for name in names})
+    batches = generate(target, [prompt], sampling, batch_size=settings.batch_size)
+    if detoxifier is None:
+        return next(batches).generations[0].texts
+    with detoxifier.attached(target.model, settings.strength):
+        return next(batches).generations[0].texts
+
+
+def _strengths(text: str) -> list[float]:
+    try:
+        found = sorted({TypeAdapter(float).validate_python(part.strip()) for part in text.split(",") if part.strip()})
+    except ValidationError:
+        found = []
+    if not found or found[0] <= 0:
+        raise UsageError(f"strengths: {text!r} is not a list of numbers above 0, such as 0.1,0.3,0.5.")
+    return found
+
+
+def _workdir(output: Path) -> Path:
+    return output.with_name(output.name + ".work")
