@@ -1,0 +1,117 @@
+"""Toxicity scorers by name: `load_scorer("embedded")`, `load_scorer("hub:some/model#toxic")`.
+
+Importing this package imports neither torch nor transformers; each scorer's module is imported when it is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from detoxlm.errors import UsageError, unknown_name
+from detoxlm.scorers.base import Scorer
+
+
+@dataclass(frozen=True)
+class ScorerEntry:
+    """How one scorer is named, described and loaded."""
+
+    #: The form of the specification, for help texts: `detoxify[:variant]`.
+    spec: str
+    #: One line: what it is and what it needs.
+    summary: str
+    #: `module:function`; the function takes (argument: str, device: str | None), where `argument` is what follows the
+    #: colon in the specification ("" without one), and returns a `Scorer`.
+    factory: str
+    #: Whether scores are worth keeping on disk: True where a score costs a network call or a large model.
+    cached: bool
+    #: Returns what is missing to run here and how to get it, or None.
+    missing: Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class ScorerStatus:
+    """One line of `detoxlm scorers`."""
+
+    name: str
+    spec: str
+    summary: str
+    #: What is missing to run it here; None: it can run.
+    missing: str | None
+
+
+def _needs_package(package: str, command: str) -> Callable[[], str | None]:
+    return lambda: None if importlib.util.find_spec(package) else f"the package {package} is not installed: {command}"
+
+
+SCORERS: dict[str, ScorerEntry] = {
+    # Not cached: looking a score up (hash the text, query SQLite) costs as much as computing it.
+    "embedded": ScorerEntry(
+        "embedded",
+        "offline n-gram model shipped with detoxlm, calibrated to Perspective; the default, needs nothing",
+        "detoxlm.scorers.embedded:create",
+        False,
+        lambda: None,
+    ),
+    "hub": ScorerEntry(
+        "hub:<repo or folder>[@revision][#label]",
+        "any text-classification model from the Hugging Face Hub or a local folder (safetensors only)",
+        "detoxlm.scorers.hub:create",
+        True,
+        _needs_package("transformers", "pip install transformers"),
+    ),
+    "detoxify": ScorerEntry(
+        "detoxify[:original|unbiased|multilingual]",
+        "the Detoxify classifiers (downloads pickled checkpoints, so it is opt-in)",
+        "detoxlm.scorers.detoxify:create",
+        True,
+        _needs_package("detoxify", "pip install 'detoxlm[detoxify]'"),
+    ),
+    "openai": ScorerEntry(
+        "openai[:model]",
+        "OpenAI's moderation endpoint (sends the texts over the network)",
+        "detoxlm.scorers.openai:create",
+        True,
+        lambda: None if os.environ.get("OPENAI_API_KEY") else "the environment variable OPENAI_API_KEY is not set",
+    ),
+}
+
+
+def load_scorer(spec: str, *, device: str | None = None, batch_size: int | None = None, cache: bool = True) -> Scorer:
+    """Return the scorer that `spec` names.
+
+    Args:
+        spec: `embedded`, `detoxify[:variant]`, `hub:<repo or folder>[@revision][#label]` or `openai[:model]`.
+        device: a torch device for scorers that use torch; None: a GPU when there is one.
+        batch_size: texts scored at a time; None: the scorer's own.
+        cache: keep the scores of network and large-model scorers on disk (`detoxlm.files.cache_dir()`).
+
+    Raises:
+        UsageError: the name is unknown, the model, label or package is missing, or an argument is out of range.
+    """
+    name, _, argument = spec.partition(":")
+    entry = SCORERS.get(name)
+    if entry is None:
+        raise unknown_name("scorer", name, list(SCORERS))
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size: {batch_size} is not at least 1.")
+    module, function = entry.factory.split(":")
+    scorer: Scorer = getattr(importlib.import_module(module), function)(argument, device)
+    if batch_size is not None:
+        scorer.batch_size = batch_size
+    if cache and entry.cached:
+        from detoxlm.scorers.cache import CachedScorer
+
+        return CachedScorer(scorer)
+    return scorer
+
+
+def list_scorers() -> list[ScorerStatus]:
+    """Return every known scorer with its one-line summary and what it lacks here; loads no model."""
+    return [ScorerStatus(name, e.spec, e.summary, e.missing()) for name, e in SCORERS.items()]
+
+
+__all__ = ["SCORERS", "Scorer", "ScorerEntry", "ScorerStatus", "list_scorers", "load_scorer"]
