@@ -124,7 +124,12 @@ def run(
         return
     _print_results(results)
     budget = f"{workflows.FLUENCY_BUDGET:.0%}"
-    print(f"\nRecommended strength: {best.strength:g} (the largest measured within {budget} of model perplexity).")
+    why = (
+        f"the largest measured that raises model perplexity by at most {budget}"
+        if workflows.within_budget(results[0], best)
+        else f"the smallest measured; every one raises model perplexity by more than {budget}"
+    )
+    print(f"\nRecommended strength: {best.strength:g} ({why}).")
     print(f"Report:     {out / 'report.html'}\nDetoxifier: {out / 'detoxifier'}\nResults:    {out / 'results.json'}")
 
 
@@ -250,9 +255,9 @@ def methods(
 @app.command()
 def scorers(as_json: Json = False) -> None:
     """List the toxicity scorers and what each needs."""
-    from detoxlm.scorers import available_scorers
+    from detoxlm.scorers import list_scorers
 
-    rows = [[s.spec, s.summary, s.missing or "ready"] for s in available_scorers()]
+    rows = [[s.spec, s.summary, s.missing or "ready"] for s in list_scorers()]
     _print_rows(["scorer", "what it is", "here"], rows, as_json)
 
 

@@ -242,9 +242,14 @@ def run(
 def recommended(results: Sequence[Results]) -> Results:
     """Return the largest strength within the fluency budget; the smallest measured one if all are outside it."""
     base, *detoxified = sorted(results, key=lambda r: r.strength)
-    limit = base.metrics["model_perplexity"].value * (1 + FLUENCY_BUDGET)
-    within = [r for r in detoxified if r.metrics["model_perplexity"].value <= limit]
+    within = [r for r in detoxified if within_budget(base, r)]
     return within[-1] if within else detoxified[0]
+
+
+def within_budget(base: Results, now: Results) -> bool:
+    """Tell whether `now` keeps model perplexity within the fluency budget of the untouched `base`."""
+    before, after = (r.metrics["model_perplexity"].value for r in (base, now))
+    return after <= before * (1 + FLUENCY_BUDGET)
 
 
 def usage(model: str, strength: float) -> str:

