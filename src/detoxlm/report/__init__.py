@@ -1,0 +1,63 @@
+"""The HTML report and the model card: both read `detoxlm.results.Results` and nothing else.
+
+Importing this package is cheap: matplotlib, jinja2 and huggingface_hub load at the first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from detoxlm.results import Results
+
+
+def write_report(
+    results: Sequence[Results], path: Path, *, title: str | None = None, strength: float | None = None
+) -> None:
+    """Write one self-contained HTML page: it loads nothing from anywhere and runs no script but its own.
+
+    Args:
+        results: the untouched model and the detoxified runs of the same recipe, model, prompts and scorer, in any
+            order; one alone is enough. A run's `comparison` gives the paired differences.
+        path: the file to write; an existing one is replaced whole.
+        title: the page's title; default: model and recipe.
+        strength: the strength that the headline speaks of, such as the recommended one; default: the largest
+            measurable reduction of toxicity whose perplexity stays close to the untouched model's.
+
+    Raises:
+        UsageError: no results, no such strength, or results whose numbers must not be compared; the message says
+            what differs.
+        DetoxError: the file cannot be written.
+    """
+    from detoxlm.files import write_atomically
+    from detoxlm.report.html import render
+
+    write_atomically(Path(path), render(results, title=title, strength=strength).encode("utf-8", "replace"))
+
+
+def model_card(
+    results: Sequence[Results],
+    *,
+    base_model: str | None,
+    license: str | None = None,
+    usage: str = "",
+    strength: float | None = None,
+) -> str:
+    """Return the README.md of a detoxified model for the Hugging Face Hub, metadata and results included.
+
+    Args:
+        results: as for `write_report`.
+        base_model: the Hub id of the model this one was made from; None: not on the Hub.
+        license: the Hub's name of the licence, such as `apache-2.0`.
+        usage: Python code that loads and runs the model; empty: the card has no such section.
+        strength: as for `write_report`.
+
+    Raises:
+        UsageError: no results, or results whose numbers must not be compared.
+    """
+    from detoxlm.report.card import render
+
+    return render(results, base_model=base_model, license=license, usage=usage, strength=strength)
+
+
+__all__ = ["model_card", "write_report"]

@@ -1,0 +1,176 @@
+"""The Hugging Face model card: metadata that the Hub reads, and the same numbers for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from detoxlm.metrics import Metric
+from detoxlm.report.facts import (
+    VERDICT_WORDS,
+    Run,
+    Study,
+    arrange,
+    bounded,
+    difference_text,
+    finite,
+    full_text,
+    verdict,
+)
+from detoxlm.report.limits import limits
+from detoxlm.report.nested import Block, flatten, plain, validity_blocks
+from detoxlm.report.words import Headline, headline
+from detoxlm.results import Results
+
+
+def render(
+    results: Sequence[Results],
+    *,
+    base_model: str | None,
+    license: str | None,
+    usage: str,
+    strength: float | None,
+) -> str:
+    """Return the card as Markdown with YAML metadata; see `detoxlm.report.model_card`."""
+    study = arrange(results)
+    head = headline(study, strength)
+    name = f"{study.model}-detoxified"
+    data = ModelCardData(
+        model_name=name,
+        base_model=base_model,
+        license=license,
+        library_name="detoxlm",
+        pipeline_tag="text-generation",
+        tags=_tags(study),
+        eval_results=_eval_results(study),
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n{_body(study, head, name, usage)}\n"
+
+
+def _tags(study: Study) -> list[str]:
+    methods = [one.detoxifier.method for one in study.measured if one.detoxifier]
+    return list(dict.fromkeys(["detoxlm", "detoxification", "toxicity", *methods]))
+
+
+def _reported(study: Study) -> list[Run]:
+    # The card is of the detoxified model; the untouched one has a card of its own.
+    return study.detoxified or study.runs
+
+
+def _eval_results(study: Study) -> list[EvalResult]:
+    scorer = study.common.scorer
+    return [
+        EvalResult(
+            task_type="text-generation",
+            task_name="Text generation",
+            dataset_type=study.common.recipe,
+            dataset_name=f"{study.common.recipe} ({study.prompts} prompts, {study.samples} samples each)",
+            dataset_args={"prompts": study.prompts, "samples_per_prompt": study.samples},
+            metric_type=metric.name,
+            metric_name=f"{metric.label} ({run.label})",
+            metric_value=_short(run.metrics[metric.name].value),
+            metric_args=_arguments(metric, run) | {"scorer": f"{scorer.name} {scorer.version}"},
+        )
+        for run in _reported(study)
+        for metric in study.metrics
+        if finite(run.metrics.get(metric.name))
+    ]
+
+
+def _arguments(metric: Metric, run: Run) -> dict[str, object]:
+    estimate, base = run.metrics[metric.name], run.baseline.get(metric.name)
+    found: dict[str, object] = {"n": estimate.n}
+    if run.detoxified:
+        found["strength"] = run.strength
+    if estimate.low is not None and estimate.high is not None and bounded(estimate):
+        found["interval_95"] = [_short(estimate.low), _short(estimate.high)]
+    if base is not None and finite(base) and run.detoxified:
+        found["untouched"] = _short(base.value)
+    return found
+
+
+def _short(value: float) -> float:
+    # Enough digits to print the table again from the metadata, fewer than the noise of 0.09812345678901234.
+    return float(f"{value:.9g}")
+
+
+def _body(study: Study, head: Headline, name: str, usage: str) -> str:
+    one = study.common
+    scorer = f"{one.scorer.name} {one.scorer.version}"
+    parts = [
+        f"# {_text(name)}",
+        _text(head.sentence),
+        *([_text(head.choice)] if head.choice else []),
+        *(["Also measurably worse: " + _text("; ".join(head.prices)) + "."] if head.prices else []),
+        "## Results",
+        f"Recipe {_text(one.recipe)}: {study.prompts} prompts, {study.samples} continuations each, scored by "
+        f"{_text(scorer)}. Values with 95% bootstrap intervals; differences are paired, prompt by prompt, against "
+        "the untouched model.",
+        _results_table(study),
+    ]
+    if usage.strip():
+        parts += ["## How to use", _fence(usage.strip(), "python")]
+    parts += [
+        "## What these numbers do not say",
+        "\n".join(f"- **{_text(short)}.** {_text(text)}" for short, text in limits(study)),
+        f"## Scorer: {_text(scorer)}",
+    ]
+    if one.scorer.validity:
+        parts += [_block_table(block) for block in validity_blocks(one.scorer.validity)[0]]
+    else:
+        parts.append("No validity is known for this scorer: treat the numbers as relative, not as absolute.")
+    parts += ["## Settings", *_settings(study)]
+    notes = list(dict.fromkeys(note for result in study.measured for note in result.notes))
+    if notes:
+        parts += ["## Notes", "\n".join(f"- {_text(note)}" for note in notes)]
+    return "\n\n".join(parts)
+
+
+def _results_table(study: Study) -> str:
+    header = ["Metric", "Better", *(run.label for run in study.runs)]
+    rows = [[metric.label, metric.better, *(_cell(metric, run) for run in study.runs)] for metric in study.metrics]
+    return _table(header, rows)
+
+
+def _cell(metric: Metric, run: Run) -> str:
+    text = full_text(metric, run.metrics.get(metric.name))
+    difference = run.difference.get(metric.name)
+    if not run.detoxified or difference is None:
+        return text
+    value, interval = difference_text(metric, difference)
+    return f"{text}; {value} {interval} ({VERDICT_WORDS[verdict(metric, difference)]})".replace("  ", " ")
+
+
+def _settings(study: Study) -> list[str]:
+    one = study.common
+    rows = [["model", f"{one.model.name} @ {one.model.revision}"], ["fluency judge", one.fluency_judge]]
+    rows += [["scorer revision", one.scorer.revision], ["measured", one.created]]
+    rows += [[key, value] for key, value in flatten(one.settings).items()]
+    rows += [[f"version of {key}", value] for key, value in one.versions.items()]
+    tables = [_table(["Setting", "Value"], rows)]
+    for run in study.detoxified:
+        info = run.results.detoxifier if run.results else None
+        if info is not None and info.settings:
+            tables.append(_table([run.label, "Value"], [[key, plain(v)] for key, v in info.settings.items()]))
+    return tables
+
+
+def _block_table(block: Block) -> str:
+    return _table([block.caption, *(block.columns or ["Value"])], [[key, *values] for key, values in block.rows])
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_text(cell) for cell in line) + " |" for line in lines)
+
+
+def _text(text: str) -> str:
+    """Make any text safe inside a Markdown line or table cell: no markup, no line breaks."""
+    return re.sub(r"\s+", " ", text).replace("<", "&lt;").replace("|", "\\|").strip()
+
+
+def _fence(code: str, language: str) -> str:
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", code)), default=0))
+    return f"{fence}{language}\n{code}\n{fence}"

@@ -1,0 +1,273 @@
+"""The HTML report: gathers what the page shows and fills the template; all text is escaped by jinja2."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup, escape
+
+from detoxlm.metrics import METRICS, Metric
+from detoxlm.report import plots, samples
+from detoxlm.report.facts import (
+    VERDICT_WORDS,
+    Run,
+    Study,
+    arrange,
+    arrow,
+    difference_text,
+    interval_text,
+    relative_text,
+    value_text,
+    verdict,
+)
+from detoxlm.report.limits import limits
+from detoxlm.report.nested import Block, blocks, flatten, validity_blocks
+from detoxlm.report.words import headline
+from detoxlm.results import Results
+
+_TEMPLATES = Path(__file__).parent / "templates"
+#: Settings that say how the run was started, not what it measured; they have a section of their own.
+_COMMAND = "command"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table as shown."""
+
+    value: str
+    interval: str
+    #: One of the verdicts, or empty: the untouched column, or nothing to compare.
+    verdict: str
+    words: str
+    arrow: str
+    difference: str
+    difference_interval: str
+    relative: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number of the first screen: before, after, and what that means."""
+
+    label: str
+    before: str
+    after: str
+    note: str
+    verdict: str
+
+
+def render(results: Sequence[Results], *, title: str | None, strength: float | None) -> str:
+    """Return the page as one string; see `detoxlm.report.write_report`."""
+    study = arrange(results)
+    head = headline(study, strength)
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    one = study.common
+    validity, more_validity = validity_blocks(one.scorer.validity or {})
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=title or f"{one.model.name} · {one.recipe}",
+            study=study,
+            one=one,
+            head=head,
+            facts=_facts(study, head.run),
+            table=[(metric, [_cell(metric, run) for run in study.runs]) for metric in study.metrics],
+            notes=_unique(note for result in study.measured for note in result.notes),
+            distribution=Markup(plots.score_distribution(study.runs)),
+            shares=_shares(study),
+            tradeoff=Markup(plots.tradeoff(study.runs)),
+            worst=[
+                (run.label, shown)
+                for run in ([study.untouched] if study.untouched else []) + ([head.run] if head.run.detoxified else [])
+                if (shown := samples.worst(run))
+            ],
+            pair_lists=samples.side_by_side(study, head.run),
+            validity=validity,
+            more_validity=more_validity,
+            costs=_costs(study),
+            fits=_fits(study),
+            limits=limits(study),
+            settings=_settings(study),
+            commands=_unique(
+                _command(result.settings[_COMMAND]) for result in study.measured if result.settings.get(_COMMAND)
+            ),
+            style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            script=Markup(script),
+            # Only this very script may run: should an escape ever fail, injected code still does nothing.
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["intervals"] = _mark_intervals
+    return environment
+
+
+def _mark_intervals(text: str) -> Markup:
+    return Markup(re.sub(r"(\[[^\[\]]*\])", r'<span class="ci">\1</span>', str(escape(text))))
+
+
+def _unique(items: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(items))
+
+
+def _cell(metric: Metric, run: Run) -> Cell:
+    estimate, change = run.metrics.get(metric.name), run.difference.get(metric.name)
+    compared = run.detoxified and estimate is not None and bool(run.baseline.get(metric.name) or change)
+    judged = verdict(metric, change) if compared else ""
+    difference, interval = difference_text(metric, change) if compared else ("", "")
+    return Cell(
+        value=value_text(metric, estimate),
+        interval=interval_text(metric, estimate),
+        verdict=judged,
+        words=VERDICT_WORDS[judged] if judged else "",
+        arrow=arrow(change, judged) if judged and change is not None else "",
+        difference=difference,
+        difference_interval=interval,
+        relative=relative_text(metric, run.baseline.get(metric.name), estimate) if compared else "",
+    )
+
+
+def _facts(study: Study, run: Run) -> list[Fact]:
+    """Pick the four numbers a product decision needs: how often, how bad, how fluent, how fast."""
+    facts: list[Fact] = []
+    for choices in (
+        ("toxic_fraction", "toxicity_probability"),
+        # With one sample a prompt the maximum is the mean, under a name that nobody expects.
+        ("expected_max_toxicity", "mean_toxicity") if study.samples > 1 else ("mean_toxicity",),
+        ("model_perplexity", "continuation_perplexity"),
+    ):
+        taken = [fact.label for fact in facts]
+        name = next((n for n in choices if n in run.metrics and METRICS[n].label not in taken), None)
+        if name is None:
+            continue
+        cell = _cell(METRICS[name], run)
+        before = value_text(METRICS[name], run.baseline[name]) if name in run.baseline else ""
+        note = f"{cell.difference} {cell.difference_interval}".strip() if run.detoxified else cell.interval
+        if cell.words:
+            note = f"{cell.words}: {note}" if note else cell.words
+        facts.append(Fact(METRICS[name].label, before, cell.value, note, cell.verdict))
+    base = run.baseline_cost
+    before = f"{base.tokens_per_second:.4g}" if base else ""
+    ratio = _ratio(run.cost.tokens_per_second, base.tokens_per_second) if base else ""
+    note = f"tokens per second, {ratio} of the untouched model's" if ratio else "tokens per second"
+    return [*facts, Fact("Speed", before, f"{run.cost.tokens_per_second:.4g}", note, "")]
+
+
+def _ratio(now: float, base: float) -> str:
+    return f"{now / base:.0%}" if base else ""
+
+
+def _shares(study: Study) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Return the distribution plot as a table, for those who cannot see the plot."""
+    thresholds = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
+    rows = [
+        (run.label, [f"{share:.1%}" for share in plots.share_at_least(run.scores, thresholds)])
+        for run in study.runs
+        if run.scores
+    ]
+    return [f"≥ {threshold:g}" for threshold in thresholds], rows
+
+
+def _costs(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the cost table: a label, then (value, share of the untouched model's) for every run."""
+    lines: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+        ("Tokens per second", "tokens_per_second", lambda value: f"{value:,.1f}"),
+        ("Peak memory (MB)", "peak_memory_mb", lambda value: f"{value:,.0f}"),
+        ("Generation (seconds)", "generation_seconds", lambda value: f"{value:,.1f}"),
+        ("Whole run (seconds)", "total_seconds", lambda value: f"{value:,.1f}"),
+        ("Generated tokens", "generated_tokens", lambda value: f"{value:,.0f}"),
+    )
+    return [
+        (
+            label,
+            [
+                (
+                    show(getattr(run.cost, name)),
+                    _ratio(getattr(run.cost, name), getattr(run.baseline_cost, name))
+                    if run.detoxified and run.baseline_cost and name in ("tokens_per_second", "peak_memory_mb")
+                    else "",
+                )
+                for run in study.runs
+            ],
+        )
+        for label, name, show in lines
+    ]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one detoxifier came about, and the runs that used it."""
+
+    labels: str
+    tables: list[Block]
+    loss: Markup
+
+
+def _fits(study: Study) -> list[Fit]:
+    # Runs at several strengths share one fit; it is shown once.
+    groups: list[tuple[dict[str, Any], list[str]]] = []
+    for run in study.detoxified:
+        info = run.results.detoxifier if run.results else None
+        if info is None or not info.fitting:
+            continue
+        known = next((labels for fitting, labels in groups if fitting == info.fitting), None)
+        if known is None:
+            groups.append((info.fitting, [run.label]))
+        else:
+            known.append(run.label)
+    return [
+        Fit(
+            ", ".join(labels),
+            blocks({key: value for key, value in fitting.items() if key != "loss_curve"}),
+            Markup(plots.loss_curve(fitting.get("loss_curve") or [], f"loss-{number}")),
+        )
+        for number, (fitting, labels) in enumerate(groups)
+    ]
+
+
+def _settings(study: Study) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Return (section, rows); a row has one value where all runs agree, else one for every run."""
+    sections: dict[str, list[dict[str, str]]] = {"Model": [], "Detoxifier": [], "Recipe": [], "Versions": []}
+    for one in study.measured:
+        detoxifier = one.detoxifier.model_dump(exclude={"fitting"}) if one.detoxifier else {}
+        settings = {key: value for key, value in one.settings.items() if key != _COMMAND}
+        sections["Model"].append(flatten(one.model.model_dump()))
+        sections["Detoxifier"].append(flatten(detoxifier))
+        sections["Recipe"].append(
+            flatten({"recipe": one.recipe, "created": one.created, "fluency judge": one.fluency_judge} | settings)
+        )
+        sections["Versions"].append(flatten(one.versions))
+    found = []
+    for name, columns in sections.items():
+        rows = []
+        for key in _unique(key for column in columns for key in column):
+            values = [column.get(key, "–") for column in columns]
+            rows.append((key, values[:1] if len(set(values)) == 1 else values))
+        if rows:
+            found.append((name, rows))
+    return found
+
+
+def _command(command: Any) -> str:
+    return command if isinstance(command, str) else shlex.join(map(str, command))

@@ -1,0 +1,180 @@
+"""What the numbers of a report do not say, in plain words and with the study's own numbers."""
+
+from __future__ import annotations
+
+from detoxlm.metrics import METRICS
+from detoxlm.report.facts import Study, bounded, finite, value_text, verdict
+from detoxlm.report.words import TOXICITY, first_measured
+from detoxlm.results import Estimate
+
+#: Fewer prompts than this get a warning of their own.
+FEW_PROMPTS = 100
+
+
+def limits(study: Study) -> list[tuple[str, str]]:
+    """List what the numbers do not say, as (short name, sentences), with this study's own numbers."""
+    one, scorer = study.common, study.common.scorer
+    said = [
+        (
+            "The scorer makes mistakes",
+            f"Every toxicity here is what {scorer.name} {scorer.version} says, not what people felt. "
+            + (
+                "How far it agrees with people is not known: use the numbers only to compare runs with each other. "
+                if scorer.validity is None
+                else "Its measured validity is below. "
+            )
+            + "Automatic scorers are known to rate harmless text that names minorities, is in dialect or swears in "
+            "a friendly way too high, and attacks without swear words too low. If the detoxifier was fitted "
+            "with this scorer or with its training data, it may please the scorer more than it helps people.",
+        ),
+        (
+            "Text about minorities",
+            "Detoxifying is known to make models worse at text about minorities and in dialect. Nothing here "
+            "is broken down by group, so a loss there would not show.",
+        ),
+        (
+            "These prompts only",
+            f"The recipe {one.recipe} asks for short continuations of {study.prompts} English prompts, "
+            f"{_count(study.samples, 'sample')} each. Other languages, chat, long answers and people who try "
+            "to provoke the model are not covered.",
+        ),
+        ("How exact the numbers are", _precision(study)),
+        (
+            "Fluency",
+            "Perplexity is how likely a model finds a text. Continuations are judged by "
+            f"{one.fluency_judge}, neutral text by the measured model itself. Text that repeats itself can "
+            "have a low perplexity; a sensible, rare sentence can have a high one. Nobody read the texts for sense.",
+        ),
+        (
+            "Not measured",
+            "Whether the model still answers questions as well as before (capability), whether it refuses or dodges "
+            "harmless requests, whether its statements are true, and whether it can be made toxic again by "
+            "further training.",
+        ),
+    ]
+    return said + _limits_of_data(study)
+
+
+def _precision(study: Study) -> str:
+    text = (
+        "The 95% intervals cover the choice of prompts and samples. They do not cover the scorer's mistakes, "
+        "another fit of the detoxifier, or another seed of it. "
+    )
+    metric = first_measured(study.runs, TOXICITY)
+    widths = [
+        _half_width(run.metrics[metric.name])
+        for run in study.runs
+        if metric is not None and bounded(run.metrics.get(metric.name))
+    ]
+    if metric is not None and widths:
+        half = max(widths) * (100 if metric.unit in ("%", "score x100") else 1)
+        unit = " points" if metric.unit in ("%", "score x100") else ""
+        text += (
+            f"With {_count(study.prompts, 'prompt')}, a {metric.label.lower()} is known to about "
+            f"±{half:.{max(metric.digits, 1)}f}{unit}."
+        )
+    if study.prompts < FEW_PROMPTS:
+        text += f" {_count(study.prompts, 'prompt')} are few: take the page as a first look, not as evidence."
+    return text
+
+
+def _half_width(estimate: Estimate) -> float:
+    assert estimate.low is not None and estimate.high is not None  # `bounded` was asked first
+    return (estimate.high - estimate.low) / 2
+
+
+def _limits_of_data(study: Study) -> list[tuple[str, str]]:
+    said = []
+    if len(study.detoxified) > 1:
+        said.append(
+            (
+                "The strength was picked afterwards",
+                f"The first sentence shows one of {len(study.detoxified)} runs, picked on the same prompts that it "
+                "reports. That flatters it a little; prompts that were not used for picking would tell.",
+            )
+        )
+    empty = METRICS["empty_fraction"]
+    silent = [
+        (run.label, run.metrics[empty.name])
+        for run in study.runs
+        if finite(run.metrics.get(empty.name)) and run.metrics[empty.name].value > 0
+    ]
+    if silent:
+        shares = ", ".join(f"{value_text(empty, share)} ({label})" for label, share in silent)
+        said.append(
+            (
+                "Empty continuations",
+                f"Some continuations have no text: {shares}. Saying nothing is not toxic, so they lower the toxicity.",
+            )
+        )
+    said += [
+        (heading, f"{', '.join(labels)}: {text}")
+        for heading, names, wanted, text in (
+            (
+                "Less variety",
+                ("distinct_1", "distinct_2", "distinct_3"),
+                "worse",
+                "the continuations of a prompt repeat words and phrases more than the untouched model's. Part of a "
+                "lower toxicity can come from saying the same safe thing again and again.",
+            ),
+            (
+                "Other lengths",
+                ("mean_length",),
+                "changed",
+                "continuations have another length than the untouched model's. Shorter text has fewer chances to "
+                "be toxic, longer text has more.",
+            ),
+        )
+        if (
+            labels := [
+                run.label
+                for run in study.detoxified
+                if any(verdict(METRICS[name], run.difference.get(name)) == wanted for name in names)
+            ]
+        )
+    ]
+    if study.detoxified and not all(run.difference for run in study.detoxified):
+        said.append(
+            (
+                "No paired comparison",
+                "At least one run carries no paired difference from the untouched model, so whether it changed "
+                "anything is not shown.",
+            )
+        )
+    if study.unknown_metrics:
+        names = ", ".join(study.unknown_metrics)
+        said.append(("Not shown", f"These results hold metrics that this version of DetoxLM does not know: {names}."))
+    return said + _limits_of_runs(study)
+
+
+def _limits_of_runs(study: Study) -> list[tuple[str, str]]:
+    said = []
+    metric = first_measured(study.runs, TOXICITY)
+    if metric is not None:
+        before = {
+            value_text(metric, estimate)
+            for run in study.runs
+            if (estimate := (run.baseline if run.detoxified else run.metrics).get(metric.name)) is not None
+        }
+        if len(before) > 1:
+            said.append(
+                (
+                    "More than one 'before'",
+                    f"The untouched model was measured more than once, with different outcomes ({metric.label}: "
+                    f"{', '.join(sorted(before))}). Each difference is against the measurement of its own run.",
+                )
+            )
+    machines = sorted({f"{one.model.device}, {one.model.dtype}" for one in study.measured})
+    if len(machines) > 1:
+        said.append(
+            (
+                "Different machines",
+                f"The runs were made on different devices or number formats ({'; '.join(machines)}): speeds and "
+                "memory do not compare, and scores may differ a little for that reason alone.",
+            )
+        )
+    return said
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

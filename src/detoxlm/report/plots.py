@@ -1,0 +1,205 @@
+"""The report's plots: results in, one SVG string out, the same bytes for the same input.
+
+Colours are CSS variables with a fallback and text is text in the page's own font, so a plot follows the page's
+light, dark and print styles.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from detoxlm.metrics import METRICS
+from detoxlm.report.facts import Run, finite, value_text
+from detoxlm.report.samples import TOXIC
+from detoxlm.results import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# matplotlib knows no CSS variables, so it draws in stand-in colours that `_svg` replaces. The fallbacks after the
+# comma read on white and on black alike; they count where a plot is shown outside the page.
+_INK, _GRID = "#010101", "#020202"
+_RUNS = 7
+_STAND_INS = {_INK: "currentColor", _GRID: "var(--rule, #8886)"} | {
+    f"#0300{i:02x}": f"var(--run-{i}, {fallback})"
+    for i, fallback in enumerate(("#808080", "#3c93a8", "#3d7fc4", "#7a6fd0", "#b0629f", "#c07030", "#6f9440"))
+}
+# Shape and dashes say the same as the colour.
+_MARKERS = "osD^vPX"
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (8, 3)))
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "detoxlm",
+    "text.parse_math": False,  # a method may be called `$x$`
+    "font.size": 10.5,
+    "axes.labelsize": 10.5,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _GRID,
+    "xtick.color": _GRID,
+    "ytick.color": _GRID,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+#: The system fonts of the page, for a plot that is shown alone.
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+
+def score_distribution(runs: Sequence[Run]) -> str:
+    """Plot, for every score, the share of continuations scored that high or higher; empty without scores.
+
+    At 0.5 a curve's height is the toxic fraction of the table, so plot and table can be read against each other.
+    """
+    known = [(index, run) for index, run in enumerate(runs) if run.scores]
+    if not known:
+        return ""
+    with matplotlib.style.context(["default", _STYLE], after_reset=True):
+        figure, axes = _axes()
+        grid = np.linspace(0, 1, 101)
+        spoken = []
+        for index, run in known:
+            share = share_at_least(run.scores, grid)
+            axes.plot(grid, share, markevery=(5 + 2 * index, 20), label=_short(run.label), **_look(index))
+            spoken.append(f"{run.label} {share_at_least(run.scores, np.array([TOXIC]))[0]:.1%}")
+        axes.axvline(TOXIC, color=_INK, linewidth=0.9, linestyle=(0, (2, 2)))
+        axes.annotate("toxic from here", (TOXIC, 1), (5, -3), textcoords="offset points", va="top", fontsize=9)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Toxicity score", ylabel="Continuations at or above the score")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.legend(loc="best", bbox_to_anchor=(0, 0, 1, 0.92), handlelength=3)
+        return _svg(
+            figure,
+            "distribution",
+            "Distribution of toxicity scores. Continuations scored 0.5 or more: " + ", ".join(spoken) + ".",
+        )
+
+
+def share_at_least(scores: Sequence[float], thresholds: np.ndarray) -> np.ndarray:
+    """Return the share of scores that are at least each threshold, float [len(thresholds)]."""
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    # The grid's 0.5 is exact, but 0.3 is not: a hair's breadth keeps a score equal to its threshold inside.
+    below = np.searchsorted(ordered, thresholds - 1e-12, side="left")
+    return 1 - below / len(ordered)
+
+
+def tradeoff(runs: Sequence[Run]) -> str:
+    """Plot toxic fraction against model perplexity, one point with intervals per run; empty with fewer than two."""
+    across, up = METRICS["model_perplexity"], METRICS["toxic_fraction"]
+    points = [
+        (index, run, run.metrics[across.name], run.metrics[up.name])
+        for index, run in enumerate(runs)
+        if finite(run.metrics.get(across.name)) and finite(run.metrics.get(up.name))
+    ]
+    if len(points) < 2:
+        return ""
+    with matplotlib.style.context(["default", _STYLE], after_reset=True):
+        figure, axes = _axes()
+        for method in dict.fromkeys(run.method for _, run, _, _ in points if run.detoxified):
+            line = [(x.value, y.value) for _, run, x, y in points if run.method in ("", method)]
+            axes.plot(*zip(*line, strict=True), color=_GRID, linewidth=1.2, zorder=1)
+        middle = (min(x.value for _, _, x, _ in points) + max(x.value for _, _, x, _ in points)) / 2
+        for index, run, x, y in points:
+            axes.errorbar(
+                x.value, y.value, xerr=_error(x), yerr=_error(y), capsize=2.5, **(_look(index) | {"linewidth": 1.1})
+            )
+            side, shift = ("right", -7) if x.value > middle else ("left", 7)
+            axes.annotate(
+                _short(run.label), (x.value, y.value), (shift, 6), textcoords="offset points", ha=side, fontsize=9.5
+            )
+        axes.margins(x=0.18, y=0.15)
+        axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
+        axes.set(xlabel=f"{across.label} (lower is more fluent)", ylabel="Toxic fraction (lower is better)")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        spoken = [f"{run.label} {value_text(up, y)} at {value_text(across, x)}" for _, run, x, y in points]
+        return _svg(
+            figure,
+            "tradeoff",
+            "Toxic fraction against model perplexity: " + ", ".join(spoken) + ". Lower left is best.",
+        )
+
+
+def loss_curve(curve: Sequence[Sequence[float | None]], name: str = "loss") -> str:
+    """Plot [step, loss] pairs; empty with fewer than two that are numbers (JSON stores NaN as null)."""
+    points = [
+        (step, loss)
+        for step, loss in curve
+        if step is not None and loss is not None and math.isfinite(step) and math.isfinite(loss)
+    ]
+    if len(points) < 2:
+        return ""
+    with matplotlib.style.context(["default", _STYLE], after_reset=True):
+        figure, axes = _axes()
+        axes.plot([step for step, _ in points], [loss for _, loss in points], color=_look(1)["color"])
+        axes.set(xlabel="Step", ylabel="Loss")
+        (first, start), (last, end) = points[0], points[-1]
+        return _svg(figure, name, f"Loss of the fit, from {start:.4g} at step {first:g} to {end:.4g} at step {last:g}.")
+
+
+def _axes() -> tuple[Figure, Axes]:
+    # Small, so that text is still readable when a phone scales the plot to 350 px.
+    figure = Figure(figsize=(5.4, 3.9))
+    figure.patch.set_alpha(0)
+    # Fixed margins: a layout engine would measure fonts that are not the reader's, and costs half the drawing time.
+    axes = figure.add_axes((0.16, 0.135, 0.805, 0.835))
+    axes.patch.set_alpha(0)
+    axes.tick_params(length=0, pad=5)
+    return figure, axes
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 28 else f"{label[:27]}…"  # or it would push the plot out of its frame
+
+
+def _look(index: int) -> dict[str, Any]:
+    return {
+        "color": f"#0300{index % _RUNS:02x}",
+        "linestyle": _DASHES[index % len(_DASHES)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+        "markersize": 5.5,
+    }
+
+
+def _error(estimate: Estimate) -> list[list[float]] | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    sides = [estimate.value - estimate.low, estimate.high - estimate.value]
+    # A percentile interval can miss its own value by a rounding error; a bar cannot have a negative length.
+    return [[max(0.0, side)] for side in sides] if all(map(math.isfinite, sides)) else None
+
+
+def _svg(figure: Figure, name: str, description: str) -> str:
+    """Draw the figure: an inline SVG with the page's colours and fonts, its own ids, and words for screen readers."""
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    view = re.search(r'viewBox="([^"]*)"', text)
+    assert view is not None  # matplotlib always writes one
+    body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
+    # matplotlib's style sheet would apply to the whole page.
+    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
+    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", body)
+    body = re.sub(r"\bfont: ([\d.]+px) [^;\"]*", r"font-size: \1", body)
+    body = re.sub(r"#0[1-3][0-9a-f]{4}\b", lambda found: _STAND_INS.get(found[0], found[0]), body)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{view[1]}" '
+        f'role="img" aria-label="{escape(description)}" stroke-linejoin="round" stroke-linecap="butt" '
+        f'font-family="{FONTS}">{body}</svg>'
+    )

@@ -1,0 +1,111 @@
+"""Which texts the report shows: the worst samples, and the same prompts before and after."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from detoxlm.report.facts import Run, Study
+from detoxlm.results import Row
+
+#: From this score on a text is blurred until the reader asks for it.
+TOXIC = 0.5
+WORST_SHOWN = 10
+#: Prompts in each list of the side-by-side view; three lists keep the page near 40 prompts.
+PAIRS_SHOWN = 13
+#: A model can run on without end; the page cannot.
+TEXT_SHOWN = 500
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One continuation as shown."""
+
+    label: str
+    prompt: str
+    text: str
+    score: float
+    mean: float
+
+    @property
+    def blurred(self) -> bool:
+        """Whether the text is hidden at first."""
+        return self.score >= TOXIC
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One prompt with the worst continuation of every run."""
+
+    prompt: str
+    samples: list[Sample]
+
+
+@dataclass(frozen=True)
+class PairList:
+    """One choice of the side-by-side filter."""
+
+    name: str
+    title: str
+    meaning: str
+    pairs: list[Pair]
+
+
+def worst(run: Run) -> list[Sample]:
+    """Return the continuations of a run with the highest scores, highest first."""
+    rows = run.results.rows if run.results else []
+    ranked = sorted(
+        ((score, i, j) for i, row in enumerate(rows) for j, score in enumerate(row.scores)),
+        key=lambda entry: (-entry[0], entry[1], entry[2]),
+    )
+    return [_sample(run, rows[i], j) for _, i, j in ranked[:WORST_SHOWN]]
+
+
+def side_by_side(study: Study, after: Run) -> list[PairList]:
+    """Return the same prompts before and after: largest improvements, what got worse, and a random draw."""
+    runs = [run for run in study.runs if run.results is not None]
+    before = study.untouched
+    usable = [i for i in range(study.prompts) if all(run.results and run.results.rows[i].scores for run in runs)]
+    drawn = sorted(random.Random(0).sample(usable, min(PAIRS_SHOWN, len(usable))))
+    lists = []
+    if before is not None and before.results is not None and after is not before:
+        change = {i: _worst_score(after, i) - _worst_score(before, i) for i in usable}
+        improved = sorted((i for i in usable if change[i] < 0), key=lambda i: (change[i], i))
+        worsened = sorted((i for i in usable if change[i] > 0), key=lambda i: (-change[i], i))
+        for name, title, chosen, direction in (
+            ("improved", "Largest improvement", improved, "fell"),
+            ("worsened", "Got worse", worsened, "rose"),
+        ):
+            meaning = (
+                f"{len(chosen)} of {len(usable)} prompts: the worst score {direction} from the untouched model to "
+                f"{after.label}; the {min(PAIRS_SHOWN, len(chosen))} largest changes. Picked for their change, "
+                "so not typical."
+            )
+            lists.append(PairList(name, title, meaning, [_pair(runs, i) for i in chosen[:PAIRS_SHOWN]]))
+    meaning = f"{len(drawn)} of {len(usable)} prompts, drawn with a fixed seed: what is typical."
+    return [*lists, PairList("random", "Random", meaning, [_pair(runs, i) for i in drawn])]
+
+
+def _worst_score(run: Run, i: int) -> float:
+    return max(run.results.rows[i].scores) if run.results else 0.0
+
+
+def _pair(runs: list[Run], i: int) -> Pair:
+    samples = []
+    for run in runs:
+        if run.results is not None:
+            row = run.results.rows[i]
+            samples.append(_sample(run, row, row.scores.index(max(row.scores))))
+    return Pair(samples[0].prompt, samples)
+
+
+def _sample(run: Run, row: Row, j: int) -> Sample:
+    mean = sum(row.scores) / len(row.scores)
+    return Sample(run.label, _short(row.prompt), _short(row.continuations[j]), row.scores[j], mean)
+
+
+def _short(text: str) -> str:
+    text = text.strip()  # a continuation starts with the space that parts it from its prompt
+    if len(text) <= TEXT_SHOWN:
+        return text
+    return f"{text[:TEXT_SHOWN]} … ({len(text) - TEXT_SHOWN:,} more characters)"

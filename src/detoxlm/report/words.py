@@ -1,0 +1,191 @@
+"""The headline of the report: what the data show in one sentence, and at what price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detoxlm.errors import UsageError
+from detoxlm.metrics import METRICS, Metric
+from detoxlm.report.facts import (
+    Run,
+    Study,
+    difference_text,
+    finite,
+    full_text,
+    relative_text,
+    value_text,
+    verdict,
+)
+
+#: A relative rise of perplexity from which the headline says "much worse".
+MUCH_WORSE = 0.10
+#: A rise of the share of empty continuations from which silence, not detoxification, may explain a lower toxicity.
+MANY_EMPTY = 0.05
+
+#: The metric that the headline speaks of: the first of these that was measured.
+TOXICITY = ("toxic_fraction", "mean_toxicity", "expected_max_toxicity", "toxicity_probability")
+PERPLEXITY = ("model_perplexity", "continuation_perplexity")
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The page's first sentence and the run it speaks of."""
+
+    sentence: str
+    run: Run
+    #: Why this run and not another; empty where there was no choice.
+    choice: str
+    #: Other metrics that got measurably worse, each with its values.
+    prices: list[str]
+
+
+def headline(study: Study, strength: float | None = None) -> Headline:
+    """Say in one sentence what the data show, and no more; of the run with this strength, or of the fittest.
+
+    Raises:
+        UsageError: no run has this strength.
+    """
+    runs = [run for run in study.detoxified if strength is None or run.strength == strength]
+    if strength is not None and not runs:
+        known = ", ".join(f"{run.strength:g}" for run in study.detoxified) or "none"
+        raise UsageError(f"strength: no result has the strength {strength}; there are {known}.")
+    metric = first_measured(study.runs, TOXICITY)
+    if not study.detoxified:
+        run = study.runs[0]
+        sentence = f"No toxicity was measured for the untouched {study.model}"
+        if metric is not None:
+            amount = full_text(metric, run.metrics[metric.name])
+            sentence = f"The untouched {study.model} has a {_name(metric)} of {amount}"
+        return Headline(f"{sentence}; no detoxified run was given to compare.", run, "", [])
+    run = _chosen(runs, metric)
+    choice = ""
+    if len(study.detoxified) > 1:
+        choice = f"Shown: {run.spoken}, one of {len(study.detoxified)} detoxified runs: " + (
+            f"the largest measurable reduction whose perplexity rises by {MUCH_WORSE:.0%} at most, else the clearest "
+            "result."
+            if strength is None
+            else "the recommended one."
+        )
+    start = _toxicity_clause(study, run, metric)
+    return Headline(f"{start}{_perplexity_clause(run)}.", run, choice, _prices(run))
+
+
+def first_measured(runs: list[Run], names: tuple[str, ...]) -> Metric | None:
+    """Return the first of the named metrics that any run has."""
+    for name in names:
+        if any(run.metrics.get(name) is not None for run in runs):
+            return METRICS[name]
+    return None
+
+
+def _chosen(runs: list[Run], metric: Metric | None) -> Run:
+    if metric is None:
+        return runs[-1]
+    by_verdict = {
+        wanted: [run for run in runs if verdict(metric, run.difference.get(metric.name)) == wanted]
+        for wanted in ("better", "worse")
+    }
+    affordable = [run for run in by_verdict["better"] if not _costly(run)]
+    for candidates in (affordable, by_verdict["better"]):
+        if candidates:
+            return min(candidates, key=lambda run: run.metrics[metric.name].value)
+    return by_verdict["worse"][-1] if by_verdict["worse"] else runs[-1]
+
+
+def _costly(run: Run) -> bool:
+    perplexity = first_measured([run], PERPLEXITY)
+    rise = _relative(run, perplexity.name) if perplexity else None
+    empty = run.difference.get("empty_fraction")
+    return (rise is not None and rise > MUCH_WORSE) or (empty is not None and empty.value > MANY_EMPTY)
+
+
+def _relative(run: Run, name: str) -> float | None:
+    base, now = run.baseline.get(name), run.metrics.get(name)
+    if base is None or now is None or not base.value or not (finite(base) and finite(now)):
+        return None
+    return now.value / base.value - 1
+
+
+def _toxicity_clause(study: Study, run: Run, metric: Metric | None) -> str:
+    who, model = _capital(run.spoken), study.model
+    if metric is None or run.metrics.get(metric.name) is None:
+        return f"{who} was run on {model}, but no toxicity was measured"
+    now, base = run.metrics[metric.name], run.baseline.get(metric.name)
+    what = _name(metric)
+    if base is None:
+        return (
+            f"With {run.spoken}, {model} has a {what} of {full_text(metric, now)}; the untouched model was not measured"
+        )
+    before_after = f"from {full_text(metric, base)} to {full_text(metric, now)}"
+    difference = run.difference.get(metric.name)
+    judged = verdict(metric, difference)
+    value, interval = difference_text(metric, difference)
+    if judged == "better":
+        return f"{who} lowers the {what} of {model} {before_after}, a paired difference of {value} {interval}"
+    if judged == "worse":
+        return f"{who} makes {model} worse: the {what} rises {before_after}, a paired difference of {value} {interval}"
+    if judged == "same":
+        scope = ""
+        others = [one for one in study.detoxified if one is not run]
+        if others and all(verdict(metric, one.difference.get(metric.name)) == "same" for one in others):
+            scope = f" (nor at the other {len(others)} strength{'s' if len(others) > 1 else ''})"
+        return (
+            f"{who} makes no measurable change to the {what} of {model}{scope}: {full_text(metric, base)} before, "
+            f"{full_text(metric, now)} after, and the interval of the paired difference, {value} {interval}, "
+            "covers zero"
+        )
+    return (
+        f"With {run.spoken} the {what} of {model} goes {before_after}, but without the interval of the paired "
+        "difference that is no evidence of a change"
+    )
+
+
+def _perplexity_clause(run: Run) -> str:
+    metric = first_measured([run], PERPLEXITY)
+    if metric is None:
+        return "; perplexity was not measured"
+    what = _name(metric)
+    now, base = run.metrics[metric.name], run.baseline.get(metric.name)
+    if base is None:
+        return f"; its {what} is {full_text(metric, now)}"
+    change = relative_text(metric, base, now)
+    move = f"{full_text(metric, base)} to {full_text(metric, now)}" + (f" ({change})" if change else "")
+    judged = verdict(metric, run.difference.get(metric.name))
+    if not finite(now):
+        return f", but {what} is no longer a finite number"
+    if judged == "same":
+        return f", with no measurable change in {what} ({value_text(metric, base)} to {value_text(metric, now)})"
+    if judged == "better":
+        return f", and {what} falls from {move}"
+    rise = _relative(run, metric.name)
+    if rise is not None and rise > MUCH_WORSE:
+        return f", but {what} gets much worse, from {move}"
+    if judged == "worse":
+        return f", while {what} rises from {move}"
+    return f", while {what} goes from {move}, its difference without an interval"
+
+
+def _prices(run: Run) -> list[str]:
+    found = []
+    said = first_measured([run], PERPLEXITY)
+    for name, metric in METRICS.items():
+        # The headline says toxicity and perplexity; a KL above zero is what any change of the model gives.
+        if name in TOXICITY or name == "kl_from_base" or metric is said:
+            continue
+        difference = run.difference.get(name)
+        if difference is not None and verdict(metric, difference) == "worse":
+            base, now = run.baseline.get(name), run.metrics.get(name)
+            change = relative_text(metric, base, now)
+            found.append(
+                f"{metric.label} {value_text(metric, base)} → {value_text(metric, now)}"
+                + (f" ({change})" if change else "")
+            )
+    return found
+
+
+def _name(metric: Metric) -> str:
+    return metric.label[:1].lower() + metric.label[1:]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

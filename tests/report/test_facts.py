@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+from report_factory import make
+
+from detoxlm.metrics import METRICS
+from detoxlm.report.facts import arrange, difference_text, verdict
+from detoxlm.report.nested import Block, blocks, plain, validity_blocks
+from detoxlm.results import Estimate
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "expected"),
+    [
+        ("toxic_fraction", -0.2, -0.1, "better"),
+        ("toxic_fraction", 0.1, 0.2, "worse"),
+        ("toxic_fraction", -0.1, 0.1, "same"),
+        ("toxic_fraction", -0.1, 0.0, "same"),
+        ("distinct_1", -0.2, -0.1, "worse"),
+        ("distinct_1", 0.1, 0.2, "better"),
+        ("mean_length", 0.1, 0.2, "changed"),
+        ("mean_length", -0.1, 0.2, "same"),
+        ("toxic_fraction", None, None, "unknown"),
+        ("toxic_fraction", float("nan"), 0.1, "unknown"),
+    ],
+)
+def test_verdict(name: str, low: float | None, high: float | None, expected: str) -> None:
+    middle = 0.0 if low is None or high is None else (low + high) / 2
+    assert verdict(METRICS[name], Estimate(value=middle, low=low, high=high, n=9)) == expected
+
+
+def test_difference_text() -> None:
+    fraction, plain_number = METRICS["toxic_fraction"], METRICS["model_perplexity"]
+    assert difference_text(fraction, Estimate(value=-0.071, low=-0.09, high=0.01, n=9)) == (
+        "−7.1\N{NO-BREAK SPACE}points",
+        "[−9.0, +1.0]",
+    )
+    assert difference_text(plain_number, Estimate(value=1.25, n=9)) == ("+1.25", "")
+    # A real change is not printed as zero, and zero has no sign.
+    tiny = Estimate(value=-0.0002, low=-0.0003, high=-0.0001, n=9)
+    assert difference_text(fraction, tiny) == ("−0.020\N{NO-BREAK SPACE}points", "[−0.030, −0.010]")
+    assert difference_text(plain_number, Estimate(value=-0.0, low=-0.0, high=0.0, n=9)) == ("0.00", "[0.00, 0.00]")
+
+
+def test_runs_of_the_same_name_are_told_apart() -> None:
+    study = arrange([make(0.5), make(0.5), make(), make(0.2)])
+    assert [run.label for run in study.runs] == ["untouched", "fusion 0.2", "fusion 0.5", "fusion 0.5 #2"]
+    assert study.runs[-1].spoken == "fusion at strength 0.5 #2"
+
+
+def test_nested_numbers_become_tables() -> None:
+    data = {"auc": 0.97912, "by group": {"a": {"x": 1, "y": 2}, "b": {"y": 3}}, "seeds": {"fit": 12345}}
+    assert blocks(data) == [
+        Block("", [], [("auc", ["0.9791"])]),
+        Block("by group", ["x", "y"], [("a", ["1", "2"]), ("b", ["–", "3"])]),
+        Block("seeds", [], [("fit", ["12,345"])]),
+    ]
+
+
+def test_plain_values() -> None:
+    assert [plain(value) for value in (True, None, 0.00012345, 7, list(range(20)), float("nan"))] == [
+        "yes",
+        "none",
+        "0.0001234",
+        "7",
+        "0, 1, 2, 3, 4, 5, 6, 7, … (20 values)",
+        "not finite",
+    ]
+
+
+def test_scorer_validity_of_the_embedded_kind() -> None:
+    number = {"value": 0.94291, "low": 0.9, "high": 0.95, "n": 88}
+    main, more = validity_blocks(
+        {
+            "scorer": "x",
+            "validity": {"rtp": {"auc": number, "rate": 0.5}, "jigsaw": {"auc": {**number, "n": 99}}},
+            "sentences": {"benign": {"a": 0.1}, "attack": {"b": 0.9}, "odd": {"c": 0.5}},
+        }
+    )
+    interval = "0.9429 [0.9, 0.95]"
+    rows = [("rtp", [interval, "0.5", "88"]), ("jigsaw", [interval, "–", "99"])]
+    assert main == [Block("", ["auc", "rate", "n"], rows)]
+    assert [name for name, _ in more] == ["sentences", "further entries"]
+    # Three dicts without a common key stay three tables.
+    assert [block.caption for block in more[0][1]] == ["benign", "attack", "odd"]
