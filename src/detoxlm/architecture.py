@@ -123,8 +123,10 @@ class Architecture:
         A detoxifier carries its target's fingerprint, so that it is not attached to another model by mistake.
         """
         digest = hashlib.sha256(f"{self.name} {self.vocab_size} {self.hidden_size} {len(self.layers)}".encode())
-        for part in (self.embeddings.weight[:64], next(self.layers[-1].parameters())):
-            digest.update(part.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
+        for weight in self.model.parameters():
+            # the corners of every weight: an edit of one neuron, a row or a column of some matrix, crosses them
+            for part in (weight.detach()[:8], weight.detach()[..., :8]):
+                digest.update(part.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def value_matrix(self, layer: int) -> torch.Tensor:

@@ -35,10 +35,12 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp makes 0600
         os.replace(temporary, path)  # noqa: PTH105
+        temporary = None
     except OSError as error:
+        raise DetoxError(f"cannot write {path}: {error.strerror}. Free space or choose another -o.") from error
+    finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise DetoxError(f"cannot write {path}: {error.strerror}. Free space or choose another -o.") from error
 
 
 @contextmanager
@@ -59,7 +61,12 @@ def folder_written_atomically(folder: Path) -> Iterator[Path]:
         if folder.exists():
             old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
             os.replace(folder, old / folder.name)  # noqa: PTH105
-            os.replace(temporary, folder)  # noqa: PTH105
+            try:
+                os.replace(temporary, folder)  # noqa: PTH105
+            except OSError:
+                os.replace(old / folder.name, folder)  # noqa: PTH105
+                old.rmdir()
+                raise
             shutil.rmtree(old)
         else:
             os.replace(temporary, folder)  # noqa: PTH105

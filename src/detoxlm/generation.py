@@ -161,15 +161,15 @@ def next_token(logits: torch.Tensor, sampling: Sampling, noise: torch.Tensor) ->
     """
     if sampling.temperature == 0:
         best, token = logits.max(-1)  # NaN wins a max, so it is seen here
-        _check_finite(best)
+        check_finite(best)
         return token
     scaled = logits.float() / sampling.temperature
     if sampling.top_p == 1 and not sampling.top_k:
-        _check_finite(scaled.amax(-1))
+        check_finite(scaled.amax(-1))
         return _draw(scaled.softmax(-1).double().cumsum(-1), noise)
     k = min(sampling.top_k or _CANDIDATES, scaled.shape[-1])
     top, token = scaled.topk(k)  # sorted, likeliest first
-    _check_finite(top[:, 0])
+    check_finite(top[:, 0])
     total = (top if sampling.top_k else scaled).logsumexp(-1, keepdim=True)
     mass = (top - total).exp().double().cumsum(-1)
     drawn = token.gather(-1, _draw(mass, noise, sampling.top_p)[:, None])[:, 0]
@@ -190,7 +190,8 @@ def _draw(mass: torch.Tensor, noise: torch.Tensor, top_p: float = 1.0) -> torch.
     return place.minimum(last)
 
 
-def _check_finite(best: torch.Tensor) -> None:
+def check_finite(best: torch.Tensor) -> None:
+    """Raise `DetoxError` where the largest logit of a row, or a loss, is NaN or infinite."""
     if not bool(torch.isfinite(best).all()):
         raise DetoxError(
             "model: its logits are NaN or infinite. Load it with --dtype float32; if it was edited or fine-tuned, "
@@ -210,17 +211,33 @@ def _noise(prompts: Sequence[str], sampling: Sampling) -> torch.Tensor:
 
 
 def encode(target: Target, text: str, room: int) -> list[int]:
-    """Tokenise a prompt as the model was trained to see it; keep its end where it leaves no `room` for new tokens."""
+    """Tokenise a prompt as the model was trained to see it; keep its end where it leaves no `room` for new tokens.
+
+    Raises:
+        UsageError: no tokens, or a context window that is too short for the new tokens alone.
+    """
     ids: list[int] = target.tokenizer(text)["input_ids"]
     if not ids:  # the text is all characters that the tokenizer drops
         raise UsageError(f"prompts: {text!r} has no tokens in this model's tokenizer.")
     window = getattr(target.model.config.get_text_config(), "max_position_embeddings", None)
-    return ids[-max(1, window - room) :] if window else ids
+    if not window:
+        return ids
+    if room >= window:
+        raise UsageError(
+            f"max_new_tokens: {room} after a prompt do not fit the {window} tokens of {target.name}; ask for fewer."
+        )
+    return ids[room - window :]
 
 
 def decode(target: Target, ids: list[int]) -> str:
     """Turn generated ids into text, special tokens dropped and spaces kept as they are."""
-    return str(target.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    def text(ids: list[int]) -> str:
+        return str(target.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    # SentencePiece decoders (Llama 2, Mistral) drop a leading space: decode behind an anchor and cut it off
+    anchor = target.tokenizer("a", add_special_tokens=False)["input_ids"]
+    return text(anchor + ids)[len(text(anchor)) :]
 
 
 @torch.inference_mode()

@@ -44,6 +44,7 @@ def harvest(
     """
     key = {
         "fingerprint": target.architecture.fingerprint,
+        "dtype": str(target.model.dtype),
         "prompts": hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest(),
         "sampling": sampling.model_dump(),
         "scorer": [scorer.name, scorer.version, scorer.revision],

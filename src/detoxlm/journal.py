@@ -23,8 +23,8 @@ class Journal:
     def __init__(self, path: Path, digest: str) -> None:
         self.path = path
         self.entries: list[dict[str, Any]] = []
-        kept = self._read(digest)
         try:
+            kept = self._read(digest)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("r+b" if kept else "wb")
             self._file.truncate(kept)
@@ -42,7 +42,14 @@ class Journal:
         for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True)):
             if not line.endswith(b"\n"):
                 break  # the line that was being written when the run was killed
-            entry = json.loads(line)
+            try:
+                entry = json.loads(line)
+                if not isinstance(entry, dict):
+                    raise ValueError(f"{type(entry).__name__} in place of an object")
+            except ValueError as error:
+                raise DetoxError(
+                    f"{self.path}, line {number + 1}: not a journal entry ({error}). Delete the file to start over."
+                ) from error
             if number == 0 and entry.get("key") != digest:
                 log.warning("%s is of a run with other settings, models or versions: starting over.", self.path)
                 return 0

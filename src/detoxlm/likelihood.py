@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from detoxlm.generation import encode, extend, prefill
+from detoxlm.generation import check_finite, encode, extend, prefill
 from detoxlm.models import Target
 from detoxlm.results import Window
 
@@ -47,6 +47,9 @@ def measure_window(
         ids: the window's tokens [T].
         scored: how many of the last tokens count, below T.
         attach: a context in which the model is detoxified; None measures the untouched model, and no KL.
+
+    Raises:
+        DetoxError: the model's logits are NaN or infinite.
     """
     base = hidden = _hidden(target, ids)[-scored - 1 : -1]
     if attach is not None:
@@ -61,6 +64,7 @@ def measure_window(
         if attach is not None:
             log_base = _log_probabilities(target, base[part])
             kl += float((log_base.exp() * (log_base - log_p)).sum(-1).double().sum())
+    check_finite(torch.tensor([nll, kl]))
     return Window(nll=nll, tokens=scored, kl=max(kl, 0.0) if attach is not None else None)
 
 
@@ -86,6 +90,9 @@ def continuation_nll(
 
     Text is re-tokenised for the judge, prompt and continuation apart; each prompt is read once for all its samples.
     All prompts here form one batch and must have equally many continuations.
+
+    Raises:
+        DetoxError: the judge's logits are NaN or infinite.
     """
     n = len(continuations[0])
     ids = [
@@ -108,6 +115,7 @@ def continuation_nll(
             if length:
                 logits = torch.cat([first[row], after[row, : length - 1]]).float()
                 log_p = logits.log_softmax(-1).gather(-1, inputs[row, :length, None])
+                check_finite(log_p)
                 totals[row] = -float(log_p.double().sum())
     for start in range(0, len(ids), n):
         yield totals[start : start + n], [len(row) for row in ids[start : start + n]]

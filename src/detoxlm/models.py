@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -85,16 +86,24 @@ def load_target(
     path, shown_revision = _locate(name, revision)
     try:
         with quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(
+            model, loading = AutoModelForCausalLM.from_pretrained(
                 path,
                 revision=revision,
                 dtype=chosen_dtype,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
             )
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise UsageError(f"model: cannot load {name!r}: {_first_line(error)}") from error
+    # transformers would go on with random numbers in their place
+    if lacking := sorted({*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}):
+        raise UsageError(
+            f"model: {name!r} is damaged: {lacking[0]} and {len(lacking) - 1} more weights of its config.json are "
+            "missing or of another shape."
+        )
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
@@ -156,6 +165,7 @@ def _locate(name: str, revision: str | None) -> tuple[str, str | None]:
                 EMBEDDED_VERSION,
                 EMBEDDED_HUB_ID,
             )
+            _check_hub(EMBEDDED_HUB_ID, revision)
             return EMBEDDED_HUB_ID, None
         return str(_converted(gguf, EMBEDDED_SHA256)), f"{EMBEDDED_PACKAGE} {EMBEDDED_VERSION}"
     path = Path(name).expanduser()
@@ -233,7 +243,10 @@ def _embedded_gguf() -> Path | None:
 def _converted(gguf: Path, sha256: str) -> Path:
     """Return a safetensors folder of the GGUF model, made once: reading GGUF takes half a minute, this one second."""
     folder = cache_dir() / "models" / f"{gguf.stem}-{sha256[:12]}-{_CONVERSION}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"DETOXLM_CACHE: cannot make {folder.parent}: {error.strerror}; set another.") from error
     # Two processes that start at once: the second waits here and then finds the folder.
     with FileLock(str(folder) + ".lock"):
         if not folder.exists():

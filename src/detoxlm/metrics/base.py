@@ -53,6 +53,8 @@ class Metric:
     def text(self, value: float) -> str:
         """Print a value in the metric's unit: 0.1667 as `16.7%`."""
         scaled = value * 100 if self.unit in ("%", "score x100") else value
+        if abs(scaled) >= 1e6:  # the perplexity of a broken model
+            return f"{scaled:.1e}"
         return f"{scaled:.{self.digits}f}{'%' if self.unit == '%' else ''}"
 
     def show(self, estimate: Estimate) -> str:

@@ -8,6 +8,8 @@ from detoxlm.results import Estimate
 
 RESAMPLES = 2000
 _LEVELS = (2.5, 97.5)
+#: A broken model's loss can pass the 709 nats whose exp is infinite, and JSON has no infinity.
+_LARGEST = 700.0
 
 
 def bootstrap(
@@ -28,7 +30,7 @@ def bootstrap(
     if n < 2:
         return Estimate(value=value, n=n)
     weights = _weights(n, seed)
-    low, high = np.percentile(_ratio(weights @ top, weights @ bottom, exponential), _LEVELS)
+    low, high = np.nanpercentile(_ratio(weights @ top, weights @ bottom, exponential), _LEVELS)
     if proportion and value in (0.0, 1.0):
         reach = 1 - 0.025 ** (1 / n)
         low, high = (0.0, reach) if value == 0 else (1 - reach, 1.0)
@@ -53,7 +55,7 @@ def paired_bootstrap(
     differences = _ratio(weights @ now[0], weights @ now[1], exponential) - _ratio(
         weights @ base[0], weights @ base[1], exponential
     )
-    low, high = np.percentile(differences, _LEVELS)
+    low, high = np.nanpercentile(differences, _LEVELS)
     return Estimate(value=value, low=float(low), high=float(high), n=n)
 
 
@@ -63,6 +65,7 @@ def _weights(n: int, seed: int) -> np.ndarray:
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray, exponential: bool) -> np.ndarray:
-    # a resample can miss every unit with a denominator (all its continuations empty): it says nothing, so 0
-    ratio = np.divide(top, bottom, out=np.zeros_like(np.asarray(top, dtype=np.float64)), where=np.asarray(bottom) > 0)
-    return np.exp(ratio) if exponential else ratio
+    # a resample can miss every unit with a denominator (all its continuations empty): NaN, it is left out
+    nothing = np.full_like(np.asarray(top, dtype=np.float64), np.nan)
+    ratio = np.divide(top, bottom, out=nothing, where=np.asarray(bottom) > 0)
+    return np.exp(np.minimum(ratio, _LARGEST)) if exponential else ratio
