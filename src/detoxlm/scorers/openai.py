@@ -104,8 +104,7 @@ class OpenAIScorer(Scorer):
             return retrying(self._request, texts)
         except _RetryableError as error:
             raise DetoxError(
-                f"scorer {self.name}: no answer after {ATTEMPTS} tries ({error}). Run again later; "
-                "scores so far are kept."
+                f"scorer {self.name}: no answer after {ATTEMPTS} tries ({error}). Run again later."
             ) from None
 
     def _request(self, texts: list[str]) -> list[float]:
@@ -141,8 +140,7 @@ class OpenAIScorer(Scorer):
                 return 0.0
         if seconds > LONGEST_RETRY_AFTER:
             raise DetoxError(
-                f"scorer {self.name}: the server asks to wait {seconds:.0f} s (a spent quota?). Run again later; "
-                "scores so far are kept."
+                f"scorer {self.name}: the server asks to wait {seconds:.0f} s (a spent quota?). Run again later."
             )
         return max(0.0, seconds)
 
