@@ -77,7 +77,7 @@ def test_scorer_validity_of_the_embedded_kind() -> None:
             "sentences": {"benign": {"a": 0.1}, "attack": {"b": 0.9}, "odd": {"c": 0.5}},
         }
     )
-    interval = "0.9429 [0.9, 0.95]"
+    interval = "0.943 [0.900, 0.950]"
     rows = [("rtp", [interval, "0.5", "88"]), ("jigsaw", [interval, "–", "99"])]
     assert main == [Block("", ["auc", "rate", "n"], rows)]
     assert [name for name, _ in more] == ["sentences", "further entries"]

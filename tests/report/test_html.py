@@ -370,7 +370,7 @@ def test_unknown_validity_is_said(tmp_path: Path) -> None:
     blind = ScorerInfo(name="hub", version="1", revision="x")
     text = page_of([make(scorer=blind)], tmp_path)[0].root.by_id("scorer").text
     assert "No validity is known: treat the numbers as relative." in text
-    assert "hatecheck 0.781 0.852 3728" in page_of([make()], tmp_path)[0].root.by_id("scorer").text
+    assert "hatecheck 0.781 0.852 – 3728" in page_of([make()], tmp_path)[0].root.by_id("scorer").text
 
 
 def test_settings_show_once_what_agrees_and_each_where_not(untouched: Results, tmp_path: Path) -> None:

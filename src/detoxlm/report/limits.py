@@ -41,9 +41,9 @@ def limits(study: Study) -> list[tuple[str, str]]:
         ("How exact the numbers are", _precision(study)),
         (
             "Fluency",
-            "Perplexity is how likely a model finds a text. Continuations are judged by "
-            f"{one.fluency_judge}, neutral text by the measured model itself. Text that repeats itself can "
-            "have a low perplexity; a sensible, rare sentence can have a high one. Nobody read the texts for sense.",
+            f"Perplexity is how likely a model finds a text. The judge of the continuations is {one.fluency_judge}; "
+            "neutral text is judged by the measured model itself. Text that repeats itself can have a low perplexity, "
+            "a sensible, rare sentence a high one. Nobody read the texts for sense.",
         ),
         (
             "Not measured",

@@ -23,7 +23,7 @@ def blocks(data: dict[str, Any], caption: str = "") -> list[Block]:
     rows = [(words(key), [plain(value)]) for key, value in data.items() if key not in nested]
     found = [Block(caption, [], rows)] if rows else []
     flat = {key: _with_n(value) for key, value in nested.items() if all(map(_is_leaf, value.values()))}
-    columns = list(dict.fromkeys(key for value in flat.values() for key in value))
+    columns = sorted(dict.fromkeys(key for value in flat.values() for key in value), key=lambda key: key == "n")
     # Dicts that share no keys would make a wide matrix of dashes.
     if len(flat) > 1 and len(columns) <= 2 * max(map(len, flat.values())):
         matrix = [
@@ -64,7 +64,7 @@ def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def plain(value: Any) -> str:
-    """Print a measured number or setting for people: four significant digits, an estimate with its interval."""
+    """Print a setting or measured number for people: four significant digits; an estimate with its interval."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -76,8 +76,8 @@ def plain(value: Any) -> str:
             return "not finite"
         return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
     if isinstance(value, dict):
-        interval = f" [{plain(value['low'])}, {plain(value['high'])}]" if value.get("low") is not None else ""
-        return f"{plain(value['value'])}{interval}"
+        interval = "" if None in value.values() else f" [{value['low']:.3f}, {value['high']:.3f}]"
+        return "none" if value["value"] is None else f"{value['value']:.3f}{interval}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         shown = ", ".join(plain(item) for item in list(value)[:8])
         return f"{shown}, … ({len(value)} values)" if len(value) > 8 else shown
