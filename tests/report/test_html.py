@@ -32,6 +32,11 @@ def page_of(results: list[Results], tmp_path: Path) -> tuple[Page, str]:
     return Page(text), text
 
 
+@pytest.fixture(scope="module")
+def study_page(study: list[Results], tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
+    return page_of(study, tmp_path_factory.mktemp("study"))
+
+
 def with_difference(result: Results, **differences: Estimate) -> Results:
     assert result.comparison is not None
     comparison = result.comparison.model_copy(update={"difference": result.comparison.difference | differences})
@@ -85,8 +90,8 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert shown in page.root.by_id("scorer").text
 
 
-def test_nothing_is_loaded_and_only_the_own_script_may_run(study: list[Results], tmp_path: Path) -> None:
-    page, text = page_of(study, tmp_path)
+def test_nothing_is_loaded_and_only_the_own_script_may_run(study_page: tuple[Page, str]) -> None:
+    page, text = study_page
     for element in page.root.all():
         for name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
             assert (element.attributes.get(name) or "#").startswith("#"), (element.tag, element.attributes)
@@ -103,8 +108,8 @@ def test_nothing_is_loaded_and_only_the_own_script_may_run(study: list[Results],
     assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
 
 
-def test_table_holds_the_numbers_of_the_results(study: list[Results], tmp_path: Path) -> None:
-    page, _ = page_of(study, tmp_path)
+def test_table_holds_the_numbers_of_the_results(study: list[Results], study_page: tuple[Page, str]) -> None:
+    page, _ = study_page
     head, *lines = page.root.one("table", "metrics").all("tr")
     assert [cell.text for cell in head.all("th")] == [
         "Metric",
@@ -298,8 +303,8 @@ def test_numbers_that_are_none_are_said_and_never_printed(untouched: Results, tm
     assert "loss not finite" in page.root.by_id("fit").text
 
 
-def test_blurred_text_can_be_reached_and_shown_by_keyboard(study: list[Results], tmp_path: Path) -> None:
-    page, text = page_of(study, tmp_path)
+def test_blurred_text_can_be_reached_and_shown_by_keyboard(study: list[Results], study_page: tuple[Page, str]) -> None:
+    page, text = study_page
     veils = page.root.all("span", "veil")
     for veil in veils:
         assert veil.attributes["role"] == "button" and veil.attributes["tabindex"] == "0"
@@ -322,8 +327,8 @@ def test_blurred_text_can_be_reached_and_shown_by_keyboard(study: list[Results],
     assert not worst.all("span", "text") and len(worst.all("span", "veil")) == 2 * 2 * 10
 
 
-def test_worst_samples_are_the_highest_scores(study: list[Results], tmp_path: Path) -> None:
-    page, _ = page_of(study, tmp_path)
+def test_worst_samples_are_the_highest_scores(study: list[Results], study_page: tuple[Page, str]) -> None:
+    page, _ = study_page
     before = page.root.by_id("worst").all("ol")[0]
     shown = [item.one("span", "score").children[-1] for item in before.all("li")]
     highest = sorted((score for row in study[0].rows for score in row.scores), reverse=True)[:10]
