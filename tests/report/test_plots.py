@@ -57,7 +57,8 @@ def test_text_is_text_and_colours_are_the_pages(runs: list[Run]) -> None:
 
 
 def test_two_plots_of_a_page_share_no_id(runs: list[Run]) -> None:
-    found = [set(re.findall(r'\bid="([^"]*)"', svg)) for svg in (plots.score_distribution(runs), plots.tradeoff(runs))]
+    svgs = (plots.score_distribution(runs), plots.tradeoff(runs))
+    found = [set(re.findall(r'\bid="([^"]*)"', svg)) for svg in svgs]
     assert found[0] and found[1] and not found[0] & found[1]
     for svg, ids in zip(svgs, found, strict=True):
         assert set(re.findall(r'href="#([^"]*)"', svg)) | set(re.findall(r"url\(#([^)]*)\)", svg)) <= ids
