@@ -78,8 +78,11 @@ class Architecture:
 
     @property
     def decoder(self) -> nn.Module:
-        """The module whose output is the final-norm hidden state (the CausalLM without its head)."""
-        return self.model.base_model
+        """The module whose output is the final-norm hidden state: the one that holds layers and final norm.
+
+        Not `base_model`: OPT's CausalLM calls its inner decoder directly, and hooks on the outer module never run.
+        """
+        return attrgetter(self.family.layers.rpartition(".")[0])(self.model)
 
     @property
     def layers(self) -> nn.ModuleList:

@@ -1,0 +1,268 @@
+"""Every registered method, on tiny random models, held to the whole contract of `detoxlm.methods.base`."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from detoxlm.data import Example, Pair
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.generation import Sampling, generate
+from detoxlm.methods import METHODS, Detoxifier, FitData, get_method
+from detoxlm.models import Target
+
+#: Settings that make each method's fit a matter of a second on a tiny model.
+FAST: dict[str, dict[str, Any]] = {"fusion": {"layers": 2, "steps": 4, "train_batch": 4, "learning_rate": 1e-2}}
+SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
+PROMPTS = ["the old", "a much longer prompt than the others, which is", "x", "over the hills and"]
+
+methods = pytest.mark.parametrize("method_name", sorted(METHODS))
+shapes = pytest.mark.parametrize("shape", SHAPES)
+
+
+def fit(target: Target, method_name: str, letter_scorer: Any, **data: Any) -> Detoxifier:
+    words = ["green trees stand by the water", "we walked home in the evening", "bread rises in a warm room"]
+    corpus = [Example(None, f"{words[i % 3]} {i}") for i in range(16)]
+    pairs = [Pair(f"bad bad {i}", f"good good {i}", None) for i in range(16)]
+    method = get_method(method_name)
+    defaults = {"corpus": corpus, "pairs": pairs, "prompts": PROMPTS, "scorer": letter_scorer}
+    return method.fit(target, FitData(**{**defaults, **data}), method.Detoxifier.Settings(**FAST[method_name]))
+
+
+def logits(target: Target, text: str = "the weather is") -> torch.Tensor:
+    with torch.inference_mode():
+        return target.model(**target.tokenizer(text, return_tensors="pt")).logits.clone()
+
+
+def greedy(target: Target, batch_size: int) -> list[list[int]]:
+    batches = generate(target, PROMPTS, Sampling(max_new_tokens=8), batch_size=batch_size)
+    made = {g.index: g.token_ids[0] for batch in batches for g in batch.generations}
+    return [made[i] for i in range(len(PROMPTS))]
+
+
+def state(target: Target) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in target.model.state_dict().items()}
+
+
+@methods
+@shapes
+def test_attaching_changes_the_model_and_detaching_restores_it_bit_for_bit(
+    method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = tiny(shape)
+    untouched, weights = logits(target), state(target)
+    hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in target.model.modules())
+    detoxifier = fit(target, method_name, letter_scorer)
+    assert torch.equal(logits(target), untouched), "fitting must not change the target"
+    with detoxifier.attached(target.model, detoxifier.max_strength):
+        assert not torch.allclose(logits(target), untouched, atol=1e-3)
+    assert torch.equal(logits(target), untouched)
+    after = state(target)
+    assert after.keys() == weights.keys()
+    assert all(torch.equal(after[name], weights[name]) for name in weights)
+    assert hooks == sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in target.model.modules())
+
+
+@methods
+def test_strength_zero_is_the_untouched_model_bit_for_bit(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = tiny()
+    detoxifier = fit(target, method_name, letter_scorer)
+    untouched, continued = logits(target), greedy(target, 4)
+    with detoxifier.attached(target.model, 0.0):
+        assert torch.equal(logits(target), untouched)
+        assert greedy(target, 4) == continued
+
+
+@methods
+def test_an_exception_inside_restores_the_model_too(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = tiny()
+    detoxifier = fit(target, method_name, letter_scorer)
+    untouched = logits(target)
+    with pytest.raises(RuntimeError, match="inside"), detoxifier.attached(target.model, 0.5):
+        raise RuntimeError("inside")
+    assert torch.equal(logits(target), untouched)
+
+
+@methods
+@shapes
+def test_a_saved_detoxifier_loads_to_the_same_logits(
+    method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    target = tiny(shape)
+    detoxifier = fit(target, method_name, letter_scorer)
+    detoxifier.save_pretrained(tmp_path / "saved")
+    again, fresh = Detoxifier.from_pretrained(tmp_path / "saved"), tiny(shape)
+    assert type(again) is type(detoxifier)
+    assert again.settings == detoxifier.settings
+    assert sorted(p.name for p in (tmp_path / "saved").iterdir()) == [
+        "README.md",
+        "detoxifier.json",
+        "model.safetensors",
+    ]
+    with detoxifier.attached(target.model), again.attached(fresh.model):
+        assert torch.equal(logits(target), logits(fresh))
+
+
+@methods
+@shapes
+def test_a_batch_gives_what_single_prompts_give(
+    method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = tiny(shape)
+    with fit(target, method_name, letter_scorer).attached(target.model, 0.5):
+        assert greedy(target, 4) == greedy(target, 1)
+
+
+@methods
+@shapes
+def test_the_kv_cache_changes_nothing(
+    method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = tiny(shape)
+    inputs = target.tokenizer("the old bridge", return_tensors="pt")
+    with fit(target, method_name, letter_scorer).attached(target.model, 0.5):
+        cached, plain = (
+            target.model.generate(**inputs, max_new_tokens=8, do_sample=False, use_cache=use) for use in (True, False)
+        )
+        assert cached.tolist() == plain.tolist()
+        ours = [g for b in generate(target, ["the old bridge"], Sampling(max_new_tokens=8)) for g in b.generations]
+    new = cached[0, inputs["input_ids"].shape[1] :].tolist()
+    assert ours[0].token_ids[0] == [t for t in new if t != target.tokenizer.eos_token_id]
+
+
+@methods
+@pytest.mark.parametrize("options", [{"num_beams": 3}, {"num_return_sequences": 3, "do_sample": True}])
+def test_transformers_generate_agrees_with_and_without_cache(
+    method_name: str, options: dict[str, Any], tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = tiny()
+    inputs = target.tokenizer(PROMPTS, return_tensors="pt", padding=True)
+    made = []
+    with fit(target, method_name, letter_scorer).attached(target.model, 0.5):
+        for use_cache in (True, False):
+            torch.manual_seed(7)
+            made.append(target.model.generate(**inputs, max_new_tokens=6, use_cache=use_cache, **options).tolist())
+    assert made[0] == made[1]
+
+
+@methods
+def test_strengths_out_of_range_are_refused(method_name: str, tiny: Callable[..., Target], letter_scorer: Any) -> None:
+    target = tiny()
+    detoxifier = fit(target, method_name, letter_scorer)
+    with pytest.raises(UsageError, match=r"strength: -0\.1 .*more toxic"):
+        detoxifier.attached(target.model, -0.1)
+    with pytest.raises(UsageError, match="strength"):
+        detoxifier.attached(target.model, detoxifier.max_strength * 1.01)
+    with pytest.raises(UsageError, match="strength"):
+        detoxifier.attached(target.model, float("nan"))
+
+
+@methods
+@pytest.mark.parametrize(
+    "other", [{"kind": "llama", "seed": 1}, {"kind": "gpt2"}], ids=["other weights", "other shape"]
+)
+def test_another_model_is_refused(
+    method_name: str, other: dict[str, Any], tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    detoxifier = fit(tiny(), method_name, letter_scorer)
+    with pytest.raises(UsageError, match=r"detoxifier: .* was fitted for .*, not for this model"):
+        detoxifier.attached(tiny(**other).model, 0.5)
+
+
+@methods
+def test_merge_is_plain_weights_or_a_clear_refusal(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = tiny()
+    detoxifier = fit(target, method_name, letter_scorer)
+    if detoxifier.kind == "decoding":
+        with pytest.raises(UsageError, match=r"merge: .* decoding time"):
+            detoxifier.merge(target.model)
+        return
+    with detoxifier.attached(target.model):
+        expected = logits(target)
+    merged = detoxifier.merge(copy.deepcopy(target.model))
+    with torch.inference_mode():
+        got = merged(**target.tokenizer("the weather is", return_tensors="pt")).logits
+    assert torch.allclose(got, expected, atol=1e-4)
+
+
+@methods
+def test_fitting_twice_with_one_seed_gives_the_same_detoxifier_and_another_seed_another(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    first, second, third = (fit(tiny(), method_name, letter_scorer, seed=seed).tensors for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], third[name]) for name in first)
+
+
+@methods
+def test_without_any_data_the_target_makes_its_own(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    detoxifier = fit(tiny(), method_name, letter_scorer, corpus=None, pairs=None)
+    assert detoxifier.fitting["harvest"]["continuations"] > 0
+
+
+@methods
+def test_damaged_folders_are_refused(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved"
+    fit(tiny(), method_name, letter_scorer).save_pretrained(saved)
+    config, weights = saved / "detoxifier.json", saved / "model.safetensors"
+    good_config, good_weights = config.read_text(), weights.read_bytes()
+
+    weights.write_bytes(good_weights[:-40])
+    with pytest.raises(UsageError, match="damaged"):
+        Detoxifier.from_pretrained(saved)
+
+    tensors = load_file(saved / "model.safetensors") if weights.write_bytes(good_weights) else {}
+    name = next(iter(tensors))
+    save_file({**tensors, name: torch.full_like(tensors[name], float("nan"))}, weights)
+    with pytest.raises(UsageError, match=rf"NaN or infinite values in {name}"):
+        Detoxifier.from_pretrained(saved)
+
+    weights.write_bytes(good_weights)
+    config.write_text(json.dumps({**json.loads(good_config), "format": 99}))
+    with pytest.raises(UsageError, match="format 99"):
+        Detoxifier.from_pretrained(saved)
+    config.write_text(json.dumps({**json.loads(good_config), "method": "nonsense"}))
+    with pytest.raises(UsageError, match="nonsense"):
+        Detoxifier.from_pretrained(saved)
+    config.unlink()
+    with pytest.raises(UsageError, match=r"no detoxifier\.json"):
+        Detoxifier.from_pretrained(saved)
+    with pytest.raises(UsageError, match="does not exist"):
+        Detoxifier.from_pretrained(tmp_path / "nowhere")
+
+
+@methods
+def test_a_full_disk_leaves_no_half_written_folder(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detoxifier = fit(tiny(), method_name, letter_scorer)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("detoxlm.methods.base.save_file", full)
+    with pytest.raises(DetoxError, match="No space left on device"):
+        detoxifier.save_pretrained(tmp_path / "saved")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"unknown name 'fusoin'.*Did you mean 'fusion'"):
+        get_method("fusoin")
