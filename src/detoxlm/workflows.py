@@ -78,7 +78,7 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
                 "RealToxicityPrompts (--prompts FILE)."
             )
     if options.fluency_text is not None:
-        text, text_source = read_plain_text(options.fluency_text), str(options.fluency_text)
+        text, text_source = read_plain_text(options.fluency_text, field="fluency_text"), str(options.fluency_text)
     else:
         text, text_source = neutral_text(), "built-in neutral text"
     return Task(
@@ -230,12 +230,16 @@ def run(
         results.append(now)
     best = recommended(results)
     best.save(out / "results.json")
-    write_report(results, out / "report.html")
+    write_report(results, out / "report.html", strength=best.strength)
     base_model = EMBEDDED_HUB_ID if model == "embedded" else (None if Path(model).exists() else model)
-    detoxifier.save_pretrained(
-        out / "detoxifier",
-        card=model_card(results, base_model=base_model, usage=usage(model, best.strength)),
+    card = model_card(
+        results,
+        base_model=base_model,
+        license="apache-2.0" if model == "embedded" else None,  # of another model's derivative we cannot know it
+        usage=usage(model, best.strength),
+        strength=best.strength,
     )
+    detoxifier.save_pretrained(out / "detoxifier", card=card)
     return results
 
 

@@ -1,0 +1,325 @@
+"""The command line: what it prints, what it refuses, and that a killed command continues."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detoxlm.cli import main
+from detoxlm.results import Results
+
+FAST = ["--set", "layers=2", "--set", "steps=3", "--set", "train_batch=4", "--set", "samples=2"]
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"prompt": {"text": f"this is prompt {i} of"}}) + "\n" for i in range(12)))
+    return file
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    file = tmp_path / "text.txt"
+    file.write_text("The mill by the river has been still for many years. " * 5)
+    return file
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return `call(*arguments)` -> (exit code, stdout, stderr), in this process."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["detoxlm", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def last_line(stderr: str) -> str:
+    return stderr.strip().splitlines()[-1]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['detoxlm', '--help']\n"
+        "from detoxlm.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'matplotlib', 'pyarrow', 'jinja2', 'httpx'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("run", "evaluate", "fit", "generate", "score", "report", "methods"))
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate", "fit", "generate", "score"])
+def test_every_setting_of_a_command_is_an_option_with_its_description(
+    command: str, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import detoxlm.settings as definitions
+
+    monkeypatch.setenv("COLUMNS", "240")
+    _, out, _ = call(command, "--help")
+    shown = " ".join(out.replace("│", " ").split())
+    for name, field in getattr(definitions, f"{command.capitalize()}Settings").model_fields.items():
+        assert f"--{name.replace('_', '-')}" in shown
+        assert " ".join(field.description.split())[:30] in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "MODEL", "--prompts", "nope.jsonl"], "prompts: nope.jsonl does not exist"),
+        (["evaluate", "MODEL", "--recipe", "emt25"], "recipe: unknown name 'emt25'. Did you mean 'emt-25'?"),
+        (["evaluate", "MODEL", "--scorer", "embeded"], "scorer: unknown name 'embeded'. Did you mean 'embedded'?"),
+        (["evaluate", "./nowhere"], "model: ./nowhere is not a folder"),
+        (["evaluate", "MODEL", "--detoxifier", "./nowhere"], "detoxifier: nowhere does not exist"),
+        (["evaluate", "MODEL", "--strength", "0.5"], "strength: it needs --detoxifier DIR"),
+        (["evaluate", "MODEL", "--baseline", "nope.json"], "results: nope.json does not exist"),
+        (["evaluate", "MODEL", "--dtype", "float8"], "dtype: unknown 'float8'"),
+        (["evaluate", "MODEL", "--fluency-text", "nope.txt"], "fluency_text: cannot read nope.txt"),
+        (["evaluate", "MODEL", "--limit", "0"], "limit (--limit): Input should be greater than or equal to 1"),
+        (["fit", "fusoin", "MODEL"], "method: unknown name 'fusoin'. Did you mean 'fusion'?"),
+        (["fit", "fusion", "MODEL", "--set", "layer=2"], "layer (--set): no such setting. Known: layers"),
+        (["fit", "fusion", "MODEL", "--set", "layers=two"], "layers (--set): Input should be a valid integer"),
+        (["fit", "fusion", "MODEL", "--set", "layers"], "--set: 'layers' is not key=value"),
+        (["fit", "fusion", "MODEL", "--corpus", "nope.txt"], "corpus: nope.txt does not exist"),
+        (["run", "MODEL", "--strengths", "0,0.5"], "strengths: '0,0.5' is not a list of numbers above 0"),
+        (["run", "MODEL", "--config", "nope.toml"], "config: cannot read nope.toml"),
+        (["score"], "score: give either texts or --file FILE"),
+        (["score", "--file", "nope.jsonl"], "nope.jsonl does not exist"),
+        (["report", "nope.json"], "results: nope.json does not exist"),
+    ],
+)
+def test_bad_usage_is_one_line_with_exit_code_2_and_writes_nothing(
+    arguments: list[str],
+    message: str,
+    call: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = str(tiny_folder("llama"))
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*(folder if argument == "MODEL" else argument for argument in arguments))
+    assert code == 2
+    assert message in last_line(err)
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"title": "x"}\n', "prompts.jsonl:1: "),
+        (b'{"prompt": "fine"}\n{"prompt": ""}\n', "prompts.jsonl:2: "),
+        (b'{"prompt": "fine"}\n\xff\xfe\n', "prompts.jsonl:2: "),
+        (b"", "prompts.jsonl"),
+    ],
+    ids=["wrong column", "empty prompt", "broken UTF-8", "empty file"],
+)
+def test_bad_rows_name_file_and_line(
+    content: bytes, message: str, call: Callable[..., Any], tiny_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.jsonl").write_bytes(content)
+    code, _, err = call(
+        "evaluate", tiny_folder("llama"), "--prompts", tmp_path / "prompts.jsonl", "-o", tmp_path / "r.json"
+    )
+    assert code == 2
+    assert message in last_line(err)
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_skipped_rows_are_counted_in_the_results(
+    call: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    tmp_path: Path,
+    text: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": "good one"}\nnot json\n{"prompt": "and another"}\n')
+    code, _, _ = call(
+        *("evaluate", tiny_folder("llama"), "--prompts", tmp_path / "p.jsonl", "--skip-bad-rows"),
+        *("--recipe", "challenge-10", "--fluency-text", text, "-o", tmp_path / "r.json"),
+    )
+    assert code == 0
+    assert "1 of 3 rows skipped" in caplog.text
+    results = Results.load(tmp_path / "r.json")
+    assert len(results.rows) == 2
+    assert any("1 of 3 rows skipped" in note for note in results.notes)
+
+
+def test_nan_logits_fail_with_exit_code_1_and_leave_no_results(
+    call: Callable[..., Any], tiny: Callable[..., Any], tmp_path: Path, prompts: Path, text: Path
+) -> None:
+    target = tiny("llama", dtype="float32")
+    target.model.model.norm.weight.data.fill_(float("nan"))
+    target.model.save_pretrained(tmp_path / "broken")
+    target.tokenizer.save_pretrained(tmp_path / "broken")
+    code, _, err = call(
+        "evaluate", tmp_path / "broken", "--prompts", prompts, "--fluency-text", text, "-o", tmp_path / "r.json"
+    )
+    assert code == 1
+    assert "logits are NaN or infinite" in last_line(err)
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_fit_evaluate_generate_and_report_work_together(
+    call: Callable[..., Any], tiny_folder: Callable[..., Path], tmp_path: Path, prompts: Path, text: Path
+) -> None:
+    model, folder = tiny_folder("llama"), tmp_path / "detoxifier"
+    code, out, _ = call("fit", "fusion", model, "--prompts", prompts, *FAST, "-o", folder, "--json")
+    assert code == 0
+    assert json.loads(out)["fitting"]["harvest"]["prompts"] == 12
+    assert not (tmp_path / "detoxifier.work").exists()
+
+    common = ["--recipe", "challenge-10", "--prompts", prompts, "--fluency-text", text]
+    assert call("evaluate", model, *common, "-o", tmp_path / "base.json")[0] == 0
+    more = ["--detoxifier", folder, "--strength", "0.5", "--baseline", tmp_path / "base.json"]
+    code, out, _ = call("evaluate", model, *common, *more, "-o", tmp_path / "now.json", "--json")
+    assert code == 0
+    saved = json.loads((tmp_path / "now.json").read_text())
+    assert saved["metrics"] == json.loads(out)["metrics"]
+    for name in ("mean_toxicity", "toxic_fraction", "model_perplexity", "continuation_perplexity", "kl_from_base"):
+        assert saved["metrics"][name].keys() >= {"value", "low", "high"}
+    assert saved["detoxifier"]["strength"] == 0.5
+    assert saved["comparison"]["difference"]["model_perplexity"]["value"] != 0
+    assert saved["cost"]["tokens_per_second"] > 0
+    assert saved["cost"]["peak_memory_mb"] > 0
+    assert saved["settings"]["command"].startswith("detoxlm evaluate")
+    assert len(saved["rows"]) == 12
+
+    code, out, _ = call("generate", model, "this is", "--detoxifier", folder, "--max-new-tokens", "5", "--json")
+    assert code == 0
+    assert json.loads(out)[0]["prompt"] == "this is"
+    page = tmp_path / "report.html"
+    assert call("report", tmp_path / "base.json", tmp_path / "now.json", "-o", page)[0] == 0
+    assert "fusion 0.5" in page.read_text()
+
+
+def test_run_leaves_everything_and_running_it_again_redoes_nothing(
+    call: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    tmp_path: Path,
+    prompts: Path,
+    text: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out = tmp_path / "out"
+    command = ["run", tiny_folder("gpt2"), "--prompts", prompts, "--fluency-text", text, "--strengths", "0.2,0.6"]
+    command += [*FAST, "-o", out]
+    code, printed, _ = call(*command)
+    assert code == 0
+    assert "Recommended strength" in printed
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert files == {
+        "report.html",
+        "results.json",
+        "results/untouched.json",
+        "results/fusion-0.2.json",
+        "results/fusion-0.6.json",
+        "detoxifier/detoxifier.json",
+        "detoxifier/model.safetensors",
+        "detoxifier/README.md",
+    }
+    assert Results.load(out / "results.json").comparison is not None
+    card = (out / "detoxifier" / "README.md").read_text()
+    assert "model-index" in card
+    before = {path: path.read_bytes() for path in (out / "results").iterdir()}
+    assert call(*command)[0] == 0
+    assert caplog.text.count("read, not repeated") == 3
+    assert caplog.text.count("loaded, not repeated") == 1
+    assert before == {path: path.read_bytes() for path in (out / "results").iterdir()}
+
+
+def test_settings_come_from_toml_environment_and_command_line(
+    call: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    tmp_path: Path,
+    prompts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tmp_path / "detoxlm.toml"
+    config.write_text(
+        f'prompts = "{prompts}"\nseed = 3\n[fusion]\nlayers = 1\nsteps = 2\ntrain_batch = 4\nsamples = 2\n'
+    )
+    monkeypatch.setenv("DETOXLM_SEED", "5")
+    folder = tmp_path / "d"
+    code, _, _ = call("fit", "fusion", tiny_folder("llama"), "--config", config, "--set", "steps=3", "-o", folder)
+    assert code == 0
+    saved = json.loads((folder / "detoxifier.json").read_text())
+    assert (saved["settings"]["layers"], saved["settings"]["steps"]) == (1, 3)
+    assert len(saved["fitting"]["loss_curve"]) == 3
+    config.write_text('promts = "x"\n')
+    code, _, err = call("fit", "fusion", tiny_folder("llama"), "--config", config, "-o", tmp_path / "e")
+    assert code == 2
+    assert "promts" in last_line(err)
+    assert "detoxlm.toml" in last_line(err)
+
+
+def test_score_prints_json_for_machines_and_lines_for_people(call: Callable[..., Any], tmp_path: Path) -> None:
+    code, out, _ = call("score", "You are kind.", "You are a stupid piece of shit.", "--json")
+    assert code == 0
+    kind, unkind = json.loads(out)
+    assert kind["text"] == "You are kind."
+    assert kind["toxicity"] < 0.3 < 0.8 < unkind["toxicity"]
+    (tmp_path / "t.jsonl").write_text('{"text": "You are kind."}\n{"text": "Thank you."}\n')
+    code, out, _ = call("score", "--file", tmp_path / "t.jsonl")
+    assert code == 0
+    assert [line.split(maxsplit=1)[1] for line in out.splitlines()] == ["You are kind.", "Thank you."]
+
+
+@pytest.mark.parametrize("command", ["methods", "scorers", "recipes"])
+def test_listings_are_tables_and_json(command: str, call: Callable[..., Any]) -> None:
+    code, out, _ = call(command, "--json")
+    assert code == 0
+    names = {next(iter(row.values())) for row in json.loads(out)}
+    expected = {"methods": "fusion", "scorers": "embedded", "recipes": "challenge-10"}[command]
+    assert expected in names
+    assert expected in call(command)[1]
+
+
+def test_a_killed_command_continues_to_the_same_rows(
+    tiny_folder: Callable[..., Path], tmp_path: Path, text: Path
+) -> None:
+    """kill -9 in the middle, twice; then the same command to the end."""
+    many = tmp_path / "many.txt"
+    many.write_text("".join(f"this is prompt number {i} of very many\n" for i in range(600)))
+    command = [sys.executable, "-m", "detoxlm.cli", "evaluate", str(tiny_folder("llama")), "--prompts", str(many)]
+    command += ["--recipe", "quick", "--batch-size", "4", "--fluency-text", str(text), "-o"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(tmp_path / "whole.json")], check=True, env=environment, capture_output=True)
+    journal = tmp_path / "killed.json.partial"
+    seen = 0
+    for _ in range(2):
+        process = subprocess.Popen(
+            [*command, str(tmp_path / "killed.json")], env=environment, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and not (journal.exists() and journal.stat().st_size > seen + 4000):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert journal.exists(), "the run ended before it could be killed: give it more prompts"
+        assert journal.stat().st_size > seen
+        seen = journal.stat().st_size
+    subprocess.run([*command, str(tmp_path / "killed.json")], check=True, env=environment, capture_output=True)
+    whole, killed = (Results.load(tmp_path / f"{name}.json") for name in ("whole", "killed"))
+    assert killed.model_dump_json(include={"rows"}) == whole.model_dump_json(include={"rows"})
+    assert killed.metrics == whole.metrics

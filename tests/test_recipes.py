@@ -1,0 +1,231 @@
+"""Recipes end to end on tiny models: what is measured, paired, resumed and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from detoxlm.data import Example
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.generation import Sampling
+from detoxlm.methods import Detoxifier, FitData
+from detoxlm.methods.fusion import Fusion, FusionSettings
+from detoxlm.metrics import METRICS
+from detoxlm.models import Target
+from detoxlm.recipes import RECIPES, Recipe, Task, compare, get_recipe, measure
+from detoxlm.results import Results
+from detoxlm.scorers.base import Scorer
+
+PROMPTS = [f"{word} prompt" for word in ("one", "another", "a third and longer", "four", "the fifth", "six", "seventh")]
+RECIPE = Recipe("tiny", "for tests", Sampling(max_new_tokens=6, samples=3, temperature=1.0, top_p=0.9), None)
+
+
+def task(**changes: Any) -> Task:
+    values: dict[str, Any] = {
+        "recipe": RECIPE,
+        "prompts": PROMPTS,
+        "prompts_source": "test",
+        "fluency_text": "The river runs past the old mill and under the bridge. " * 6,
+        "fluency_source": "test",
+        "batch_size": 6,
+    }
+    return Task(**{**values, **changes})
+
+
+@pytest.fixture
+def detoxifier(tiny: Callable[..., Target], letter_scorer: Scorer) -> Detoxifier:
+    corpus = [Example(None, f"calm words {i}") for i in range(16)]
+    settings = FusionSettings(layers=2, steps=3, train_batch=4, learning_rate=1e-2)
+    return Fusion.fit(tiny(), FitData(corpus=corpus, scorer=letter_scorer), settings)
+
+
+def test_the_recipes_are_those_of_the_literature() -> None:
+    assert RECIPES["challenge-10"].sampling == Sampling(max_new_tokens=10, samples=1, temperature=0)
+    assert RECIPES["emt-25"].sampling == Sampling(max_new_tokens=20, samples=25, temperature=1, top_p=0.9)
+    with pytest.raises(UsageError, match=r"recipe: unknown name 'emt25'.*Did you mean 'emt-25'"):
+        get_recipe("emt25")
+
+
+def test_results_hold_every_prompt_in_order_and_metrics_follow_from_rows(
+    tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path
+) -> None:
+    results = measure(tiny(), task(), letter_scorer, output=tmp_path / "r.json")
+    assert [row.prompt for row in results.rows] == PROMPTS
+    assert all(len(row.continuations) == len(row.scores) == 3 for row in results.rows)
+    scores = np.array([row.scores for row in results.rows])
+    assert results.metrics["mean_toxicity"].value == pytest.approx(scores.mean())
+    assert results.metrics["expected_max_toxicity"].value == pytest.approx(scores.max(1).mean())
+    for row in results.rows:
+        for text, score in zip(row.continuations, row.scores, strict=True):
+            assert score == (letter_scorer.score([text])[0] if text.strip() else 0.0)
+    assert set(METRICS) - set(results.metrics) <= {"kl_from_base", "distinct_3"}  # short texts may have no trigram
+    assert results.cost.generated_tokens == sum(sum(row.tokens) for row in results.rows)
+    assert results == Results.load(tmp_path / "r.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_strength_zero_measures_the_untouched_model(
+    tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier
+) -> None:
+    target = tiny()
+    base = measure(target, task(), letter_scorer)
+    zero = measure(target, task(), letter_scorer, detoxifier=detoxifier, strength=0.0)
+    full = measure(target, task(), letter_scorer, detoxifier=detoxifier, strength=1.0)
+    assert zero.rows == base.rows
+    assert [w.nll for w in zero.windows] == [w.nll for w in base.windows]
+    assert zero.metrics["kl_from_base"].value == 0
+    assert full.rows != base.rows
+    assert full.metrics["kl_from_base"].value > 0.01
+
+
+def test_scorer_and_judge_see_an_untouched_model(
+    tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier
+) -> None:
+    target = tiny()
+    results = measure(target, task(), letter_scorer, detoxifier=detoxifier, strength=1.0)
+    row = next(row for row in results.rows if row.nll[0] is not None)
+    prompt = target.tokenizer(row.prompt)["input_ids"]
+    said = target.tokenizer(row.continuations[0], add_special_tokens=False)["input_ids"]
+    with torch.inference_mode():
+        log_p = target.model(torch.tensor([prompt + said])).logits[0].log_softmax(-1)
+    nll = -sum(float(log_p[len(prompt) - 1 + i, token]) for i, token in enumerate(said))
+    assert row.nll[0] == pytest.approx(nll, rel=1e-4)
+
+
+class DyingScorer(Scorer):
+    """Works for a number of batches, then dies as a killed process would: with no chance to clean up."""
+
+    name, version, revision = "letters", "1", "test"
+
+    def __init__(self, inner: Scorer, batches: int) -> None:
+        self.inner, self.left = inner, batches
+
+    def _score_batch(self, texts: list[str]) -> np.ndarray:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return self.inner._score_batch(texts)
+
+
+@pytest.mark.parametrize("finished", [0, 1, 3])
+def test_a_killed_run_continues_and_ends_with_the_same_bytes(
+    finished: int, tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import detoxlm.generation
+
+    whole = measure(tiny(), task(), letter_scorer, output=tmp_path / "whole.json")
+    output = tmp_path / "killed.json"
+    with pytest.raises(KeyboardInterrupt):
+        measure(tiny(), task(), DyingScorer(letter_scorer, finished), output=output)
+    assert not output.exists()
+    generated: list[int] = []
+    original = detoxlm.generation.sample_batch
+
+    def counting(target: Target, prompts: list[str], sampling: Sampling) -> Any:
+        generated.append(len(prompts))
+        return original(target, prompts, sampling)
+
+    monkeypatch.setattr("detoxlm.generation.sample_batch", counting)
+    again = measure(tiny(), task(), letter_scorer, output=output)
+    rows = [r.model_dump_json(include={"rows", "windows", "metrics"}) for r in (whole, again)]
+    assert rows[0] == rows[1]
+    assert sum(generated) == len(PROMPTS) - 2 * finished  # two prompts of three samples a batch of six
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_complete_measurement_is_read_and_any_change_measures_again(
+    tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "r.json"
+    first = measure(tiny(), task(), letter_scorer, output=output)
+    assert measure(tiny(), task(), letter_scorer, output=output) == first
+    assert "read, not repeated" in caplog.text
+    other_seed = measure(tiny(), task(seed=1), letter_scorer, output=output)
+    assert other_seed.rows != first.rows
+    assert measure(tiny(seed=1), task(), letter_scorer, output=output).rows != first.rows
+
+
+def test_a_failing_scorer_fails_the_run(tiny: Callable[..., Target], tmp_path: Path) -> None:
+    class Broken(Scorer):
+        name, version, revision = "broken", "1", "test"
+
+        def _score_batch(self, texts: list[str]) -> np.ndarray:
+            return np.full(len(texts), np.nan)
+
+    with pytest.raises(DetoxError, match="never replaced by a guess"):
+        measure(tiny(), task(), Broken(), output=tmp_path / "r.json")
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_comparison_is_paired_and_signed_as_now_minus_base(
+    tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier
+) -> None:
+    target = tiny()
+    base = measure(target, task(), letter_scorer)
+    now = measure(target, task(), letter_scorer, detoxifier=detoxifier, strength=1.0)
+    compare(base, now)
+    assert now.comparison is not None
+    for name, difference in now.comparison.difference.items():
+        assert difference.value == pytest.approx(now.metrics[name].value - base.metrics[name].value)
+    assert "kl_from_base" not in now.comparison.difference
+    same = measure(target, task(), letter_scorer, detoxifier=detoxifier, strength=0.0)
+    compare(base, same)
+    assert same.comparison is not None
+    assert all((d.value, d.low, d.high) == (0, 0, 0) for d in same.comparison.difference.values())
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("prompts", {"prompts": PROMPTS[:-1]}),
+        ("recipe", {"recipe": RECIPES["challenge-10"]}),
+        ("fluency text", {"fluency_tokens": 100}),
+    ],
+)
+def test_results_that_cannot_be_paired_are_refused(
+    what: str, change: dict[str, Any], tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    base, other = (measure(tiny(), task(**changes), letter_scorer) for changes in ({}, change))
+    with pytest.raises(UsageError, match=f"baseline: the two results differ in {what}"):
+        compare(base, other)
+
+
+def test_a_detoxified_baseline_is_refused(
+    tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier
+) -> None:
+    base = measure(tiny(), task(), letter_scorer, detoxifier=detoxifier, strength=0.5)
+    with pytest.raises(UsageError, match=r"baseline: it is of a detoxified model \(fusion 0.5\)"):
+        compare(base, measure(tiny(), task(), letter_scorer))
+
+
+def test_empty_continuations_are_counted_and_not_sent_to_the_scorer(tiny: Callable[..., Target]) -> None:
+    seen: list[str] = []
+
+    class Watching(Scorer):
+        name, version, revision = "watching", "1", "test"
+
+        def _score_batch(self, texts: list[str]) -> np.ndarray:
+            seen.extend(texts)
+            return np.full(len(texts), 0.9)
+
+    target = tiny()
+    end = target.tokenizer.eos_token_id
+    # a head that always prefers the end token: nothing is ever said
+    target.architecture.head.weight.data[:] = 0
+    target.architecture.head.weight.data[end] = 0
+    target.model.generation_config.eos_token_id = list(range(300))
+    results = measure(target, task(), Watching())
+    assert seen == []
+    assert results.metrics["empty_fraction"].value == 1.0
+    assert results.metrics["toxic_fraction"].value == 0.0
+    assert "continuation_perplexity" not in results.metrics
+
+
+def test_a_fluency_text_without_two_tokens_is_refused(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
+    with pytest.raises(UsageError, match="fluency_text: test has fewer than two tokens"):
+        measure(tiny(), task(fluency_text="x"), letter_scorer)
