@@ -84,19 +84,21 @@ def load_target(
     """
     chosen_device = _device(device)
     chosen_dtype = _dtype(dtype, chosen_device)
-    path, shown_revision = _locate(name, revision)
+    path, found_revision = _locate(name, revision)
     try:
         with quiet_transformers():
             model, loading = AutoModelForCausalLM.from_pretrained(
                 path,
-                revision=revision,
+                revision=found_revision,  # the very commit that the Hub named; without meaning for a folder
                 dtype=chosen_dtype,
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # refused below, by name
             )
-            tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+            tokenizer = AutoTokenizer.from_pretrained(
+                path, revision=found_revision, trust_remote_code=trust_remote_code
+            )
     except Exception as error:  # what damaged files raise is no closed set; tokenizers raises plain Exception
         raise UsageError(f"model: cannot load {name!r}: {_first_line(error)}") from error
     _check_complete(name, loading)
@@ -104,9 +106,8 @@ def load_target(
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
     model.to(chosen_device).eval().requires_grad_(False)
-    commit = getattr(model.config, "_commit_hash", None)
     shown_name = f"{EMBEDDED_NAME} (embedded)" if name == "embedded" else name
-    return Target(model, tokenizer, Architecture.of(model), shown_name, shown_revision or commit or "local")
+    return Target(model, tokenizer, Architecture.of(model), shown_name, found_revision)
 
 
 def _check_complete(name: str, loading: dict[str, Any]) -> None:
@@ -158,8 +159,8 @@ def _dtype(dtype: str | None, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _locate(name: str, revision: str | None) -> tuple[str, str | None]:
-    """Return what transformers is to load, and the revision to show (None: ask the loaded config)."""
+def _locate(name: str, revision: str | None) -> tuple[str, str]:
+    """Return what transformers is to load, and its exact revision: a Hub commit, or a word on a local source."""
     if name == "embedded":
         gguf = _embedded_gguf()
         if gguf is None:
@@ -171,8 +172,7 @@ def _locate(name: str, revision: str | None) -> tuple[str, str | None]:
                 EMBEDDED_VERSION,
                 EMBEDDED_HUB_ID,
             )
-            _check_hub(EMBEDDED_HUB_ID, revision)
-            return EMBEDDED_HUB_ID, None
+            return EMBEDDED_HUB_ID, _hub_commit(EMBEDDED_HUB_ID, revision)
         return str(_converted(gguf, EMBEDDED_SHA256)), f"{EMBEDDED_PACKAGE} {EMBEDDED_VERSION}"
     path = Path(name).expanduser()
     if path.suffix.lower() == ".gguf":
@@ -188,42 +188,50 @@ def _locate(name: str, revision: str | None) -> tuple[str, str | None]:
                 f"model: the folder {path} has no .safetensors file. Pickled weights are never loaded: convert them "
                 "with `model.save_pretrained(folder)`."
             )
-        return str(path), None
+        return str(path), "local"
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
         raise UsageError(f"model: {name} is not a folder. Give a Hub id, a local folder, a .gguf file, or `embedded`.")
-    _check_hub(name, revision)
-    return name, None
+    return name, _hub_commit(name, revision)
 
 
-def _check_hub(repo: str, revision: str | None) -> None:
-    """Fail at once, in one line, where transformers would retry a missing repository for most of a minute."""
+def _hub_commit(repo: str, revision: str | None) -> str:
+    """Return the commit of a revision, as the Hub says or, where it cannot or will not, its local cache.
+
+    Fails at once, in one line, where transformers would retry a missing repository for most of a minute.
+    """
     import huggingface_hub
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        if isinstance(huggingface_hub.try_to_load_from_cache(repo, "config.json", revision=revision), str):
-            return  # in the local cache: works offline too
-        huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repo, "config.json", revision=revision))
-    except GatedRepoError as error:
-        raise UsageError(
-            f"model: {repo!r} is gated. Accept its terms on the Hub and set HF_TOKEN, or run `hf auth login`."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise UsageError(f"model: {repo!r} has no revision {revision!r} on the Hub.") from error
-    except RepositoryNotFoundError as error:
-        raise UsageError(
-            f"model: no {repo!r} on the Hub (or it is private: set HF_TOKEN). Give a Hub id such as "
-            f"{EMBEDDED_HUB_ID}, a local folder, a .gguf file, or `embedded`."
-        ) from error
-    except HfHubHTTPError as error:
-        raise UsageError(f"model: {repo!r} on the Hub: {_first_line(error)}") from error
-    except huggingface_hub.errors.HFValidationError as error:
+        url = huggingface_hub.hf_hub_url(repo, "config.json", revision=revision)
+        return huggingface_hub.get_hf_file_metadata(url).commit_hash or revision or "main"
+    except HFValidationError as error:
         raise UsageError(f"model: {repo!r} is not a Hub id: {_first_line(error)}") from error
     except Exception as error:  # the HTTP client's own error classes changed between versions of huggingface_hub
-        raise UsageError(
-            f"model: {repo!r} is no local folder and not in the Hub's local cache, and the Hub cannot be reached "
-            f"({_first_line(error)}). Without a network use `embedded` or a local folder."
-        ) from error
+        cached = huggingface_hub.try_to_load_from_cache(repo, "config.json", revision=revision)
+        if isinstance(cached, str):
+            return Path(cached).parent.name  # …/snapshots/<commit>/config.json
+        raise UsageError(f"model: {_hub_reason(error, repo, revision)}") from error
+
+
+def _hub_reason(error: Exception, repo: str, revision: str | None) -> str:
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
+        return f"{repo!r} is gated. Accept its terms on the Hub and set HF_TOKEN, or run `hf auth login`."
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repo!r} has no revision {revision!r} on the Hub."
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            f"no {repo!r} on the Hub (or it is private: set HF_TOKEN). Give a Hub id such as {EMBEDDED_HUB_ID}, a "
+            "local folder, a .gguf file, or `embedded`."
+        )
+    if isinstance(error, HfHubHTTPError):
+        return f"{repo!r} on the Hub: {_first_line(error)}"
+    return (
+        f"{repo!r} is no local folder and not in the Hub's local cache, and the Hub cannot be reached "
+        f"({_first_line(error)}). Without a network use `embedded` or a local folder."
+    )
 
 
 def _embedded_gguf() -> Path | None:
