@@ -244,11 +244,11 @@ def methods(
     from detoxlm.methods import METHODS, get_method
 
     if name is not None:
-        fields = get_method(name).Detoxifier.Settings.model_fields
+        fields = get_method(name).detoxifier_type.settings_type.model_fields
         rows = [[key, str(field.default), field.description or ""] for key, field in fields.items()]
         _print_rows(["setting", "default", "what it does"], rows, as_json)
         return
-    rows = [[m.name, m.Detoxifier.kind, m.summary, m.paper] for m in METHODS.values()]
+    rows = [[m.name, m.detoxifier_type.kind, m.summary, m.paper] for m in METHODS.values()]
     _print_rows(["method", "kind", "what it does", "paper"], rows, as_json)
 
 

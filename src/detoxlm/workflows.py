@@ -126,7 +126,7 @@ def method_settings(method: type[Method], table: dict[str, Any], assignments: Se
         if not equals:
             raise UsageError(f"--set: {assignment!r} is not key=value; see `detoxlm methods {method.name}`.")
         values[key], source[key] = value, "--set"
-    return validated(method.Detoxifier.Settings, values, source)
+    return validated(method.detoxifier_type.settings_type, values, source)
 
 
 def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: Any, workdir: Path) -> FitData:

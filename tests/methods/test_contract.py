@@ -33,7 +33,9 @@ def fit(target: Target, method_name: str, letter_scorer: Any, **data: Any) -> De
     pairs = [Pair(f"bad bad {i}", f"good good {i}", None) for i in range(16)]
     method = get_method(method_name)
     defaults = {"corpus": corpus, "pairs": pairs, "prompts": PROMPTS, "scorer": letter_scorer}
-    return method.fit(target, FitData(**{**defaults, **data}), method.Detoxifier.Settings(**FAST[method_name]))
+    return method.fit(
+        target, FitData(**{**defaults, **data}), method.detoxifier_type.settings_type(**FAST[method_name])
+    )
 
 
 def logits(target: Target, text: str = "the weather is") -> torch.Tensor:

@@ -54,7 +54,7 @@ class Detoxifier(ABC):
 
     method: ClassVar[str]
     kind: ClassVar[Literal["decoding", "weights", "adapter"]]
-    Settings: ClassVar[type[Settings]]
+    settings_type: ClassVar[type[Settings]]
 
     settings: Settings
     target: dict[str, Any]  # name, revision, fingerprint, architecture, hidden_size, vocab_size
@@ -172,11 +172,13 @@ class Detoxifier(ABC):
         folder = _local(str(folder_or_repo), revision)
         try:
             config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            kind = METHODS[config["method"]].Detoxifier
+            kind = METHODS[config["method"]].detoxifier_type
             if config["format"] != FORMAT:
                 raise UsageError(f"detoxifier: {folder} has format {config['format']}; this version reads {FORMAT}.")
             tensors = load_file(folder / WEIGHTS_FILE)
-            loaded = kind(kind.Settings(**config["settings"]), config["target"], tensors, config["fitting"], folder)
+            loaded = kind(
+                kind.settings_type(**config["settings"]), config["target"], tensors, config["fitting"], folder
+            )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UsageError(f"detoxifier: {folder} is damaged or not a detoxifier folder: {error!r}.") from error
         if not isinstance(loaded, cls):
@@ -208,12 +210,12 @@ class Method(ABC):
     name: ClassVar[str]
     paper: ClassVar[str]  # title and arXiv number
     summary: ClassVar[str]  # one line for `detoxlm methods`
-    Detoxifier: ClassVar[type[Detoxifier]]
+    detoxifier_type: ClassVar[type[Detoxifier]]
 
     @classmethod
     @abstractmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> Detoxifier:
-        """Fit to a target. `settings` is an instance of `cls.Detoxifier.Settings`. Shows its own progress.
+        """Fit to a target. `settings` is an instance of `cls.detoxifier_type.settings_type`. Shows its own progress.
 
         Raises:
             UsageError: the data do not serve this method, or the target's architecture is not supported.

@@ -185,7 +185,7 @@ class FusionDetoxifier(Detoxifier):
 
     method: ClassVar[str] = "fusion"
     kind: ClassVar = "decoding"
-    Settings: ClassVar = FusionSettings
+    settings_type: ClassVar = FusionSettings
 
     _built: tuple[PreTrainedModel, PreTrainedModel] | None = field(default=None, repr=False)
 
@@ -223,7 +223,7 @@ class Fusion(Method):
     name: ClassVar[str] = "fusion"
     paper: ClassVar[str] = "Output-layer fusion with a calibration model, arXiv 2506.01266"
     summary: ClassVar[str] = "Mixes a small model trained on non-toxic text into the target's last hidden state."
-    Detoxifier: ClassVar = FusionDetoxifier
+    detoxifier_type: ClassVar = FusionDetoxifier
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
