@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Journal:
         try:
             kept = self._read(digest)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("r+b" if kept else "wb")
+            self._file = path.open("r+b" if kept else "wb", buffering=0)
             self._file.truncate(kept)
             self._file.seek(kept)
         except OSError as error:
@@ -64,14 +65,16 @@ class Journal:
         self.entries.append(entry)
 
     def _write(self, entry: dict[str, Any]) -> None:
+        line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
         start = self._file.tell()
         try:
-            self._file.write(
-                json.dumps(entry, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
-            )
-            self._file.flush()
+            while line:  # a disk that fills up takes a part
+                line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
+            with suppress(OSError):  # else the next run drops the half line
+                self._file.truncate(start)
+                self._file.seek(start)
             raise DetoxError(
                 f"cannot write {self.path}: {error.strerror}. Free space and run the same command again: it continues "
                 f"after {len(self.entries)} finished steps ({start} bytes)."
