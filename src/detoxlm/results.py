@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from detoxlm.errors import UsageError
 from detoxlm.files import write_atomically
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 
 class _Model(BaseModel):
@@ -104,7 +104,7 @@ class Comparison(_Model):
 class Results(_Model):
     """What one recipe measured on one model with one scorer."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION  # another version's file is refused, not half understood
     recipe: str
     created: str = Field(description="UTC, ISO 8601.")
     model: ModelInfo
