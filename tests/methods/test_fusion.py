@@ -183,7 +183,7 @@ def test_own_data_are_the_least_toxic_continuations_of_each_prompt(
 
 def test_too_small_a_corpus_is_refused(tiny: Callable[..., Target], letter_scorer: Any) -> None:
     data = FitData(corpus=[Example(None, "one text"), Example(None, "another")], scorer=letter_scorer)
-    with pytest.raises(UsageError, match="corpus: 2 usable texts are too few; give at least 32"):
+    with pytest.raises(UsageError, match=r"corpus: 2 usable texts .* too few; at least 32"):
         Fusion.fit(tiny(), data, FusionSettings(layers=2))
 
 

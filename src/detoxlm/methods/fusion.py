@@ -234,10 +234,13 @@ class Fusion(Method):
         corpus = data.corpus if data.corpus is not None else _own_corpus(target, data, settings, fitting)
         sequences = [tokens for example in corpus if (tokens := _tokenise(target, example, settings, ended))]
         if len(sequences) < 2 * settings.train_batch:
-            raise UsageError(
-                f"corpus: {len(sequences)} usable texts are too few; give at least {2 * settings.train_batch} "
-                "(texts of one token cannot be learned from)."
-            )
+            needed = f"at least {2 * settings.train_batch} (twice train_batch) are needed"
+            if data.corpus is None:
+                raise UsageError(
+                    f"prompts: only {len(sequences)} of the target's own continuations are clean enough to learn from; "
+                    f"{needed}. Raise --set samples=…, give more --prompts, or give clean text with --corpus."
+                )
+            raise UsageError(f"corpus: {len(sequences)} usable texts (of two tokens or more) are too few; {needed}.")
         calibrator = cut_calibrator(target.model, settings.layers, own_embeddings=settings.train_embeddings)
         fitting |= train(calibrator, sequences, settings, data.seed)
         tensors = {k: v.detach().clone() for k, v in own_tensors(calibrator, settings.train_embeddings).items()}

@@ -1,0 +1,108 @@
+"""README and docs: their Python runs as it is printed, the CLI carries out their commands.
+
+`embedded` is replaced by a tiny random model and the built-in prompts by a few: this tests the documentation, not the
+model. The real commands run in `make demo`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import detoxlm.data
+from detoxlm.cli import main
+from detoxlm.models import load_target
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+#: Commands of a shell block that are not ours, or that `.ci/run` carries out itself.
+OTHERS = ("make ", "pip ", "python ", "git ", "#", "cd ")
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    found = re.findall(r"^( *)```(\w+)\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(body) for _, language, body in found if language in languages]
+
+
+@pytest.fixture
+def workplace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Callable[..., Path], shared_data: Path
+) -> Path:
+    """A folder beside `shared`, where `embedded` is a tiny model and prompts are few."""
+    place = tmp_path / "project"
+    place.mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "data").symlink_to(shared_data)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("DETOXLM_LIMIT", "4")
+    monkeypatch.setenv("DETOXLM_FLUENCY_TOKENS", "200")
+    monkeypatch.setenv("COLUMNS", "120")
+    original_prompts, original_load = detoxlm.data.builtin_prompts, load_target
+
+    def few_prompts(split: Any, kind: Any = None) -> list[str]:
+        return original_prompts(split, kind)[:48]
+
+    def tiny_embedded(name: str, **options: Any) -> Any:
+        return original_load(str(tiny_folder("llama")) if name == "embedded" else name, **options)
+
+    for module in ("detoxlm.data", "detoxlm.workflows", "detoxlm.methods.fusion"):
+        monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
+    for module in ("detoxlm.models", "detoxlm.workflows"):
+        monkeypatch.setattr(f"{module}.load_target", tiny_embedded)
+    return place
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_runs_as_printed(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from detoxlm.methods import METHODS
+
+    monkeypatch.setattr("detoxlm.methods.METHODS", METHODS)
+    known = dict(METHODS)
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    try:
+        for body in blocks(page, "python"):
+            exec(compile(body, str(page), "exec"), namespace)
+    finally:
+        METHODS.clear()
+        METHODS.update(known)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_run_in_the_order_of_the_page(
+    page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for body in blocks(page, "bash", "console", "sh"):
+        for line in body.replace("\\\n", " ").splitlines():
+            command = line.split("  #")[0].strip()
+            if not command or command.startswith(OTHERS):
+                continue
+            assert command.startswith("detoxlm "), f"{page.name}: what is this command? {command}"
+            monkeypatch.setattr(sys, "argv", shlex.split(command))
+            try:
+                main()
+            except SystemExit as done:
+                assert not done.code, f"{page.name}: {command}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_the_toml_of_the_docs_is_valid_settings(tmp_path: Path) -> None:
+    from detoxlm.methods.fusion import FusionSettings
+    from detoxlm.settings import RunSettings, read_toml, resolve
+
+    (example,) = blocks(ROOT / "docs" / "concepts.md", "toml")
+    (tmp_path / "example.toml").write_text(example)
+    assert resolve(RunSettings, {}, tmp_path / "example.toml", sections=("fusion",)).seed == 7
+    assert FusionSettings(**read_toml(tmp_path / "example.toml")["fusion"]).layers == 4
