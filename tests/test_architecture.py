@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from conftest import CONFIGS
 from torch import nn
 from transformers import AutoModelForCausalLM, BloomConfig, OPTConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -15,7 +14,7 @@ from detoxlm.architecture import FAMILIES, Architecture
 from detoxlm.errors import UsageError
 from detoxlm.models import Target
 
-KINDS = sorted(CONFIGS)
+KINDS = ["gemma2", "gemma3_text", "gpt2", "gpt_neox", "gptj", "llama", "mistral", "opt", "phi", "qwen2"]
 IDS = torch.tensor([[256, 72, 101, 108, 108, 111, 44, 32, 119]])
 
 
@@ -47,7 +46,7 @@ def test_layers_are_the_decoder_layers_in_order_of_execution(kind: str, tiny: Ca
     for layer in layers:
         layer.register_forward_pre_hook(lambda module, _: seen.append(module))
     logits_of(target.model)
-    assert len(layers) == CONFIGS[kind].num_hidden_layers == 4
+    assert len(layers) == 4
     assert [id(layer) for layer in seen] == [id(layer) for layer in layers]
     assert target.architecture.name == kind
 

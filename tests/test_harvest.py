@@ -8,17 +8,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import LetterScorer
 
 from detoxlm import generation
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling, generate
 from detoxlm.harvest import Sampled, harvest
 from detoxlm.models import Target
+from detoxlm.scorers.base import Scorer
 
 PROMPTS = ["Hello there", "a", "The eel sees the bee", "No", "One more prompt", "e", "seven"]
 SAMPLING = Sampling(max_new_tokens=8, samples=3, temperature=1.0, top_p=0.9, seed=5)
 BATCH = 6  # two prompts at once: four batches
+
+
+class LetterScorer(Scorer):
+    """Toxicity = share of the letter `e`."""
+
+    name, version, revision = "letters", "1", "test"
+
+    def _score_batch(self, texts: list[str]) -> np.ndarray:
+        return np.array([text.count("e") / len(text) for text in texts])
 
 
 class Killed(BaseException):
@@ -61,7 +70,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return batches
 
 
-def test_every_continuation_with_text_is_there_once_with_its_score(target: Target, letter_scorer: LetterScorer) -> None:
+def test_every_continuation_with_text_is_there_once_with_its_score(target: Target, letter_scorer: Scorer) -> None:
     texts = [
         (g.prompt, text)
         for batch in generate(target, PROMPTS, SAMPLING, batch_size=BATCH)
@@ -74,13 +83,13 @@ def test_every_continuation_with_text_is_there_once_with_its_score(target: Targe
     assert harvest(target, PROMPTS, letter_scorer, SAMPLING, batch_size=BATCH) == expected
 
 
-def test_the_batch_size_changes_the_order_at_most(target: Target, letter_scorer: LetterScorer) -> None:
+def test_the_batch_size_changes_the_order_at_most(target: Target, letter_scorer: Scorer) -> None:
     runs = [harvest(target, PROMPTS, letter_scorer, SAMPLING, batch_size=size) for size in (1, 6, 64)]
     keys = [sorted((s.prompt, s.continuation, s.toxicity) for s in run) for run in runs]
     assert keys[0] == keys[1] == keys[2]
 
 
-def test_no_prompts_give_nothing(target: Target, letter_scorer: LetterScorer, tmp_path: Path) -> None:
+def test_no_prompts_give_nothing(target: Target, letter_scorer: Scorer, tmp_path: Path) -> None:
     assert harvest(target, [], letter_scorer, SAMPLING, batch_size=BATCH, workdir=tmp_path) == []
 
 
@@ -164,6 +173,6 @@ def test_a_failing_scorer_stops_the_harvest_and_no_score_is_made_up(target: Targ
     assert (tmp_path / "harvest.jsonl").read_bytes().count(b"\n") == 1  # the key alone
 
 
-def test_an_empty_prompt_is_refused(target: Target, letter_scorer: LetterScorer) -> None:
+def test_an_empty_prompt_is_refused(target: Target, letter_scorer: Scorer) -> None:
     with pytest.raises(UsageError, match="prompt 2 is empty"):
         harvest(target, ["a", " "], letter_scorer, SAMPLING, batch_size=BATCH)

