@@ -267,6 +267,10 @@ def test_settings_come_from_toml_environment_and_command_line(
     saved = json.loads((folder / "detoxifier.json").read_text())
     assert (saved["settings"]["layers"], saved["settings"]["steps"]) == (1, 3)
     assert len(saved["fitting"]["loss_curve"]) == 3
+    config.write_text("[fusoin]\nlayers = 1\n")
+    code, _, err = call("fit", "fusion", tiny_folder("llama"), "--config", config, "-o", tmp_path / "e")
+    assert code == 2
+    assert "unknown name 'fusoin'. Did you mean 'fusion'?" in last_line(err)
     config.write_text('promts = "x"\n')
     code, _, err = call("fit", "fusion", tiny_folder("llama"), "--config", config, "-o", tmp_path / "e")
     assert code == 2

@@ -26,9 +26,10 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 OTHERS = ("make ", "pip ", "python ", "git ", "#", "cd ")
 
 
-def blocks(page: Path, *languages: str) -> list[str]:
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """(language, body) of every fenced block, in order."""
     found = re.findall(r"^( *)```(\w+)\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(body) for _, language, body in found if language in languages]
+    return [(language, textwrap.dedent(body)) for _, language, body in found]
 
 
 @pytest.fixture
@@ -60,35 +61,35 @@ def workplace(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_runs_as_printed(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_and_commands_run_as_printed_in_the_order_of_the_page(
+    page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from detoxlm.methods import METHODS
 
-    monkeypatch.setattr("detoxlm.methods.METHODS", METHODS)
     known = dict(METHODS)
     namespace: dict[str, Any] = {"__name__": "docs"}
     try:
-        for body in blocks(page, "python"):
-            exec(compile(body, str(page), "exec"), namespace)
-    finally:
+        for language, body in blocks(page):
+            if language == "python":
+                exec(compile(body, str(page), "exec"), namespace)
+            elif language in ("bash", "console", "sh"):
+                for command in commands(body):
+                    monkeypatch.setattr(sys, "argv", shlex.split(command))
+                    try:
+                        main()
+                    except SystemExit as done:
+                        assert not done.code, f"{page.name}: {command}: {capsys.readouterr().err}"
+    finally:  # a page may register a method of its own
         METHODS.clear()
         METHODS.update(known)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_run_in_the_order_of_the_page(
-    page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for body in blocks(page, "bash", "console", "sh"):
-        for line in body.replace("\\\n", " ").splitlines():
-            command = line.split("  #")[0].strip()
-            if not command or command.startswith(OTHERS):
-                continue
-            assert command.startswith("detoxlm "), f"{page.name}: what is this command? {command}"
-            monkeypatch.setattr(sys, "argv", shlex.split(command))
-            try:
-                main()
-            except SystemExit as done:
-                assert not done.code, f"{page.name}: {command}: {capsys.readouterr().err}"
+def commands(body: str) -> list[str]:
+    """The `detoxlm` commands of a shell block; any other line must be one that others test."""
+    lines = [line.split("  #")[0].strip() for line in body.replace("\\\n", " ").splitlines()]
+    ours = [line for line in lines if line and not line.startswith(OTHERS)]
+    assert all(line.startswith("detoxlm ") for line in ours), ours
+    return ours
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -102,7 +103,7 @@ def test_the_toml_of_the_docs_is_valid_settings(tmp_path: Path) -> None:
     from detoxlm.methods.fusion import FusionSettings
     from detoxlm.settings import RunSettings, read_toml, resolve
 
-    (example,) = blocks(ROOT / "docs" / "concepts.md", "toml")
+    (example,) = (body for language, body in blocks(ROOT / "docs" / "concepts.md") if language == "toml")
     (tmp_path / "example.toml").write_text(example)
-    assert resolve(RunSettings, {}, tmp_path / "example.toml", sections=("fusion",)).seed == 7
+    assert resolve(RunSettings, {}, tmp_path / "example.toml").seed == 7
     assert FusionSettings(**read_toml(tmp_path / "example.toml")["fusion"]).layers == 4

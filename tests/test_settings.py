@@ -11,7 +11,16 @@ import pytest
 from detoxlm import settings as settings_module
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling
-from detoxlm.settings import EvaluateSettings, FitSettings, GenerateSettings, RunSettings, Settings, resolve, validated
+from detoxlm.settings import (
+    EvaluateSettings,
+    FitSettings,
+    GenerateSettings,
+    RunSettings,
+    Settings,
+    method_table,
+    resolve,
+    validated,
+)
 
 KINDS = [
     kind
@@ -135,13 +144,16 @@ def test_an_unknown_key_is_named_with_its_file_and_the_known_ones(tmp_path: Path
     assert "seed" in known
 
 
-def test_tables_of_others_are_passed_over_but_only_tables(tmp_path: Path) -> None:
+def test_tables_are_methods_settings_passed_over_here_and_read_there(tmp_path: Path) -> None:
     path = config(tmp_path, "seed = 4\n[fusion]\nlayers = 2\n")
-    assert resolve(RunSettings, {}, path, sections=("fusion",)).seed == 4
-    with pytest.raises(UsageError, match=r"fusion \(.*\): no such setting"):
-        resolve(RunSettings, {}, path, sections=("other",))
-    with pytest.raises(UsageError, match=r"fusion \(.*\): no such setting"):
-        resolve(RunSettings, {}, config(tmp_path, "fusion = 2\n"), sections=("fusion",))
+    assert resolve(RunSettings, {}, path).seed == 4
+    assert method_table(path, "fusion", ["fusion", "other"]) == {"layers": 2}
+    assert method_table(path, "other", ["fusion", "other"]) == {}
+    assert method_table(None, "fusion", ["fusion"]) == {}
+    with pytest.raises(UsageError, match=r"config: .*: table: unknown name 'fusion'"):
+        method_table(path, "other", ["other"])
+    with pytest.raises(UsageError, match=r"fusion .*: no such setting"):
+        resolve(RunSettings, {}, config(tmp_path, "fusion = 2\n"))
 
 
 def test_a_syntax_error_is_named_by_file_and_line(tmp_path: Path) -> None:

@@ -24,11 +24,12 @@ from detoxlm.settings import (
     RunSettings,
     ScoreSettings,
     Settings,
-    read_toml,
+    method_table,
     resolve,
 )
 
 if TYPE_CHECKING:
+    from detoxlm.metrics import Metric
     from detoxlm.results import Results
 
 app = typer.Typer(
@@ -52,7 +53,7 @@ Sets = Annotated[
 def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option per field of `kind`, and pass it the resolved settings as `settings`.
 
-    The wrapped command's own keyword `config_path` becomes `--config`; it may look up its own tables there.
+    The wrapped command's own parameters stay; its `config_path`, if any, names the TOML file to read.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,10 +65,12 @@ def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Calla
         @functools.wraps(command)
         def wrapper(**given: Any) -> None:
             values = {name: given.pop(name) for name in kind.model_fields}
-            config = given.get("config_path")
-            # a method's own settings live in a table of its name; the command reads it
-            settings = resolve(kind, values, config, sections=("fusion",))
-            command(settings=settings, **given)
+            settings = resolve(kind, values, given.get("config_path"))
+            try:
+                command(settings=settings, **given)
+            except KeyboardInterrupt:
+                print("detoxlm: interrupted. The same command continues where it was.", file=sys.stderr)
+                raise typer.Exit(130) from None
 
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -102,7 +105,7 @@ Config = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog="Example: detoxlm run HuggingFaceTB/SmolLM2-360M -o my-run --strengths 0.1,0.2")
 @with_settings(RunSettings)
 def run(
     settings: RunSettings,
@@ -113,8 +116,9 @@ def run(
 ) -> None:
     """Measure a model, detoxify it, measure again, and write the report: the main job."""
     from detoxlm import workflows
+    from detoxlm.methods import METHODS
 
-    table = _table(config_path, settings.method)
+    table = method_table(config_path, settings.method, METHODS)
     say = (lambda _: None) if as_json else _say
     results = workflows.run(model, settings, table, sets or (), _command(), say)
     best = workflows.recommended(results)
@@ -133,7 +137,7 @@ def run(
     print(f"Report:     {out / 'report.html'}\nDetoxifier: {out / 'detoxifier'}\nResults:    {out / 'results.json'}")
 
 
-@app.command()
+@app.command(epilog="Example: detoxlm evaluate embedded --recipe challenge-10 --prompts prompts.jsonl -o before.json")
 @with_settings(EvaluateSettings)
 def evaluate(settings: EvaluateSettings, model: Model, config_path: Config = None, as_json: Json = False) -> None:
     """Measure a model with a recipe, untouched or with a detoxifier."""
@@ -147,7 +151,7 @@ def evaluate(settings: EvaluateSettings, model: Model, config_path: Config = Non
     print(f"\nResults: {settings.output}")
 
 
-@app.command()
+@app.command(epilog="Example: detoxlm fit fusion embedded -o my-detoxifier --corpus clean.jsonl --set steps=500")
 @with_settings(FitSettings)
 def fit(
     settings: FitSettings,
@@ -159,8 +163,9 @@ def fit(
 ) -> None:
     """Fit a detoxifier to a model; without data files the model makes its own data."""
     from detoxlm import workflows
+    from detoxlm.methods import METHODS
 
-    detoxifier = workflows.fit(method, model, settings, _table(config_path, method), sets or ())
+    detoxifier = workflows.fit(method, model, settings, method_table(config_path, method, METHODS), sets or ())
     summary = {k: v for k, v in detoxifier.fitting.items() if k not in ("loss_curve", "fit")}
     if as_json:
         _print_json({"method": method, "folder": str(settings.output), "fitting": summary})
@@ -170,7 +175,7 @@ def fit(
     print(f"Measure it: detoxlm evaluate {model} --detoxifier {settings.output} -o results.json")
 
 
-@app.command()
+@app.command(epilog="Example: detoxlm generate embedded --detoxifier my-detoxifier 'The new neighbours are'")
 @with_settings(GenerateSettings)
 def generate(
     settings: GenerateSettings,
@@ -190,7 +195,7 @@ def generate(
         print(prompt + text)
 
 
-@app.command()
+@app.command(epilog="Example: detoxlm score --file comments.jsonl --json")
 @with_settings(ScoreSettings)
 def score(
     settings: ScoreSettings,
@@ -269,10 +274,6 @@ def recipes(as_json: Json = False) -> None:
     _print_rows(["recipe", "what it does"], [[r.name, r.summary] for r in RECIPES.values()], as_json)
 
 
-def _table(config: Path | None, method: str) -> dict[str, Any]:
-    return dict(read_toml(config).get(method, {})) if config is not None else {}
-
-
 def _command() -> str:
     return shlex.join(["detoxlm", *sys.argv[1:]])
 
@@ -313,8 +314,7 @@ def _print_results(results: Sequence[Results]) -> None:
     rows = []
     for name, metric in METRICS.items():
         if any(name in r.metrics for r in results):
-            cells = [metric.show(r.metrics[name]) if name in r.metrics else "" for r in results]
-            rows.append([metric.label, *cells])
+            rows.append([metric.label, *(_cell(metric, r) for r in results)])
     rows.append(["Tokens/s", *(f"{r.cost.tokens_per_second:.0f}" for r in results)])
     rows.append(["Peak memory, MB", *(f"{r.cost.peak_memory_mb:,.0f}" for r in results)])
     _print_rows(header, rows, as_json=False)
@@ -323,6 +323,15 @@ def _print_results(results: Sequence[Results]) -> None:
         f"95% bootstrap intervals over {len(first.rows)} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
         f"recipe {first.recipe}, seed {first.settings['seed']}."
     )
+
+
+def _cell(metric: Metric, results: Results) -> str:
+    """A metric's value with its interval, and below it the paired difference from the untouched model."""
+    if metric.name not in results.metrics:
+        return ""
+    shown = metric.show(results.metrics[metric.name])
+    difference = results.comparison.difference.get(metric.name) if results.comparison is not None else None
+    return f"{shown}\n  change {metric.show(difference)}" if difference is not None else shown
 
 
 def _print_tree(values: dict[str, Any], indent: str = "") -> None:
@@ -343,6 +352,11 @@ def main() -> None:
     except DetoxError as error:
         print(f"detoxlm: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        print("detoxlm: out of memory. Try a smaller --batch-size, or --dtype bfloat16.", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` closed the pipe: not our error
         sys.exit(0)

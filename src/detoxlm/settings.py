@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from detoxlm.errors import UsageError
+from detoxlm.errors import UsageError, unknown_name
 
 
 class Settings(BaseModel):
@@ -122,14 +123,14 @@ class ScoreSettings(ScorerOptions):
 S = TypeVar("S", bound=Settings)
 
 
-def resolve(kind: type[S], given: dict[str, Any], config: Path | None = None, sections: tuple[str, ...] = ()) -> S:
+def resolve(kind: type[S], given: dict[str, Any], config: Path | None = None) -> S:
     """Merge the command line, the environment and the TOML file into one settings object.
 
     Args:
         kind: the settings class.
         given: what the command line gave; None stands for not given.
-        config: a TOML file whose top-level keys are fields of `kind`.
-        sections: top-level TOML tables that belong to others (a method's own settings) and are passed over here.
+        config: a TOML file whose top-level keys are fields of `kind`. Its tables are methods' own settings, which
+            `method_table` reads, and are passed over here.
 
     Raises:
         UsageError: the file is missing or not TOML, or a value is wrong; names the field, its value and its source.
@@ -137,7 +138,7 @@ def resolve(kind: type[S], given: dict[str, Any], config: Path | None = None, se
     values: dict[str, Any] = {}
     source: dict[str, str] = {}
     for key, value in read_toml(config).items() if config is not None else ():
-        if not (key in sections and isinstance(value, dict)):
+        if not isinstance(value, dict):
             values[key], source[key] = value, str(config)
     for name in kind.model_fields:
         variable = f"DETOXLM_{name.upper()}"
@@ -147,6 +148,20 @@ def resolve(kind: type[S], given: dict[str, Any], config: Path | None = None, se
         if value is not None:
             values[name], source[name] = value, f"--{name.replace('_', '-')}"
     return validated(kind, values, source)
+
+
+def method_table(config: Path | None, method: str, known: Iterable[str]) -> dict[str, Any]:
+    """Return the TOML table of a method's own settings; empty without one.
+
+    Raises:
+        UsageError: the file has a table of a name that is no method, which would be passed over silently.
+    """
+    content = read_toml(config) if config is not None else {}
+    for name, value in content.items():
+        if isinstance(value, dict) and name not in known:
+            raise unknown_name(f"config: {config}: table", name, list(known))
+    table = content.get(method, {})
+    return dict(table) if isinstance(table, dict) else {}
 
 
 def validated(kind: type[S], values: dict[str, Any], source: dict[str, str] | str) -> S:
