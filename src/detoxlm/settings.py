@@ -138,7 +138,7 @@ def resolve(kind: type[S], given: dict[str, Any], config: Path | None = None) ->
     values: dict[str, Any] = {}
     source: dict[str, str] = {}
     for key, value in read_toml(config).items() if config is not None else ():
-        if not isinstance(value, dict):
+        if key in kind.model_fields or not isinstance(value, dict):
             values[key], source[key] = value, str(config)
     for name in kind.model_fields:
         variable = f"DETOXLM_{name.upper()}"
