@@ -106,7 +106,11 @@ def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
         load_target(str(tmp_path))
 
 
-def test_pickled_weights_are_refused_and_never_opened(copied: Path, tmp_path: Path) -> None:
+def test_pickled_weights_are_refused_and_never_opened(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+    monkeypatch.setattr(torch, "load", lambda *args, **_: opened.append(args) or {})
     (copied / "model.safetensors").unlink()
     trap = tmp_path / "sprung"
 
@@ -117,9 +121,10 @@ def test_pickled_weights_are_refused_and_never_opened(copied: Path, tmp_path: Pa
     (copied / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
     with pytest.raises(UsageError, match=r"has no \.safetensors file.*save_pretrained"):
         load_target(str(copied))
-    (copied / "adapter_model.safetensors").write_bytes(b"")  # some other safetensors file beside it
+    (copied / "other.safetensors").write_bytes(b"")  # some other safetensors file beside it
     with pytest.raises(UsageError):
         load_target(str(copied))
+    assert opened == []
     assert not trap.exists()
 
 
@@ -463,9 +468,11 @@ def test_two_processes_that_start_at_once_convert_once_and_never_show_half_a_fol
     watcher = threading.Thread(target=watch)
     watcher.start()
     command = [sys.executable, "-c", _CONVERT, str(file), str(log)]
-    both = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=False)
-    stop.set()
-    watcher.join()
+    try:
+        both = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+    finally:
+        stop.set()
+        watcher.join()
     assert both.returncode == 0
     assert both.stdout.split() == [original.architecture.fingerprint] * 2
     assert log.read_text() == "converted\n"
