@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from detoxlm.errors import DetoxError
 
 
@@ -58,6 +60,9 @@ def folder_written_atomically(folder: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         temporary.chmod(0o777 & ~_umask())
         yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                file.chmod(0o666 & ~_umask())  # safetensors writes 0600: nobody else could load the folder
         if folder.exists():
             old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
             os.replace(folder, old / folder.name)  # noqa: PTH105
@@ -70,10 +75,9 @@ def folder_written_atomically(folder: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             os.replace(temporary, folder)  # noqa: PTH105
-    except OSError as error:
-        raise DetoxError(
-            f"cannot write {folder}: {error.strerror or error}. Free space or choose another -o."
-        ) from error
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk as an error of its own
+        reason = getattr(error, "strerror", None) or error
+        raise DetoxError(f"cannot write {folder}: {reason}. Free space or choose another -o.") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from detoxlm.data import Example, Pair
@@ -107,6 +109,9 @@ def test_a_saved_detoxifier_loads_to_the_same_logits(
     again, fresh = Detoxifier.from_pretrained(tmp_path / "saved"), tiny(shape)
     assert type(again) is type(detoxifier)
     assert again.settings == detoxifier.settings
+    os.umask(mask := os.umask(0))
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "saved").iterdir()}
+    assert modes == {0o666 & ~mask}, "safetensors alone would write 0600"
     assert sorted(p.name for p in (tmp_path / "saved").iterdir()) == [
         "README.md",
         "detoxifier.json",
@@ -251,13 +256,23 @@ def test_damaged_folders_are_refused(
 
 
 @methods
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device (os error 28)")],
+    ids=["from Python", "from safetensors"],
+)
 def test_a_full_disk_leaves_no_half_written_folder(
-    method_name: str, tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    method_name: str,
+    tiny: Callable[..., Target],
+    letter_scorer: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     detoxifier = fit(tiny(), method_name, letter_scorer)
 
     def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr("detoxlm.methods.base.save_file", full)
     with pytest.raises(DetoxError, match="No space left on device"):

@@ -142,7 +142,7 @@ def fused(model: PreTrainedModel, calibrator: PreTrainedModel, alpha: float) -> 
         _make_room(kwargs.get("past_key_values"), layers, calibrator)
         passed = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values", "use_cache")
         given = {name: kwargs[name] for name in passed if kwargs.get(name) is not None}
-        pending.append(Architecture.of(calibrator).decoder(**given).last_hidden_state)
+        pending[:] = [Architecture.of(calibrator).decoder(**given).last_hidden_state]
         return (), kwargs
 
     def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
