@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements-embedded.txt
 
 setup: $(VENV)/.installed ## Make the virtual environment
 
-demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 10 minutes on two cores)
+demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 12 minutes on two cores)
 	$(BIN)/detoxlm run embedded -o $(DEMO)
 
 test: setup ## Run the tests (under 10 minutes)

@@ -226,6 +226,11 @@ def test_empty_continuations_are_counted_and_not_sent_to_the_scorer(tiny: Callab
     assert "continuation_perplexity" not in results.metrics
 
 
+def test_no_prompts_are_refused(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
+    with pytest.raises(UsageError, match="prompts: test has none"):
+        measure(tiny(), task(prompts=[]), letter_scorer)
+
+
 def test_a_fluency_text_without_two_tokens_is_refused(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
     with pytest.raises(UsageError, match="fluency_text: test has fewer than two tokens"):
         measure(tiny(), task(fluency_text="x"), letter_scorer)

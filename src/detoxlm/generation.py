@@ -226,7 +226,10 @@ def encode(target: Target, text: str, room: int) -> list[int]:
         raise UsageError(
             f"max_new_tokens: {room} after a prompt do not fit the {window} tokens of {target.name}; ask for fewer."
         )
-    return ids[room - window :]
+    if len(ids) <= window - room:
+        return ids
+    first = ids[:1] if ids[0] == target.tokenizer.bos_token_id else []  # Gemma reads a text without it badly
+    return first + ids[len(ids) - (window - room) + len(first) :]
 
 
 def decode(target: Target, ids: list[int]) -> str:
@@ -261,14 +264,18 @@ def extend(
     Returns the new state, logits [B, V] of the last position, or [B, keep, V] of the last `keep` where keep > 1.
     """
     mask = torch.cat([state.mask, torch.ones_like(inputs) if mask is None else mask], 1)
-    accepted = _forward_parameters(type(model))
-    arguments: dict[str, Any] = {"input_ids": inputs, "attention_mask": mask, "past_key_values": state.cache}
-    if "position_ids" in accepted:
+    arguments = {"input_ids": inputs, "attention_mask": mask, "past_key_values": state.cache, "use_cache": True}
+    if "position_ids" in _forward_parameters(type(model)):
         arguments["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
-    if "logits_to_keep" in accepted:
-        arguments["logits_to_keep"] = keep
-    logits = model(**arguments, use_cache=True).logits[:, -keep:]
+    logits = forward(model, arguments, keep)
     return Prefill(logits[:, -1] if keep == 1 else logits, state.cache, mask)
+
+
+def forward(model: PreTrainedModel, arguments: dict[str, Any], keep: int) -> torch.Tensor:
+    """Return the logits [B, keep, V] of the last `keep` positions, sparing the head the others where it can be told."""
+    told = {"logits_to_keep": keep} if "logits_to_keep" in _forward_parameters(type(model)) else {}
+    logits: torch.Tensor = model(**arguments, **told).logits
+    return logits[:, -keep:]
 
 
 def _forward_parameters(model_class: type[PreTrainedModel]) -> frozenset[str]:

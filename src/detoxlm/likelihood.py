@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from detoxlm.generation import check_finite, encode, extend, prefill
+from detoxlm.generation import check_finite, encode, extend, forward, prefill
 from detoxlm.models import Target
 from detoxlm.results import Window
 
 #: Tokens of context of one window, and by how much it moves: each token is scored once, with 512 to 1,023 before it.
 CONTEXT, STRIDE = 1024, 512
-#: Positions whose logits are held at once: [128, 49k] float32 is 25 MB.
+#: Positions whose log-probabilities are held at once: [128, 49k] float32 is 25 MB.
 _CHUNK = 128
 
 
@@ -27,11 +27,14 @@ def fluency_windows(target: Target, text: str, max_tokens: int) -> list[tuple[li
     limit = getattr(target.model.config.get_text_config(), "max_position_embeddings", None) or CONTEXT
     context = min(CONTEXT, limit)
     stride = min(STRIDE, context // 2)
+    # a model whose texts begin with a special token (Gemma) reads a window without it badly
+    first = ids[:1] if ids and ids[0] == target.tokenizer.bos_token_id else []
     windows, scored = [], 1  # the first token has no context
     for end in range(min(stride, len(ids)), len(ids) + stride, stride):
         end = min(end, len(ids))
         if end > scored:
-            windows.append((ids[max(0, end - context) : end], end - scored))
+            start = max(0, end - context)
+            windows.append((first + ids[start + len(first) : end] if start else ids[:end], end - scored))
             scored = end
     return windows
 
@@ -51,35 +54,30 @@ def measure_window(
     Raises:
         DetoxError: the model's logits are NaN or infinite.
     """
-    base = hidden = _hidden(target, ids)[-scored - 1 : -1]
+    base = logits = _scored_logits(target, ids, scored)
     if attach is not None:
         with attach():
-            hidden = _hidden(target, ids)[-scored - 1 : -1]
+            logits = _scored_logits(target, ids, scored)
     labels = torch.tensor(ids[-scored:], device=target.device)
     nll = kl = 0.0
     for start in range(0, scored, _CHUNK):
         part = slice(start, start + _CHUNK)
-        log_p = _log_probabilities(target, hidden[part])
+        log_p = logits[part].float().log_softmax(-1)
         nll -= float(log_p.gather(-1, labels[part, None]).double().sum())
         if attach is not None:
-            log_base = _log_probabilities(target, base[part])
+            log_base = base[part].float().log_softmax(-1)
             kl += float((log_base.exp() * (log_base - log_p)).sum(-1).double().sum())
     check_finite(torch.tensor([nll, kl]))
     return Window(nll=nll, tokens=scored, kl=max(kl, 0.0) if attach is not None else None)
 
 
-def _hidden(target: Target, ids: list[int]) -> torch.Tensor:
-    """Final hidden states [T, d] of one sequence: the head is applied in chunks, to spare 200 MB of logits."""
+def _scored_logits(target: Target, ids: list[int], scored: int) -> torch.Tensor:
+    """Logits [scored, V] that predict the last `scored` tokens.
+
+    From the whole model, head included: a method may act on any part of it.
+    """
     inputs = torch.tensor([ids], device=target.device)
-    return target.architecture.decoder(input_ids=inputs, use_cache=False).last_hidden_state[0]
-
-
-def _log_probabilities(target: Target, hidden: torch.Tensor) -> torch.Tensor:
-    logits = target.architecture.head(hidden).float()
-    cap = target.architecture.softcap
-    if cap:
-        logits = cap * torch.tanh(logits / cap)
-    return logits.log_softmax(-1)
+    return forward(target.model, {"input_ids": inputs, "use_cache": False}, scored + 1)[0, :-1]
 
 
 @torch.inference_mode()

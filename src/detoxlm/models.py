@@ -75,7 +75,7 @@ def load_target(
         name: `embedded`, a local folder, a `.gguf` file, or a Hub id (`org/model`).
         dtype: `float32`, `bfloat16` or `float16`. Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on an
             accelerator that has it, else float16.
-        device: such as `cpu`, `cuda`, `cuda:1`, `mps`. Default: the accelerator if there is one.
+        device: such as `cpu`, `cuda`, `cuda:1`, `xpu`. Default: the accelerator if there is one (not mps).
         revision: the Hub revision (branch, tag or commit).
         trust_remote_code: run model code that the repository brings. Off unless the user asks.
 
@@ -140,7 +140,9 @@ class _Quiet:
 def _device(device: str | None) -> torch.device:
     if device is None:
         found = torch.accelerator.current_accelerator(check_available=True)
-        return found if found is not None else torch.device("cpu")
+        return found if found is not None and found.type != "mps" else torch.device("cpu")
+    if device.startswith("mps"):
+        raise UsageError("device: mps has no float64, which sampling and measuring need; use cpu.")
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
@@ -243,6 +245,8 @@ def _embedded_gguf() -> Path | None:
     for file in package.files or []:
         if file.suffix == ".gguf":
             path = Path(str(file.locate()))
+            if not path.is_file():
+                return None
             found = _sha256(path)
             if found != EMBEDDED_SHA256:
                 raise UsageError(

@@ -120,6 +120,8 @@ def measure(
         DetoxError: the scorer failed, the logits are NaN, the disk is full.
     """
     started = time.monotonic()
+    if not task.prompts:
+        raise UsageError(f"prompts: {task.prompts_source} has none; there is nothing to measure.")
     if detoxifier is not None:
         strength = detoxifier.check_strength(strength)
         detoxifier.check_target(target.model)

@@ -27,7 +27,7 @@ class ModelOptions(Settings):
     """How the target is loaded."""
 
     dtype: str | None = Field(None, description="float32, bfloat16 or float16 [default: float32 on a CPU].")
-    device: str | None = Field(None, description="cpu, cuda, cuda:1, mps [default: the accelerator, if any].")
+    device: str | None = Field(None, description="cpu, cuda, cuda:1, xpu [default: the accelerator, if any].")
     revision: str | None = Field(None, description="Hub revision of the model: a branch, tag or commit.")
     trust_remote_code: bool = Field(False, description="Run model code that the repository brings.")
 
@@ -94,7 +94,7 @@ class RunSettings(MeasureOptions):
     """`detoxlm run`."""
 
     method: str = Field("fusion", description="How to detoxify. See `detoxlm methods`.")
-    strengths: str = Field("0.1,0.3,0.5", description="Strengths to measure, separated by commas.")
+    strengths: str = Field("0.1,0.3", description="Strengths to measure, separated by commas.")
     corpus: str | None = Field(None, description="Non-toxic texts to learn from [default: the model's own].")
     pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
     output: Path = Field(Path("detoxlm-run"), description="Folder for everything; a killed run continues from there.")

@@ -54,7 +54,9 @@ class FusionSettings(Settings):
     )
     samples: int = Field(8, ge=1, description="Continuations per prompt where the target makes its own data.")
     keep: float = Field(0.5, gt=0, le=1, description="Share of them that is kept: the least toxic of each prompt.")
-    strength: float = Field(0.3, ge=0, le=1, description="Default alpha: the calibration model's share (paper: 0.1).")
+    strength: float = Field(
+        0.1, ge=0, le=1, description="Default alpha: the calibration model's share, as the paper's."
+    )
 
 
 # --- the mathematics ------------------------------------------------------------------------------------------------

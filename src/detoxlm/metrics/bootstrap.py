@@ -29,8 +29,8 @@ def bootstrap(
     value = float(_ratio(top.sum(), bottom.sum(), exponential))
     if n < 2:
         return Estimate(value=value, n=n)
-    weights = _weights(n, seed)
-    low, high = np.nanpercentile(_ratio(weights @ top, weights @ bottom, exponential), _LEVELS)
+    tops, bottoms = _resampled((top, bottom), seed)
+    low, high = np.nanpercentile(_ratio(tops, bottoms, exponential), _LEVELS)
     if proportion and value in (0.0, 1.0):
         reach = 1 - 0.025 ** (1 / n)
         low, high = (0.0, reach) if value == 0 else (1 - reach, 1.0)
@@ -51,17 +51,23 @@ def paired_bootstrap(
     value = float(_ratio(now[0].sum(), now[1].sum(), exponential) - _ratio(base[0].sum(), base[1].sum(), exponential))
     if n < 2:
         return Estimate(value=value, n=n)
-    weights = _weights(n, seed)
-    differences = _ratio(weights @ now[0], weights @ now[1], exponential) - _ratio(
-        weights @ base[0], weights @ base[1], exponential
-    )
+    tops, bottoms, base_tops, base_bottoms = _resampled((*now, *base), seed)
+    differences = _ratio(tops, bottoms, exponential) - _ratio(base_tops, base_bottoms, exponential)
     low, high = np.nanpercentile(differences, _LEVELS)
     return Estimate(value=value, low=float(low), high=float(high), n=n)
 
 
-def _weights(n: int, seed: int) -> np.ndarray:
-    """How often each resample takes each unit: [RESAMPLES, n], the same for the same n and seed (so, paired)."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+def _resampled(values: tuple[np.ndarray, ...], seed: int) -> np.ndarray:
+    """Sums of each array [N] over each resample of the N units, drawn alike for all: [len(values), RESAMPLES]."""
+    columns = np.stack(values, axis=1)
+    n = len(columns)
+    draw = np.random.default_rng(seed)
+    size = max(1, min(RESAMPLES, 2_000_000 // n))  # 16 MB of counts at a time, however many units there are
+    sums = [
+        draw.multinomial(n, np.full(n, 1 / n), size=min(size, RESAMPLES - start)) @ columns
+        for start in range(0, RESAMPLES, size)
+    ]
+    return np.concatenate(sums).T
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray, exponential: bool) -> np.ndarray:
