@@ -29,7 +29,6 @@ from detoxlm.settings import (
 )
 
 if TYPE_CHECKING:
-    from detoxlm.metrics import Metric
     from detoxlm.results import Results
 
 app = typer.Typer(
@@ -311,27 +310,26 @@ def _print_results(results: Sequence[Results]) -> None:
     from detoxlm.metrics import METRICS
 
     header = ["", *(r.label for r in results)]
+    comparison = results[0].comparison if len(results) == 1 else None
+    if comparison is not None:
+        header.append("change from untouched")
     rows = []
     for name, metric in METRICS.items():
         if any(name in r.metrics for r in results):
-            rows.append([metric.label, *(_cell(metric, r) for r in results)])
-    rows.append(["Tokens/s", *(f"{r.cost.tokens_per_second:.0f}" for r in results)])
-    rows.append(["Peak memory, MB", *(f"{r.cost.peak_memory_mb:,.0f}" for r in results)])
+            cells = [metric.show(r.metrics[name]) if name in r.metrics else "" for r in results]
+            if comparison is not None:
+                change = comparison.difference.get(name)
+                cells.append(metric.show(change) if change is not None else "")
+            rows.append([metric.label, *cells])
+    blank = [""] * (comparison is not None)
+    rows.append(["Tokens/s", *(f"{r.cost.tokens_per_second:.0f}" for r in results), *blank])
+    rows.append(["Peak memory, MB", *(f"{r.cost.peak_memory_mb:,.0f}" for r in results), *blank])
     _print_rows(header, rows, as_json=False)
     first = results[0]
     print(
         f"95% bootstrap intervals over {len(first.rows)} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
         f"recipe {first.recipe}, seed {first.settings['seed']}."
     )
-
-
-def _cell(metric: Metric, results: Results) -> str:
-    """A metric's value with its interval, and below it the paired difference from the untouched model."""
-    if metric.name not in results.metrics:
-        return ""
-    shown = metric.show(results.metrics[metric.name])
-    difference = results.comparison.difference.get(metric.name) if results.comparison is not None else None
-    return f"{shown}\n  change {metric.show(difference)}" if difference is not None else shown
 
 
 def _print_tree(values: dict[str, Any], indent: str = "") -> None:
