@@ -393,6 +393,16 @@ def test_a_prompt_longer_than_the_window_keeps_its_end(kind: str, tiny: Callable
     assert len(encode(target, long, 10)) == 118
 
 
+def test_a_prompt_that_is_cut_keeps_the_token_that_begins_every_text(
+    tiny: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tiny("llama")
+    plain = target.tokenizer("x" * 5 + "abc" * 60)["input_ids"]
+    monkeypatch.setattr(type(target.tokenizer), "__call__", lambda *_, **__: {"input_ids": [256, *plain]})
+    assert target.tokenizer.bos_token_id == 256
+    assert encode(target, "any", 10) == [256, *plain[-117:]]  # 128 positions less 10 new tokens
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "opt", "llama"])
 def test_more_new_tokens_than_the_window_holds_are_refused(kind: str, tiny: Callable[..., Target]) -> None:
     target = tiny(kind)

@@ -21,10 +21,21 @@ KINDS = ["gemma2", "gemma3_text", "gpt2", "gpt_neox", "gptj", "llama", "mistral"
 TEXT = "It was a bright cold day in April, and the clocks were striking thirteen. " * 12
 
 
+class Counting:
+    """A tokenizer whose tokens are the places of a text's letters, behind a special first token if it has one."""
+
+    def __init__(self, bos_token_id: int | None = None) -> None:
+        self.bos_token_id = bos_token_id
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        first = [] if self.bos_token_id is None else [self.bos_token_id]
+        return {"input_ids": first + list(range(len(text)))}
+
+
 def one_token_a_letter(window: int | None) -> Any:
     """A target that cuts text without a model: token = place in the text."""
     return SimpleNamespace(
-        tokenizer=lambda text: {"input_ids": list(range(len(text)))},
+        tokenizer=Counting(),
         model=SimpleNamespace(
             config=SimpleNamespace(get_text_config=lambda: SimpleNamespace(max_position_embeddings=window))
         ),
@@ -42,6 +53,17 @@ def measured(target: Target, windows: Sequence[tuple[list[int], int]]) -> list[W
 
 
 # --- windows --------------------------------------------------------------------------------------------------------
+
+
+def test_every_window_begins_with_the_token_that_begins_every_text() -> None:
+    target = one_token_a_letter(None)
+    target.tokenizer = Counting(bos_token_id=99_999)
+    windows = fluency_windows(target, "x" * 3000, 0)
+    assert len(windows) > 3
+    assert all(ids[0] == 99_999 and len(ids) <= 1024 for ids, _ in windows)
+    assert [token for ids, scored in windows for token in ids[-scored:]] == list(range(3000))
+    assert all(ids[1:] == list(range(ids[1], ids[1] + len(ids) - 1)) for ids, _ in windows)
+
 
 LENGTHS = [0, 1, 2, 3, 63, 64, 65, 127, 128, 129, 191, 192, 193, 511, 512, 513, 1023, 1024, 1025, 1536, 1537, 2500]
 

@@ -20,3 +20,8 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
     near = get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UsageError(f"{kind}: unknown name {name!r}.{hint} Known: {', '.join(sorted(known))}.")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, for messages of one line; its class where it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -16,8 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as transformers_logging
 
 from detoxlm.architecture import Architecture
-from detoxlm.errors import DetoxError, UsageError
+from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.files import cache_dir, folder_written_atomically
+from detoxlm.hub import hub_commit
 from detoxlm.results import ModelInfo
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def load_target(
                 path, revision=found_revision, trust_remote_code=trust_remote_code
             )
     except Exception as error:  # what damaged files raise is no closed set; tokenizers raises plain Exception
-        raise UsageError(f"model: cannot load {name!r}: {_first_line(error)}") from error
+        raise UsageError(f"model: cannot load {name!r}: {first_line(error)}") from error
     _check_complete(name, loading)
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
@@ -147,7 +148,7 @@ def _device(device: str | None) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device: {device!r} is not usable here: {_first_line(error)}") from error
+        raise UsageError(f"device: {device!r} is not usable here: {first_line(error)}") from error
     return chosen
 
 
@@ -174,7 +175,7 @@ def _locate(name: str, revision: str | None) -> tuple[str, str]:
                 EMBEDDED_VERSION,
                 EMBEDDED_HUB_ID,
             )
-            return EMBEDDED_HUB_ID, _hub_commit(EMBEDDED_HUB_ID, revision)
+            return EMBEDDED_HUB_ID, hub_commit(EMBEDDED_HUB_ID, revision, field="model")
         return str(_converted(gguf, EMBEDDED_SHA256)), f"{EMBEDDED_PACKAGE} {EMBEDDED_VERSION}"
     path = Path(name).expanduser()
     if path.suffix.lower() == ".gguf":
@@ -193,47 +194,7 @@ def _locate(name: str, revision: str | None) -> tuple[str, str]:
         return str(path), "local"
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
         raise UsageError(f"model: {name} is not a folder. Give a Hub id, a local folder, a .gguf file, or `embedded`.")
-    return name, _hub_commit(name, revision)
-
-
-def _hub_commit(repo: str, revision: str | None) -> str:
-    """Return the commit of a revision, as the Hub says or, where it cannot or will not, its local cache.
-
-    Fails at once, in one line, where transformers would retry a missing repository for most of a minute.
-    """
-    import huggingface_hub
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        url = huggingface_hub.hf_hub_url(repo, "config.json", revision=revision)
-        return huggingface_hub.get_hf_file_metadata(url).commit_hash or revision or "main"
-    except HFValidationError as error:
-        raise UsageError(f"model: {repo!r} is not a Hub id: {_first_line(error)}") from error
-    except Exception as error:  # the HTTP client's own error classes changed between versions of huggingface_hub
-        cached = huggingface_hub.try_to_load_from_cache(repo, "config.json", revision=revision)
-        if isinstance(cached, str):
-            return Path(cached).parent.name  # …/snapshots/<commit>/config.json
-        raise UsageError(f"model: {_hub_reason(error, repo, revision)}") from error
-
-
-def _hub_reason(error: Exception, repo: str, revision: str | None) -> str:
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
-        return f"{repo!r} is gated. Accept its terms on the Hub and set HF_TOKEN, or run `hf auth login`."
-    if isinstance(error, RevisionNotFoundError):
-        return f"{repo!r} has no revision {revision!r} on the Hub."
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            f"no {repo!r} on the Hub (or it is private: set HF_TOKEN). Give a Hub id such as {EMBEDDED_HUB_ID}, a "
-            "local folder, a .gguf file, or `embedded`."
-        )
-    if isinstance(error, HfHubHTTPError):
-        return f"{repo!r} on the Hub: {_first_line(error)}"
-    return (
-        f"{repo!r} is no local folder and not in the Hub's local cache, and the Hub cannot be reached "
-        f"({_first_line(error)}). Without a network use `embedded` or a local folder."
-    )
+    return name, hub_commit(name, revision, field="model")
 
 
 def _embedded_gguf() -> Path | None:
@@ -290,7 +251,7 @@ def _convert(gguf: Path, folder: Path) -> None:
             )
             tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name, local_files_only=True)
         except Exception as error:  # as in load_target
-            raise DetoxError(f"model: cannot read the GGUF file {gguf}: {_first_line(error)}") from error
+            raise DetoxError(f"model: cannot read the GGUF file {gguf}: {first_line(error)}") from error
         _check_complete(gguf.name, loading)
         # transformers refuses to save a GGUF-loaded model: rebuild it from its config and give it the weights
         settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
@@ -307,7 +268,3 @@ def _convert(gguf: Path, folder: Path) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

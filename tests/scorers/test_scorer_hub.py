@@ -119,7 +119,7 @@ def test_pickled_weights_are_refused(tmp_path):
 
 def test_missing_model_and_device_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UsageError, match="cannot be loaded") as caught:
+    with pytest.raises(UsageError, match="is not a Hub id") as caught:
         HubScorer(str(tmp_path / "nothing"))
     assert "\n" not in str(caught.value)
     save_classifier(tmp_path)

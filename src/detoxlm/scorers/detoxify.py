@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from detoxlm.errors import DetoxError, UsageError, unknown_name
+from detoxlm.errors import DetoxError, UsageError, first_line, unknown_name
 from detoxlm.scorers.base import Scorer
 
 VARIANTS = ("original", "unbiased", "multilingual", "original-small", "unbiased-small")
@@ -47,7 +47,7 @@ class DetoxifyScorer(Scorer):
             self._model = package.Detoxify(variant, device=device)
         except Exception as error:
             raise DetoxError(
-                f"scorer detoxify: {variant} could not be loaded: {_one_line(error)}. Check the network and retry."
+                f"scorer detoxify: {variant} could not be loaded: {first_line(error)}. Check the network and retry."
             ) from error
         self.name = f"detoxify:{variant}"
         try:
@@ -60,10 +60,6 @@ class DetoxifyScorer(Scorer):
 
     def _score_batch(self, texts: list[str]) -> np.ndarray:
         return np.asarray(self._model.predict(texts)["toxicity"], dtype=np.float64)
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def create(argument: str, device: str | None) -> Scorer:

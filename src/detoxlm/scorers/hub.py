@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from detoxlm.errors import UsageError
+from detoxlm.errors import UsageError, first_line
 from detoxlm.scorers.base import Scorer
 
 #: Used when neither the tokenizer nor the configuration names a maximum length.
@@ -59,7 +59,12 @@ class HubScorer(Scorer):
         """
         import torch
 
+        from detoxlm.hub import hub_commit
+
         self._torch = torch
+        folder = Path(model)
+        if model and not folder.is_dir():
+            revision = hub_commit(model, revision, field="scorer")  # the very commit is loaded, and recorded
         config, self._tokenizer, self._model = _load(model, revision)
         labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         self._index = _find_label(model, labels, label)
@@ -73,11 +78,10 @@ class HubScorer(Scorer):
             self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self._model.to(self._device).eval()
         except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"device: {device!r} cannot be used: {_one_line(error)}. Try cpu.") from None
-        folder = Path(model)
+            raise UsageError(f"device: {device!r} cannot be used: {first_line(error)}. Try cpu.") from None
         self.name = f"hub:{folder.resolve().name if folder.is_dir() else model}#{labels[self._index]}"
         self.version = "1"
-        self.revision = _folder_hash(folder) if folder.is_dir() else str(config._commit_hash)
+        self.revision = _folder_hash(folder) if folder.is_dir() else str(revision)
 
     def _score_batch(self, texts: list[str]) -> np.ndarray:
         # Some tokenizers turn "" into no token at all, which no model accepts; a space is the nearest text.
@@ -120,7 +124,7 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise UsageError(
-            f"scorer: hub:{where} cannot be loaded: {_one_line(error)} Check the name (owner/name or a folder), the "
+            f"scorer: hub:{where} cannot be loaded: {first_line(error)} Check the name (owner/name or a folder), the "
             "revision and the network; the model must be a text classifier stored as safetensors."
         ) from None
     if info["missing_keys"]:
@@ -176,10 +180,6 @@ def _folder_hash(folder: Path) -> str:
             with path.open("rb") as file:
                 total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()[:16]
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def create(argument: str, device: str | None) -> Scorer:
