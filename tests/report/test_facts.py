@@ -6,6 +6,7 @@ from report_factory import make
 from detoxlm.metrics import METRICS
 from detoxlm.report.facts import arrange, difference_text, verdict
 from detoxlm.report.nested import Block, blocks, plain, validity_blocks
+from detoxlm.report.words import headline
 from detoxlm.results import Estimate
 
 
@@ -83,3 +84,16 @@ def test_scorer_validity_of_the_embedded_kind() -> None:
     assert [name for name, _ in more] == ["sentences", "further entries"]
     # Three dicts without a common key stay three tables.
     assert [block.caption for block in more[0][1]] == ["benign", "attack", "odd"]
+
+
+def test_the_first_screen_names_other_losses_but_not_those_that_round_to_nothing() -> None:
+    now = make(0.5)
+    assert now.comparison is not None
+    for name, before, after in (("distinct_1", 0.90, 0.80), ("distinct_3", 1.000, 0.998)):
+        change = after - before
+        now.comparison.baseline[name] = Estimate(value=before, low=before, high=before, n=9)
+        now.metrics[name] = Estimate(value=after, low=after, high=after, n=9)
+        now.comparison.difference[name] = Estimate(value=change, low=change * 1.1, high=change * 0.9, n=9)
+    prices = headline(arrange([make(), now])).prices
+    assert "Distinct-1 0.900 → 0.800 (−11%)" in prices
+    assert not any(price.startswith("Distinct-3") for price in prices)

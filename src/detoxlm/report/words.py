@@ -176,6 +176,8 @@ def _prices(run: Run) -> list[str]:
         if difference is not None and verdict(metric, difference) == "worse":
             base, now = run.baseline.get(name), run.metrics.get(name)
             change = relative_text(metric, base, now)
+            if change in ("−0%", "+0%"):
+                continue  # measurable, and too small for a first screen; the table has it
             found.append(
                 f"{metric.label} {value_text(metric, base)} → {value_text(metric, now)}"
                 + (f" ({change})" if change else "")
