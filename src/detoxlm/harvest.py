@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from detoxlm.generation import Sampling, generate
-from detoxlm.journal import Journal
+from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
 
@@ -45,13 +43,12 @@ def harvest(
     key = {
         "fingerprint": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),
-        "prompts": hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest(),
+        "prompts": digest_of(list(prompts)),
         "sampling": sampling.model_dump(),
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "batch_size": batch_size,
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    journal = Journal(workdir / "harvest.jsonl", digest) if workdir else None
+    journal = Journal(workdir / "harvest.jsonl", digest_of(key)) if workdir else None
     rows = [tuple(row) for entry in journal.entries for row in entry["rows"]] if journal else []
     batches = generate(
         target,

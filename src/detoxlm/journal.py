@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -12,6 +13,11 @@ from typing import Any
 from detoxlm.errors import DetoxError
 
 log = logging.getLogger(__name__)
+
+
+def digest_of(key: Any) -> str:
+    """Return 64 hex digits that name what `key` (JSON values) says: equal keys, in any order, are the same work."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
 class Journal:

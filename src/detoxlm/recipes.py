@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import platform
@@ -21,7 +20,7 @@ import torch
 from detoxlm import memory
 from detoxlm.errors import UsageError, unknown_name
 from detoxlm.generation import Generation, Sampling, generate
-from detoxlm.journal import Journal
+from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import continuation_nll, fluency_windows, measure_window
 from detoxlm.methods.base import Detoxifier
 from detoxlm.metrics import METRICS
@@ -148,7 +147,7 @@ def measure(
         "batch_size": task.batch_size,
         "versions": versions,
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    digest = digest_of(key)
     if output is not None and (complete := _complete(output, digest)):
         return complete
     journal = Journal(output.with_name(output.name + ".partial"), digest) if output is not None else None
@@ -191,7 +190,7 @@ def measure(
             "seed": task.seed,
             "batch_size": task.batch_size,
             "prompts": task.prompts_source,
-            "prompts_sha256": hashlib.sha256(json.dumps(task.prompts).encode()).hexdigest(),
+            "prompts_sha256": digest_of(task.prompts),
             "n_prompts": len(task.prompts),
             "fluency_text": task.fluency_source,
             "fluency_tokens": sum(scored for _, scored in windows),

@@ -57,6 +57,15 @@ def target_of(model: str, options: ModelOptions) -> Target:
     )
 
 
+def detoxifier_of(settings: EvaluateSettings | GenerateSettings) -> Detoxifier | None:
+    """Load the detoxifier that the settings name; None: the model stays untouched."""
+    if settings.detoxifier is not None:
+        return Detoxifier.from_pretrained(settings.detoxifier)
+    if settings.strength is not None:
+        raise UsageError("strength: it needs --detoxifier DIR; without one the model is untouched.")
+    return None
+
+
 def task_of(options: MeasureOptions, command: str | None) -> Task:
     """Read prompts and fluency text: everything that a measurement needs besides model, detoxifier and scorer."""
     recipe = get_recipe(options.recipe)
@@ -99,9 +108,7 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
     """Measure one model, detoxified or not, and save `settings.output`."""
     task = task_of(settings, command)  # bad files are found before the model is loaded
     baseline = Results.load(settings.baseline) if settings.baseline is not None else None
-    detoxifier = Detoxifier.from_pretrained(settings.detoxifier) if settings.detoxifier is not None else None
-    if settings.strength is not None and detoxifier is None:
-        raise UsageError("strength: it needs --detoxifier DIR; without one the model is untouched.")
+    detoxifier = detoxifier_of(settings)
     scorer = load_scorer(settings.scorer, device=settings.device)
     target = target_of(model, settings)
     judge = target_of(settings.fluency_judge, settings) if settings.fluency_judge is not None else None
@@ -271,9 +278,7 @@ def usage(model: str, strength: float) -> str:
 
 def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list[str]:
     """Return `settings.samples` continuations of one prompt."""
-    detoxifier = Detoxifier.from_pretrained(settings.detoxifier) if settings.detoxifier is not None else None
-    if settings.strength is not None and detoxifier is None:
-        raise UsageError("strength: it needs --detoxifier DIR; without one the model is untouched.")
+    detoxifier = detoxifier_of(settings)
     target = target_of(model, settings)
     names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
     sampling = Sampling(**{name: getattr(settings, name) for name in names})
