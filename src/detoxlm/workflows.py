@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ from detoxlm.data import (
 )
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling, generate
+from detoxlm.journal import digest_of
 from detoxlm.methods import Detoxifier, FitData, Method, get_method
 from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
@@ -176,13 +175,13 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         "method": method.name,
         "settings": settings.model_dump(mode="json"),
         "fingerprint": target.architecture.fingerprint,
-        "corpus": TypeAdapter(Any).dump_python(data.corpus),
-        "pairs": TypeAdapter(Any).dump_python(data.pairs),
+        "corpus": TypeAdapter(Any).dump_python(data.corpus, mode="json"),
+        "pairs": TypeAdapter(Any).dump_python(data.pairs, mode="json"),
         "prompts": data.prompts,
         "scorer": [data.scorer.name, data.scorer.version, data.scorer.revision] if data.scorer else None,
         "seed": data.seed,
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+    digest = digest_of(key)
     if (output / CONFIG_FILE).exists():
         try:
             found = Detoxifier.from_pretrained(output)
