@@ -52,7 +52,14 @@ SCORERS: dict[str, ScorerEntry] = {
     "embedded": ScorerEntry(
         "embedded",
         "offline n-gram model shipped with detoxlm, calibrated to Perspective; the default, needs nothing",
-        "detoxlm.scorers.embedded:create",
+        "detoxlm.scorers.ngram:create",
+        False,
+        lambda: None,
+    ),
+    "ngram": ScorerEntry(
+        "ngram",
+        "offline n-gram model shipped with detoxlm, calibrated to Perspective; needs nothing",
+        "detoxlm.scorers.ngram:create",
         False,
         lambda: None,
     ),

@@ -1,6 +1,6 @@
-"""Train the scorer `embedded` and measure it: `python scripts/train_scorer.py --data ../shared/data`.
+"""Train the scorer `ngram` and measure it: `python scripts/train_ngram.py --data ../shared/data`.
 
-Writes `embedded.safetensors` (weights) and `embedded.json` (validity) to the scorer's weights folder. Needs the extra
+Writes `ngram.safetensors` (weights) and `ngram.json` (validity) to the scorer's weights folder. Needs the extra
 `[train]`; takes about three minutes and 4 GB on one core. The same data and seed give the same files.
 """
 
@@ -23,9 +23,9 @@ from scorer_data import Example, load_training
 from scorer_validity import judged_sentences, measure
 
 from detoxlm.files import write_atomically
-from detoxlm.scorers import embedded
+from detoxlm.scorers import ngram
 
-log = logging.getLogger("train_scorer")
+log = logging.getLogger("train_ngram")
 #: These targets are on Perspective's scale (the templates by construction), so they share the RTP intercept; if they
 #: had their own it would absorb "all of these are benign" and no identity term would learn anything.
 SHARED_INTERCEPT = ("rtp", "templates", "madlibs")
@@ -36,31 +36,29 @@ FOLDS = 4
 BATCH = 256
 
 
-def count_features(texts: list[str]) -> embedded.Features:
+def count_features(texts: list[str]) -> ngram.Features:
     """Featurise any number of texts with the scorer's own code."""
     parts = []
     for start in range(0, len(texts), BATCH):
-        part = embedded.featurise([embedded.normalise(text) for text in texts[start : start + BATCH]])
+        part = ngram.featurise([ngram.normalise(text) for text in texts[start : start + BATCH]])
         parts.append(part._replace(row=part.row + start))
-    return embedded.Features(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return ngram.Features(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def inverse_frequency(features: embedded.Features, count: int) -> np.ndarray:
+def inverse_frequency(features: ngram.Features, count: int) -> np.ndarray:
     """Return idf^IDF_POWER by bucket as uint8; 0 for n-grams seen once, which teach one text by heart.
 
     Only the ratios matter, because every text is scaled to one length, so the largest is made 255.
     """
-    seen = np.bincount(features.bucket, minlength=embedded.BUCKETS)
+    seen = np.bincount(features.bucket, minlength=ngram.BUCKETS)
     idf = np.where(seen >= 2, 1 + np.log((1 + count) / (1 + seen)), 0.0) ** IDF_POWER
     return np.rint(idf / idf.max() * 255).astype(np.uint8)
 
 
-def design_matrix(features: embedded.Features, count: int, idf: np.ndarray) -> scipy.sparse.csr_matrix:
-    values = embedded.feature_values(features, count, idf.astype(np.float64)).astype(np.float32)
+def design_matrix(features: ngram.Features, count: int, idf: np.ndarray) -> scipy.sparse.csr_matrix:
+    values = ngram.feature_values(features, count, idf.astype(np.float64)).astype(np.float32)
     pointers = np.searchsorted(features.row, np.arange(count + 1))
-    return scipy.sparse.csr_matrix(
-        (values, features.bucket.astype(np.int32), pointers), shape=(count, embedded.BUCKETS)
-    )
+    return scipy.sparse.csr_matrix((values, features.bucket.astype(np.int32), pointers), shape=(count, ngram.BUCKETS))
 
 
 def fit(
@@ -131,7 +129,7 @@ def train(examples: list[Example]) -> tuple[dict[str, np.ndarray], np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the data folder, read in place")
-    parser.add_argument("-o", "--output", type=Path, default=embedded.WEIGHTS.parent)
+    parser.add_argument("-o", "--output", type=Path, default=ngram.WEIGHTS.parent)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -140,9 +138,9 @@ def main() -> None:
     counts = dict(sorted(Counter(e.group for e in examples).items()))
     log.info("training texts: %s", counts)
     tensors, out_of_fold = train(examples)
-    weights = arguments.output / embedded.WEIGHTS.name
+    weights = arguments.output / ngram.WEIGHTS.name
     write_atomically(weights, save(tensors))
-    scorer = embedded.EmbeddedScorer(weights)
+    scorer = ngram.NgramScorer(weights)
     validity = {
         "scorer": f"{scorer.name} {scorer.version}",
         "revision": scorer.revision,

@@ -13,15 +13,15 @@ from safetensors.numpy import save_file
 
 from detoxlm.errors import DetoxError
 from detoxlm.scorers import load_scorer
-from detoxlm.scorers.embedded import BUCKETS, EMPTY_SCORE, WEIGHTS, EmbeddedScorer, featurise, normalise
+from detoxlm.scorers.ngram import BUCKETS, EMPTY_SCORE, WEIGHTS, NgramScorer, featurise, normalise
 
 DATA = Path(os.environ.get("DETOXLM_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 MASK = 2**64 - 1
 
 
 @pytest.fixture(scope="module")
-def scorer() -> EmbeddedScorer:
-    return EmbeddedScorer()
+def scorer() -> NgramScorer:
+    return NgramScorer()
 
 
 def mix(h: int) -> int:
@@ -89,7 +89,7 @@ def test_score_on_tiny_weights(tmp_path):
     save_file({"weights": weights, "idf": idf, "calibration": np.array([0.2, 2.0, 0.1])}, tmp_path / "w.safetensors")
     log_odds = 0.2 + 1.5 * (3 * 1.0 + 4 * 0.5) / 5 + 1.0 * -0.25
     expected = 1 / (1 + math.exp(-(2 * log_odds + 0.1)))
-    assert EmbeddedScorer(tmp_path / "w.safetensors").score(["A"])[0] == pytest.approx(expected, abs=1e-12)
+    assert NgramScorer(tmp_path / "w.safetensors").score(["A"])[0] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_batch_equals_single(scorer):
 
 def test_same_score_in_another_process(scorer):
     texts = ["what a stupid idea", "the 🐀 left", "Ünïcödé"]
-    code = f"from detoxlm.scorers import load_scorer; print(load_scorer('embedded').score({texts!r}).tolist())"
+    code = f"from detoxlm.scorers import load_scorer; print(load_scorer('ngram').score({texts!r}).tolist())"
     out = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONIOENCODING": "utf-8"},
@@ -167,7 +167,7 @@ def test_damaged_weights_say_so(tmp_path):
     path = tmp_path / "w.safetensors"
     path.write_bytes(WEIGHTS.read_bytes()[:1000])
     with pytest.raises(DetoxError, match="damaged"):
-        EmbeddedScorer(path)
+        NgramScorer(path)
 
 
 def test_shipped_validity_is_of_the_shipped_weights(scorer):
@@ -182,7 +182,7 @@ def test_validity_is_reproduced_on_rtp(scorer):
     halves = [row[k] for row in map(json.loads, path.read_text().splitlines()) for k in ("prompt", "continuation")]
     halves = [h for h in halves if h.get("toxicity") is not None and h["text"].strip()]
     scores, target = (
-        load_scorer("embedded").score([h["text"] for h in halves]),
+        load_scorer("ngram").score([h["text"] for h in halves]),
         np.array([h["toxicity"] for h in halves]),
     )
     positive, negative = scores[target >= 0.5], scores[target < 0.5]
