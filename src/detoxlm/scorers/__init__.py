@@ -77,6 +77,14 @@ SCORERS: dict[str, ScorerEntry] = {
         True,
         _needs_package("detoxify", "pip install 'detoxlm[detoxify]'"),
     ),
+    # Not cached: a linear model over words, as fast as the lookup.
+    "alt-profanity-check": ScorerEntry(
+        "alt-profanity-check",
+        "the profanity classifier of that package (unpickles its model from the wheel, so it is opt-in)",
+        "detoxlm.scorers.profanity_check:create",
+        False,
+        _needs_package("profanity_check", "pip install 'detoxlm[profanity]'"),
+    ),
     "openai": ScorerEntry(
         "openai[:model]",
         "OpenAI's moderation endpoint (sends the texts over the network)",
