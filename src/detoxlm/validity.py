@@ -646,7 +646,9 @@ def _histogram(score: np.ndarray, toxic: np.ndarray) -> tuple[list[int], list[in
 
 def _failures(data: LabelledSet, study: _Study, wrong: np.ndarray, count: int) -> list[Failure]:
     """The mistakes with the widest gap between score and target, each text once; ties in the order of the file."""
-    found = [Failure(data.texts[i], study.score[i].item(), study.target[i].item()) for i in np.flatnonzero(wrong)]
+    found = [
+        Failure(data.texts[i], study.score[i].item(), study.target[i].item()) for i in np.flatnonzero(wrong).tolist()
+    ]
     found.sort(key=lambda failure: -abs(failure.score - failure.target))
     return list({failure.text: failure for failure in reversed(found)}.values())[::-1][:count] if count else []
 
