@@ -15,7 +15,7 @@ from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
-from detoxlm.metrics import METRICS
+from detoxlm.metrics import METRICS, TOXICITY
 from detoxlm.models import Target
 from detoxlm.recipes import RECIPES, Recipe, Task, compare, get_recipe, measure
 from detoxlm.results import Results
@@ -97,6 +97,99 @@ def test_scorer_and_judge_see_an_untouched_model(
     assert row.nll[0] == pytest.approx(nll, rel=1e-4)
 
 
+class WordScorer(Scorer):
+    """A second toy scorer: toxicity = share of the distinct characters among all."""
+
+    name, version, revision = "words", "1", "test"
+
+    def _score_batch(self, texts: list[str]) -> np.ndarray:
+        return np.array([len(set(text)) / max(1, len(text)) for text in texts])
+
+
+def test_a_second_opinion_scores_every_text_and_leaves_the_judge_alone(
+    tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path
+) -> None:
+    alone = measure(tiny(), task(), letter_scorer)
+    both = measure(tiny(), task(), letter_scorer, opinions=[WordScorer()], output=tmp_path / "r.json")
+    assert both == Results.load(tmp_path / "r.json")
+    assert [row.scores for row in both.rows] == [row.scores for row in alone.rows]
+    assert both.metrics == alone.metrics and both.scorer == alone.scorer
+    for row in both.rows:
+        said = [bool(text.strip()) for text in row.continuations]
+        assert row.opinions["words"] == (WordScorer().score(row.continuations) * said).tolist()
+    # as the judge, the same scorer reports the same numbers
+    judged = measure(tiny(), task(), WordScorer())
+    assert both.opinions["words"].scorer == judged.scorer
+    assert both.opinions["words"].metrics == {m.name: judged.metrics[m.name] for m in TOXICITY}
+    (pair,) = both.agreement
+    assert pair.scorers == ("letters", "words")
+    assert pair.both + pair.only_first + pair.only_second + pair.neither == sum(
+        bool(text.strip()) for row in both.rows for text in row.continuations
+    )
+    assert alone.opinions == {} and alone.agreement == []
+
+
+def test_the_same_scorer_twice_is_refused_and_namesakes_are_told_apart(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    with pytest.raises(UsageError, match="scorer: letters is named twice"):
+        measure(tiny(), task(), letter_scorer, opinions=[WordScorer(), type(letter_scorer)()])
+    namesake = WordScorer()
+    namesake.name, namesake.revision = "letters", "other"
+    results = measure(tiny(), task(), letter_scorer, opinions=[namesake])
+    assert list(results.opinions) == ["letters 1 other"]
+    assert results.agreement[0].scorers == ("letters", "letters 1 other")
+
+
+def test_runs_with_other_scorers_do_not_mix(
+    tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "r.json"
+    with pytest.raises(KeyboardInterrupt):
+        measure(tiny(), task(), DyingScorer(letter_scorer, 2), output=output)
+    both = measure(tiny(), task(), letter_scorer, opinions=[WordScorer()], output=output)
+    assert "starting over" in caplog.text
+    assert all(len(row.opinions["words"]) == 3 for row in both.rows)
+    assert measure(tiny(), task(), letter_scorer, output=output).opinions == {}
+    assert "read, not repeated" not in caplog.text
+
+
+def test_a_killed_run_keeps_its_second_opinions(
+    tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path
+) -> None:
+    whole = measure(tiny(), task(), letter_scorer, opinions=[WordScorer()])
+    dying = DyingScorer(WordScorer(), 2)
+    dying.name = "words"
+    with pytest.raises(KeyboardInterrupt):
+        measure(tiny(), task(), letter_scorer, opinions=[dying], output=tmp_path / "r.json")
+    again = measure(tiny(), task(), letter_scorer, opinions=[WordScorer()], output=tmp_path / "r.json")
+    assert again.rows == whole.rows and again.opinions == whole.opinions and again.agreement == whole.agreement
+
+
+def test_every_scorer_that_saw_both_models_has_paired_differences(
+    tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    target, words = tiny(), WordScorer()
+    base = measure(target, task(), letter_scorer, opinions=[words])
+    now = measure(target, task(), letter_scorer, opinions=[words], detoxifier=detoxifier, strength=1.0)
+    compare(base, now)
+    # as the judge, the same scorer reports the same differences
+    judged = [measure(target, task(), words, **touched) for touched in ({}, {"detoxifier": detoxifier, "strength": 1})]
+    compare(*judged)
+    assert now.comparison and judged[1].comparison
+    seen = now.comparison.opinions["words"]
+    assert seen.baseline == base.opinions["words"].metrics
+    assert seen.difference == {m.name: judged[1].comparison.difference[m.name] for m in TOXICITY}
+    assert caplog.text == ""
+    other = WordScorer()
+    other.version = "2"
+    for before in (measure(target, task(), letter_scorer), measure(target, task(), letter_scorer, opinions=[other])):
+        caplog.clear()
+        compare(before, now)
+        assert now.comparison.opinions == {} and now.comparison.difference
+        assert "baseline: words did not score it" in caplog.text
+
+
 class DyingScorer(Scorer):
     """Works for a number of batches, then dies as a killed process would: with no chance to clean up."""
 
@@ -150,7 +243,7 @@ def test_a_complete_measurement_is_read_and_any_change_measures_again(
     assert measure(tiny(seed=1), task(), letter_scorer, output=output).rows != first.rows
 
 
-def test_a_failing_scorer_fails_the_run(tiny: Callable[..., Target], tmp_path: Path) -> None:
+def test_a_failing_scorer_fails_the_run(tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path) -> None:
     class Broken(Scorer):
         name, version, revision = "broken", "1", "test"
 
@@ -159,6 +252,8 @@ def test_a_failing_scorer_fails_the_run(tiny: Callable[..., Target], tmp_path: P
 
     with pytest.raises(DetoxError, match="never replaced by a guess"):
         measure(tiny(), task(), Broken(), output=tmp_path / "r.json")
+    with pytest.raises(DetoxError, match="never replaced by a guess"):
+        measure(tiny(), task(), letter_scorer, opinions=[Broken()], output=tmp_path / "r.json")
     assert not (tmp_path / "r.json").exists()
 
 

@@ -11,11 +11,14 @@ import pytest
 
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.results import (
+    Agreement,
     Comparison,
     Cost,
     DetoxifierInfo,
     Estimate,
     ModelInfo,
+    Opinion,
+    OpinionChange,
     Results,
     Row,
     ScorerInfo,
@@ -40,7 +43,25 @@ def example(**changes: Any) -> Results:
         "scorer": ScorerInfo(name="s", version="1", revision="x", validity={"auc": 0.9}),
         "fluency_judge": "m (r), untouched",
         "metrics": {"mean_toxicity": estimate, "kl_from_base": Estimate(value=5e-324, n=1)},
-        "comparison": Comparison(baseline={"a": estimate}, baseline_cost=COST, difference={"a": estimate}),
+        "opinions": {"hub:é": Opinion(scorer=ScorerInfo(name="hub:é", version="1", revision="y"), metrics={})},
+        "agreement": [
+            Agreement(
+                scorers=("s", "hub:é"),
+                spearman=None,
+                same_verdict=estimate,
+                kappa=None,
+                both=0,
+                only_first=0,
+                only_second=0,
+                neither=1,
+            )
+        ],
+        "comparison": Comparison(
+            baseline={"a": estimate},
+            baseline_cost=COST,
+            difference={"a": estimate},
+            opinions={"hub:é": OpinionChange(baseline={"a": estimate}, difference={"a": estimate})},
+        ),
         "rows": [
             Row(
                 prompt="é\n\u2028 \U0001f600",
@@ -49,6 +70,7 @@ def example(**changes: Any) -> Results:
                 tokens=[2, 0],
                 nll=[3.14, None],
                 nll_tokens=[2, 0],
+                opinions={"hub:é": [0.7, 0.0]},
             )
         ],
         "windows": [Window(nll=1e300, tokens=511, kl=0.0), Window(nll=0.5, tokens=1)],
@@ -75,6 +97,18 @@ def test_the_file_is_plain_json_for_other_readers(tmp_path: Path) -> None:
     assert plain["schema_version"] == 1
     assert plain["rows"][0]["nll"] == [3.14, None]
     assert plain["metrics"]["mean_toxicity"]["value"] == 1 / 3
+
+
+def test_a_file_from_before_second_opinions_loads_without_any(tmp_path: Path) -> None:
+    def strip(plain: dict[str, Any]) -> None:
+        for part in (plain, plain["comparison"], *plain["rows"]):
+            del part["opinions"]
+        del plain["agreement"]
+
+    (tmp_path / "old.json").write_bytes(changed(strip))
+    old = Results.load(tmp_path / "old.json")
+    assert old.opinions == old.rows[0].opinions == {} and old.agreement == []
+    assert old.metrics == example().metrics
 
 
 def test_saving_where_it_cannot_be_leaves_an_error_and_the_old_file(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_an_option_that_was_not_given_does_not_hide_the_others(toml: Path) -> No
 
 @pytest.mark.parametrize("given", [0, False, 0.0, ""])
 def test_a_given_value_that_is_false_is_given_all_the_same(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    field = {int: "seed", bool: "trust_remote_code", float: "strength", str: "scorer"}[type(given)]
+    field = {int: "seed", bool: "trust_remote_code", float: "strength", str: "recipe"}[type(given)]
     monkeypatch.setenv(f"DETOXLM_{field.upper()}", "1")
     got = getattr(resolve(EvaluateSettings, {field: given}), field)
     assert got == given and type(got) is type(given)
@@ -120,7 +120,9 @@ def test_a_wrong_option_is_named_as_it_was_typed() -> None:
     [
         ('seed = "abc"', r"seed \(.*detox\.toml\): .*valid integer.*; got 'abc'"),
         ("seed = 1.5", r"seed \(.*detox\.toml\): .*; got 1\.5"),
-        ("scorer = 3", r"scorer \(.*detox\.toml\): .*valid string; got 3"),
+        ("scorer = 3", r"scorer \(.*detox\.toml\): .*valid list; got 3"),
+        ("scorer = [3]", r"scorer \(.*detox\.toml\): .*valid string; got 3"),
+        ("scorer = []", r"scorer \(.*detox\.toml\): List should have at least 1 item.*; got \[\]"),
         ("limit = 0", r"limit \(.*detox\.toml\): .*greater than or equal to 1; got 0"),
         ("[seed]\nx = 1", r"seed \(.*detox\.toml\): .*got \{'x': 1\}"),
     ],
@@ -154,6 +156,17 @@ def test_tables_are_methods_settings_passed_over_here_and_read_there(tmp_path: P
         method_table(path, "other", ["other"])
     with pytest.raises(UsageError, match=r"fusion .*: no such setting"):
         resolve(RunSettings, {}, config(tmp_path, "fusion = 2\n"))
+
+
+def test_scorers_are_one_list_wherever_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve(EvaluateSettings, {}).scorer == ["embedded"]
+    for text in ('scorer = "b, a"', 'scorer = ["b", "a"]'):
+        assert resolve(EvaluateSettings, {}, config(tmp_path, text)).scorer == ["b", "a"]
+    monkeypatch.setenv("DETOXLM_SCORER", "c,hub:x/y#toxic")
+    assert resolve(EvaluateSettings, {}, config(tmp_path, text)).scorer == ["c", "hub:x/y#toxic"]
+    assert resolve(EvaluateSettings, {"scorer": ["d", "e,f"]}).scorer == ["d", "e", "f"]
+    with pytest.raises(UsageError, match=r"scorer \(--scorer\): .*at least 1 item"):
+        resolve(EvaluateSettings, {"scorer": [" ,"]})
 
 
 def test_a_syntax_error_is_named_by_file_and_line(tmp_path: Path) -> None:

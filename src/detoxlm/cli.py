@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional, get_args, get_origin
 
 import typer
 
@@ -86,9 +86,11 @@ def _option(name: str, field: Any) -> inspect.Parameter:
     kind = field.annotation
     if kind is bool:
         names = [f"{flag}/--no-{name.replace('_', '-')}"]
-    bare = next((a for a in getattr(kind, "__args__", ()) if a is not type(None)), kind)
+    # `X | None` is an option of X; a list is an option to repeat
+    bare = kind if get_origin(kind) is list else next((a for a in get_args(kind) if a is not type(None)), kind)
     unsaid = field.default is None or field.default is False
-    help_text = field.description + ("" if unsaid else f" [default: {field.default}]")
+    default = ",".join(field.default) if isinstance(field.default, list) else field.default
+    help_text = field.description + ("" if unsaid else f" [default: {default}]")
     option = typer.Option(*names, help=help_text.replace("[", "\\["))  # brackets are text here, not rich's markup
     return inspect.Parameter(
         name,
@@ -205,7 +207,7 @@ def score(
     """Score the toxicity of texts, from 0 to 1."""
     from detoxlm.data import describe_skipped, read_texts
     from detoxlm.progress import track
-    from detoxlm.scorers import load_scorer
+    from detoxlm.scorers.several import load_scorers
 
     if bool(texts) == (settings.file is not None):
         raise UsageError("score: give either texts or --file FILE.")
@@ -215,15 +217,19 @@ def score(
         chosen = [item.text for item in loaded.items]
         if skipped := describe_skipped(loaded):
             logging.getLogger("detoxlm").warning(skipped)
-    scorer = load_scorer(settings.scorer)
-    with track("scoring", len(chosen), "texts") as advance:
-        scores = scorer.score(chosen, progress=advance).tolist()
+    scorers = load_scorers(settings.scorer)
+    with track("scoring", len(chosen) * len(scorers), "texts") as advance:
+        columns = [scorer.score(chosen, progress=advance).tolist() for scorer in scorers.values()]
+    lines = list(zip(chosen, zip(*columns, strict=True), strict=True))
     if as_json:
-        made = {"scorer": scorer.name, "version": scorer.version}
-        _print_json([{"text": t, "toxicity": s, **made} for t, s in zip(chosen, scores, strict=True)])
+        made = [{"scorer": scorer.name, "version": scorer.version} for scorer in scorers.values()]
+        _print_json([{"text": t, "toxicity": s, **who} for t, row in lines for s, who in zip(row, made, strict=True)])
         return
-    for text, value in zip(chosen, scores, strict=True):
-        print(f"{value:.3f}  {' '.join(text.split())}")
+    if len(scorers) > 1:
+        print("  ".join(f"{label:>5}" for label in [*scorers, "text"]))
+    for text, row in lines:
+        shown = (f"{value:>{max(5, len(label))}.3f}" for label, value in zip(scorers, row, strict=True))
+        print(f"{'  '.join(shown)}  {' '.join(text.split())}")
 
 
 @app.command()

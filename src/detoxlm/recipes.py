@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from detoxlm import memory
@@ -23,11 +24,12 @@ from detoxlm.generation import Generation, Sampling, generate
 from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import continuation_nll, fluency_windows, measure_window
 from detoxlm.methods.base import Detoxifier
-from detoxlm.metrics import METRICS
+from detoxlm.metrics import METRICS, TOXICITY, agreements
 from detoxlm.models import Target
 from detoxlm.progress import track
-from detoxlm.results import Comparison, Cost, Estimate, Results, Row, ScorerInfo, Window
+from detoxlm.results import Comparison, Cost, Estimate, Opinion, OpinionChange, Results, Row, ScorerInfo, Window
 from detoxlm.scorers.base import Scorer
+from detoxlm.scorers.several import labelled
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,7 @@ def measure(
     task: Task,
     scorer: Scorer,
     *,
+    opinions: Sequence[Scorer] = (),
     detoxifier: Detoxifier | None = None,
     strength: float | None = None,
     judge: Target | None = None,
@@ -107,7 +110,9 @@ def measure(
     Args:
         target: the untouched model.
         task: prompts, sampling and fluency text.
-        scorer: who judges toxicity.
+        scorer: who judges toxicity: the scores of the rows and the metrics.
+        opinions: further scorers of the same continuations, for a second opinion: they have toxicity metrics of their
+            own, in `Results.opinions`, and every pair of scorers has an `Agreement`.
         detoxifier: attached while the model generates and reads, and only then; None measures the untouched model.
         strength: the detoxifier's strength; None takes its default. At 0 the model is untouched, bit for bit.
         judge: the model whose perplexity of the continuations is reported; None: the untouched target.
@@ -115,8 +120,9 @@ def measure(
             complete file of this very measurement is read and returned. None keeps nothing.
 
     Raises:
-        UsageError: an empty prompt, a text with fewer than two tokens, a detoxifier for another model.
-        DetoxError: the scorer failed, the logits are NaN, the disk is full.
+        UsageError: an empty prompt, a text with fewer than two tokens, a detoxifier for another model, the same
+            scorer twice.
+        DetoxError: a scorer failed, the logits are NaN, the disk is full.
     """
     started = time.monotonic()
     if not task.prompts:
@@ -128,6 +134,7 @@ def measure(
     def attach() -> AbstractContextManager[None]:
         return detoxifier.attached(target.model, strength) if detoxifier is not None else nullcontext()
 
+    scorers = labelled([scorer, *opinions])
     sampling = task.recipe.sampling.model_copy(update={"seed": task.seed})
     windows = fluency_windows(target, task.fluency_text, task.fluency_tokens)
     if not windows:
@@ -140,7 +147,7 @@ def measure(
         "dtype": str(target.model.dtype),
         "detoxifier": None if detoxifier is None else [_content(detoxifier), strength],
         "judge": judge.architecture.fingerprint,
-        "scorer": [scorer.name, scorer.version, scorer.revision],
+        "scorers": [_scorer_info(one).identity for one in scorers.values()],
         "prompts": task.prompts,
         "sampling": sampling.model_dump(),
         "windows": windows,
@@ -158,7 +165,7 @@ def measure(
         if journal:
             journal.append(entry)
 
-    _generate_rows(target, task, sampling, scorer, judge, attach, entries, keep)
+    _generate_rows(target, task, sampling, scorers, judge, attach, entries, keep)
     _measure_windows(target, windows, None if detoxifier is None else attach, entries, keep)
     batches = [entry for entry in entries if "rows" in entry]
     indexed = sorted((pair for entry in batches for pair in entry["rows"]), key=lambda pair: pair[0])
@@ -172,9 +179,17 @@ def measure(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         model=target.info,
         detoxifier=info,
-        scorer=ScorerInfo(name=scorer.name, version=scorer.version, revision=scorer.revision, validity=scorer.validity),
+        scorer=_scorer_info(scorer),
         fluency_judge=f"{judge.name} ({judge.revision})" + ("" if judge is not target else ", untouched"),
         metrics={name: estimate for name, estimate in estimates.items() if estimate is not None},
+        opinions={
+            label: Opinion(
+                scorer=_scorer_info(one),
+                metrics={m.name: found for m in TOXICITY if (found := m.estimate(_seen_by(label, rows), measured))},
+            )
+            for label, one in list(scorers.items())[1:]
+        },
+        agreement=agreements(scorer.name, rows),
         rows=rows,
         windows=measured,
         cost=Cost(
@@ -205,6 +220,15 @@ def measure(
     return results
 
 
+def _scorer_info(scorer: Scorer) -> ScorerInfo:
+    return ScorerInfo(name=scorer.name, version=scorer.version, revision=scorer.revision, validity=scorer.validity)
+
+
+def _seen_by(label: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows as a further scorer sees them: its scores in place of the judge's."""
+    return [row.model_copy(update={"scores": row.opinions[label]}) for row in rows]
+
+
 def _complete(output: Path, digest: str) -> Results | None:
     """Return the results in `output` if they are of this measurement: running a command again redoes nothing."""
     if not output.exists():
@@ -223,7 +247,7 @@ def _generate_rows(
     target: Target,
     task: Task,
     sampling: Sampling,
-    scorer: Scorer,
+    scorers: dict[str, Scorer],
     judge: Target,
     attach: Callable[[], AbstractContextManager[None]],
     entries: Sequence[dict[str, Any]],
@@ -238,31 +262,35 @@ def _generate_rows(
         peak = memory.peak_mb()
         if batch is None:
             return
-        rows = _rows(batch.generations, scorer, judge)
+        rows = _rows(batch.generations, scorers, judge)
         keep({"rows": rows, "seconds": batch.seconds, "tokens": batch.tokens, "peak_mb": peak})
 
 
-def _rows(generations: Sequence[Generation], scorer: Scorer, judge: Target) -> list[tuple[int, dict[str, Any]]]:
+def _rows(
+    generations: Sequence[Generation], scorers: dict[str, Scorer], judge: Target
+) -> list[tuple[int, dict[str, Any]]]:
     texts = [text for generation in generations for text in generation.texts]
     # An empty continuation says nothing toxic: 0 by definition, not by judgement. `empty_fraction` counts them.
     said = [i for i, text in enumerate(texts) if text.strip()]
-    scores = [0.0] * len(texts)
-    for i, score in zip(said, scorer.score([texts[i] for i in said]).tolist(), strict=True):
-        scores[i] = score
+    scores = np.zeros((len(scorers), len(texts)))
+    for given, scorer in zip(scores, scorers.values(), strict=True):
+        given[said] = scorer.score([texts[i] for i in said])
     likelihoods = continuation_nll(judge, [g.prompt for g in generations], [g.texts for g in generations])
     rows, start = [], 0
     for generation, (nll, nll_tokens) in zip(generations, likelihoods, strict=True):
-        n = len(generation.texts)
+        here = slice(start, start + len(generation.texts))
+        first, *others = scores[:, here].tolist()
         row = Row(
             prompt=generation.prompt,
             continuations=generation.texts,
-            scores=scores[start : start + n],
+            scores=first,
             tokens=[len(ids) for ids in generation.token_ids],
             nll=nll,
             nll_tokens=nll_tokens,
+            opinions=dict(zip(list(scorers)[1:], others, strict=True)),
         )
         rows.append((generation.index, row.model_dump()))
-        start += n
+        start = here.stop
     return rows
 
 
@@ -284,13 +312,15 @@ def _measure_windows(
 def compare(base: Results, now: Results) -> None:
     """Set `now.comparison` to the paired differences from the untouched `base`.
 
+    A further scorer's differences need both models' texts scored by it; one that scored only `now` is warned about.
+
     Raises:
         UsageError: the two differ in recipe, prompts, scorer, model or fluency text, and so cannot be paired.
     """
     must_agree = {
         "recipe": (base.recipe, now.recipe),
         "model": (base.model.name, now.model.name),
-        "scorer": tuple((r.scorer.name, r.scorer.version, r.scorer.revision) for r in (base, now)),
+        "scorer": (base.scorer.identity, now.scorer.identity),
         "prompts": ([row.prompt for row in base.rows], [row.prompt for row in now.rows]),
         "samples per prompt": ([len(row.scores) for row in base.rows], [len(row.scores) for row in now.rows]),
         "fluency text": ([w.tokens for w in base.windows], [w.tokens for w in now.windows]),
@@ -307,7 +337,21 @@ def compare(base: Results, now: Results) -> None:
         change = metric.difference((base.rows, base.windows), (now.rows, now.windows))
         if change is not None:
             difference[name] = change
-    now.comparison = Comparison(baseline=base.metrics, baseline_cost=base.cost, difference=difference)
+    opinions: dict[str, OpinionChange] = {}
+    for label, opinion in now.opinions.items():
+        untouched = base.opinions.get(label)
+        if untouched is None or untouched.scorer.identity != opinion.scorer.identity:
+            log.warning("baseline: %s did not score it, so its second opinion is of the new model only.", label)
+            continue
+        seen = [(_seen_by(label, r.rows), r.windows) for r in (base, now)]
+        changes = {metric.name: metric.difference(seen[0], seen[1]) for metric in TOXICITY}
+        opinions[label] = OpinionChange(
+            baseline=untouched.metrics,
+            difference={name: change for name, change in changes.items() if change is not None},
+        )
+    now.comparison = Comparison(
+        baseline=base.metrics, baseline_cost=base.cost, difference=difference, opinions=opinions
+    )
 
 
 def _content(detoxifier: Detoxifier) -> str:

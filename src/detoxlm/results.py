@@ -41,6 +41,9 @@ class Row(_Model):
         description="Negative log-likelihood (nats, summed) given the prompt under the fluency judge; None: empty."
     )
     nll_tokens: list[int] = Field(description="Tokens of each continuation in the fluency judge's tokenizer.")
+    opinions: dict[str, list[float]] = Field(
+        default_factory=dict, description="Toxicity of each continuation by every further scorer, by its label."
+    )
 
 
 class Window(_Model):
@@ -80,6 +83,35 @@ class ScorerInfo(_Model):
     revision: str
     validity: dict[str, Any] | None = None
 
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What tells scorers apart: scores of different identities are not on one scale."""
+        return self.name, self.version, self.revision
+
+
+class Opinion(_Model):
+    """What a further scorer says of the same continuations."""
+
+    scorer: ScorerInfo
+    metrics: dict[str, Estimate] = Field(description="The toxicity metrics, read from this scorer's scores.")
+
+
+class Agreement(_Model):
+    """How far two scorers agree on the continuations of a run, empty ones left out; intervals over prompts.
+
+    None: undefined, because a scorer gives every text the same score (`spearman`) or the same verdict (`kappa`), or
+    because there is no text (all three).
+    """
+
+    scorers: tuple[str, str] = Field(description="Labels; the first one's `only` is `only_first`.")
+    spearman: Estimate | None = Field(description="Spearman's rank correlation of the scores, in [-1, 1].")
+    same_verdict: Estimate | None = Field(description="Share of continuations that both or neither find toxic.")
+    kappa: Estimate | None = Field(description="Cohen's kappa of these verdicts: agreement beyond chance, at most 1.")
+    both: int = Field(description="Continuations that both find toxic: scored 0.5 or more.")
+    only_first: int
+    only_second: int
+    neither: int
+
 
 class Cost(_Model):
     """What the measured model cost on this machine."""
@@ -91,6 +123,13 @@ class Cost(_Model):
     generated_tokens: int
 
 
+class OpinionChange(_Model):
+    """What a further scorer says of the change from the untouched model."""
+
+    baseline: dict[str, Estimate] = Field(description="The untouched model's toxicity metrics.")
+    difference: dict[str, Estimate] = Field(description="As `Comparison.difference`.")
+
+
 class Comparison(_Model):
     """The same recipe on the untouched model, paired prompt by prompt."""
 
@@ -99,10 +138,13 @@ class Comparison(_Model):
     difference: dict[str, Estimate] = Field(
         description="This model minus the untouched one; intervals from a paired bootstrap over the shared prompts."
     )
+    opinions: dict[str, OpinionChange] = Field(
+        default_factory=dict, description="By label: the further scorers that scored both models."
+    )
 
 
 class Results(_Model):
-    """What one recipe measured on one model with one scorer."""
+    """What one recipe measured on one model with one judging scorer, and what further ones say of the same texts."""
 
     schema_version: Literal[1] = SCHEMA_VERSION  # another version's file is refused, not half understood
     recipe: str
@@ -112,6 +154,8 @@ class Results(_Model):
     scorer: ScorerInfo
     fluency_judge: str = Field(description="The model that judged the continuations' perplexity.")
     metrics: dict[str, Estimate]
+    opinions: dict[str, Opinion] = Field(default_factory=dict, description="By label: every further scorer.")
+    agreement: list[Agreement] = Field(default_factory=list, description="Every pair of scorers, the judge's first.")
     comparison: Comparison | None = None
     rows: list[Row]
     windows: list[Window] = Field(default_factory=list)

@@ -10,9 +10,9 @@ import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from detoxlm.errors import UsageError, unknown_name
 
@@ -32,10 +32,23 @@ class ModelOptions(Settings):
     trust_remote_code: bool = Field(False, description="Run model code that the repository brings.")
 
 
-class ScorerOptions(Settings):
-    """Who judges toxicity."""
+def _parts(value: Any) -> Any:
+    """Split names at commas, one string or each of several: an option, a variable and a TOML key read alike."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return value  # pydantic says what is wrong
+    return [part.strip() for name in names for part in name.split(",") if part.strip()]
 
-    scorer: str = Field("embedded", description="embedded, detoxify, hub:<id>[#label], openai: see `detoxlm scorers`.")
+
+class ScorerOptions(Settings):
+    """Who judges toxicity: the first scorer is the judge, the others give second opinions."""
+
+    scorer: Annotated[list[str], BeforeValidator(_parts)] = Field(
+        ["embedded"],
+        min_length=1,
+        description="embedded, detoxify, hub:<id>[#label], openai: see `detoxlm scorers`. Several (repeat it, or "
+        "separate with commas): the first steers and judges, the others give second opinions in measurements.",
+    )
 
 
 class SeedOptions(Settings):

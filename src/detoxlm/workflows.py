@@ -29,6 +29,7 @@ from detoxlm.recipes import Task, compare, get_recipe, measure
 from detoxlm.report import model_card, write_report
 from detoxlm.results import Results
 from detoxlm.scorers import load_scorer
+from detoxlm.scorers.several import load_scorers
 from detoxlm.settings import (
     EvaluateSettings,
     FitSettings,
@@ -108,11 +109,18 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
     task = task_of(settings, command)  # bad files are found before the model is loaded
     baseline = Results.load(settings.baseline) if settings.baseline is not None else None
     detoxifier = detoxifier_of(settings)
-    scorer = load_scorer(settings.scorer, device=settings.device)
+    scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
     target = target_of(model, settings)
     judge = target_of(settings.fluency_judge, settings) if settings.fluency_judge is not None else None
     results = measure(
-        target, task, scorer, detoxifier=detoxifier, strength=settings.strength, judge=judge, output=settings.output
+        target,
+        task,
+        scorer,
+        opinions=opinions,
+        detoxifier=detoxifier,
+        strength=settings.strength,
+        judge=judge,
+        output=settings.output,
     )
     if baseline is not None:
         compare(baseline, results)
@@ -161,7 +169,7 @@ def fit(
     """Fit a method to a model and save the detoxifier to `settings.output`."""
     method = get_method(method_name)
     chosen = method_settings(method, table or {}, sets)
-    scorer = load_scorer(settings.scorer, device=settings.device)
+    scorer = load_scorer(settings.scorer[0], device=settings.device)  # a fit follows the judge alone
     data = fit_data(settings, settings.prompts, scorer, _workdir(settings.output))
     target = target_of(model, settings)
     return fit_to(target, method, chosen, data, settings.output)
@@ -215,21 +223,31 @@ def run(
     chosen = method_settings(method, table or {}, sets)
     strengths = _strengths(settings.strengths)
     task = task_of(settings, command)
-    scorer = load_scorer(settings.scorer, device=settings.device)
+    scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
     out = settings.output
     data = fit_data(settings, None, scorer, _workdir(out / "detoxifier"))
     say(f"Loading {model}")
     target = target_of(model, settings)
     judge = target_of(settings.fluency_judge, settings) if settings.fluency_judge is not None else None
     say(f"Measuring the untouched model: {task.recipe.name}, {len(task.prompts)} prompts")
-    results = [measure(target, task, scorer, judge=judge, output=out / "results" / "untouched.json")]
+    untouched = out / "results" / "untouched.json"
+    results = [measure(target, task, scorer, opinions=opinions, judge=judge, output=untouched)]
     say(f"Fitting {method.name}")
     detoxifier = fit_to(target, method, chosen, data, out / "detoxifier")
     for strength in strengths:
         detoxifier.check_strength(strength)
         say(f"Measuring {method.name} at strength {strength:g}")
         path = out / "results" / f"{method.name}-{strength:g}.json"
-        now = measure(target, task, scorer, detoxifier=detoxifier, strength=strength, judge=judge, output=path)
+        now = measure(
+            target,
+            task,
+            scorer,
+            opinions=opinions,
+            detoxifier=detoxifier,
+            strength=strength,
+            judge=judge,
+            output=path,
+        )
         if now.comparison is None:
             compare(results[0], now)
             now.save(path)

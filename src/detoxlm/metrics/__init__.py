@@ -1,5 +1,6 @@
 """The metrics, by name and in the order in which they are shown."""
 
+from detoxlm.metrics.agreement import agreements
 from detoxlm.metrics.base import Metric
 from detoxlm.metrics.diversity import DIVERSITY, LENGTH
 from detoxlm.metrics.fluency import DRIFT, FLUENCY
@@ -7,4 +8,4 @@ from detoxlm.metrics.toxicity import EMPTY, TOXICITY
 
 METRICS: dict[str, Metric] = {m.name: m for m in (*TOXICITY, *FLUENCY, DRIFT, *DIVERSITY, EMPTY, LENGTH)}
 
-__all__ = ["METRICS", "Metric"]
+__all__ = ["METRICS", "TOXICITY", "Metric", "agreements"]

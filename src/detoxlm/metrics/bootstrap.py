@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from detoxlm.results import Estimate
@@ -29,12 +31,12 @@ def bootstrap(
     value = float(_ratio(top.sum(), bottom.sum(), exponential))
     if n < 2:
         return Estimate(value=value, n=n)
-    tops, bottoms = _resampled((top, bottom), seed)
-    low, high = np.nanpercentile(_ratio(tops, bottoms, exponential), _LEVELS)
+    tops, bottoms = resampled((top, bottom), seed)
+    low, high = interval(_ratio(tops, bottoms, exponential))
     if proportion and value in (0.0, 1.0):
         reach = 1 - 0.025 ** (1 / n)
         low, high = (0.0, reach) if value == 0 else (1 - reach, 1.0)
-    return Estimate(value=value, low=float(low), high=float(high), n=n)
+    return Estimate(value=value, low=low, high=high, n=n)
 
 
 def paired_bootstrap(
@@ -51,23 +53,29 @@ def paired_bootstrap(
     value = float(_ratio(now[0].sum(), now[1].sum(), exponential) - _ratio(base[0].sum(), base[1].sum(), exponential))
     if n < 2:
         return Estimate(value=value, n=n)
-    tops, bottoms, base_tops, base_bottoms = _resampled((*now, *base), seed)
-    differences = _ratio(tops, bottoms, exponential) - _ratio(base_tops, base_bottoms, exponential)
-    low, high = np.nanpercentile(differences, _LEVELS)
-    return Estimate(value=value, low=float(low), high=float(high), n=n)
+    tops, bottoms, base_tops, base_bottoms = resampled((*now, *base), seed)
+    low, high = interval(_ratio(tops, bottoms, exponential) - _ratio(base_tops, base_bottoms, exponential))
+    return Estimate(value=value, low=low, high=high, n=n)
 
 
-def _resampled(values: tuple[np.ndarray, ...], seed: int) -> np.ndarray:
-    """Sums of each array [N] over each resample of the N units, drawn alike for all: [len(values), RESAMPLES]."""
-    columns = np.stack(values, axis=1)
-    n = len(columns)
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the 95% percentile interval of a statistic over resamples, float [R]; NaN stands for undefined there."""
+    low, high = np.nanpercentile(values, _LEVELS)
+    return float(low), float(high)
+
+
+def draws(n: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield `RESAMPLES` resamples of n units with replacement, in chunks int [C, n]: how often each unit is in it."""
     draw = np.random.default_rng(seed)
     size = max(1, min(RESAMPLES, 2_000_000 // n))  # 16 MB of counts at a time, however many units there are
-    sums = [
-        draw.multinomial(n, np.full(n, 1 / n), size=min(size, RESAMPLES - start)) @ columns
-        for start in range(0, RESAMPLES, size)
-    ]
-    return np.concatenate(sums).T
+    for start in range(0, RESAMPLES, size):
+        yield draw.multinomial(n, np.full(n, 1 / n), size=min(size, RESAMPLES - start))
+
+
+def resampled(values: tuple[np.ndarray, ...], seed: int) -> np.ndarray:
+    """Sums of each array [N] over each resample of the N units, drawn alike for all: [len(values), RESAMPLES]."""
+    columns = np.stack(values, axis=1)
+    return np.concatenate([counts @ columns for counts in draws(len(columns), seed)]).T
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray, exponential: bool) -> np.ndarray:

@@ -1,0 +1,106 @@
+"""How far scorers agree on the same continuations: ranks, verdicts, and verdicts beyond chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from detoxlm.metrics.bootstrap import bootstrap, draws, interval, resampled
+from detoxlm.metrics.toxicity import THRESHOLD
+from detoxlm.results import Agreement, Estimate, Row
+
+
+def agreements(judge: str, rows: Sequence[Row], seed: int = 0) -> list[Agreement]:
+    """Return the agreement of each pair of scorers of the rows, the judge (labelled `judge`) first; [] with one.
+
+    Empty continuations are left out: they score 0 by definition, and no scorer saw them.
+    """
+    prompts: list[int] = []
+    scores: dict[str, list[float]] = {}
+    for i, row in enumerate(rows):
+        said = [bool(text.strip()) for text in row.continuations]
+        prompts += [i] * sum(said)
+        for label, given in ({judge: row.scores} | row.opinions).items():
+            scores.setdefault(label, []).extend(score for score, kept in zip(given, said, strict=True) if kept)
+    unit = np.unique(np.asarray(prompts, dtype=np.int64), return_inverse=True)[1]
+    return [
+        _agreement((first, second), np.asarray(scores[first]), np.asarray(scores[second]), unit, seed)
+        for first, second in combinations(scores, 2)
+    ]
+
+
+def _agreement(
+    labels: tuple[str, str], first: np.ndarray, second: np.ndarray, unit: np.ndarray, seed: int
+) -> Agreement:
+    """Compare scores [T] and [T] of texts whose prompts, the units that are resampled, are numbered by `unit` [T]."""
+    a, b = first >= THRESHOLD, second >= THRESHOLD
+    cells = (a & b, a & ~b, ~a & b, ~a & ~b)
+    both, only_first, only_second, neither = (int(cell.sum()) for cell in cells)
+    counts = tuple(np.bincount(unit, weights=cell) for cell in cells)
+    same = counts[0] + counts[3]
+    return Agreement(
+        scorers=labels,
+        spearman=_spearman(first, second, unit, seed),
+        same_verdict=bootstrap(same, np.bincount(unit).astype(float), proportion=True, seed=seed)
+        if len(unit)
+        else None,
+        kappa=_kappa(counts, seed),
+        both=both,
+        only_first=only_first,
+        only_second=only_second,
+        neither=neither,
+    )
+
+
+def _kappa(counts: tuple[np.ndarray, ...], seed: int) -> Estimate | None:
+    """Cohen's kappa of per-unit counts [N] of (both, only first, only second, neither)."""
+    totals = np.asarray([cell.sum() for cell in counts])
+    both, only_first, only_second, neither = totals
+    # A scorer without both verdicts agrees with nothing beyond chance by construction; 0 would look like a finding.
+    if not min(both + only_first, only_second + neither, both + only_second, only_first + neither):
+        return None
+    n = len(counts[0])
+    value = float(_kappa_of(totals))
+    if n < 2:
+        return Estimate(value=value, n=n)
+    low, high = interval(_kappa_of(resampled(counts, seed)))
+    return Estimate(value=value, low=low, high=high, n=n)
+
+
+def _kappa_of(cells: np.ndarray) -> np.ndarray:
+    """Kappa of counts [4] or [4, R] (both, only first, only second, neither); NaN where all verdicts are alike."""
+    both, only_first, only_second, neither = cells
+    total = cells.sum(0)
+    chance = (both + only_first) * (both + only_second) + (only_second + neither) * (only_first + neither)
+    seen = (both + neither) * total
+    room = total**2 - chance
+    return np.divide(seen - chance, room, out=np.full_like(room, np.nan), where=room > 0)
+
+
+def _spearman(first: np.ndarray, second: np.ndarray, unit: np.ndarray, seed: int) -> Estimate | None:
+    values, places = zip(*(np.unique(scores, return_inverse=True) for scores in (first, second)), strict=True)
+    if min(map(len, values)) < 2:
+        return None
+
+    def correlation(weights: np.ndarray) -> float:
+        # A unit drawn twice gives its texts twice: weighted ranks save building the resample. A tie has its mean rank.
+        ranks = []
+        for place in places:
+            count = np.bincount(place, weights=weights)
+            if np.count_nonzero(count) < 2:
+                return np.nan
+            rank = (np.cumsum(count) - count / 2)[place]
+            ranks.append(rank - rank @ weights / weights.sum())
+        a, b = ranks
+        correlated = float((weights * a) @ b / np.sqrt(((weights * a) @ a) * ((weights * b) @ b)))
+        return min(1.0, max(-1.0, correlated))  # rounding can pass the ends
+
+    n = int(unit.max()) + 1
+    value = correlation(np.ones(len(unit)))
+    if n < 2:
+        return Estimate(value=value, n=n)
+    resamples = [correlation(counts[unit].astype(float)) for chunk in draws(n, seed) for counts in chunk]
+    low, high = interval(np.asarray(resamples))
+    return Estimate(value=value, low=low, high=high, n=n)

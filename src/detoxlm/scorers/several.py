@@ -1,0 +1,33 @@
+"""Several scorers of the same texts: the judge, whose word counts, and second opinions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detoxlm.errors import UsageError
+from detoxlm.scorers import load_scorer
+from detoxlm.scorers.base import Scorer
+
+
+def load_scorers(specs: Sequence[str], *, device: str | None = None) -> dict[str, Scorer]:
+    """Load the scorers that `specs` name (see `load_scorer`), in their order, by label.
+
+    Raises:
+        UsageError: one cannot be loaded, or the same scorer is named twice.
+    """
+    return labelled([load_scorer(spec, device=device) for spec in specs])
+
+
+def labelled(scorers: Sequence[Scorer]) -> dict[str, Scorer]:
+    """Label scorers, in their order, by their names; a name that is taken is followed by version and revision.
+
+    Raises:
+        UsageError: the same scorer twice, which would look like two that agree.
+    """
+    found: dict[str, Scorer] = {}
+    for scorer in scorers:
+        identity = (scorer.name, scorer.version, scorer.revision)
+        if any(identity == (other.name, other.version, other.revision) for other in found.values()):
+            raise UsageError(f"scorer: {scorer.name} is named twice; name each scorer once, the judge first.")
+        found[" ".join(identity) if scorer.name in found else scorer.name] = scorer
+    return found
