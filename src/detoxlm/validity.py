@@ -260,12 +260,12 @@ class Validity:
             "scorer": f"{self.scorer} {self.version}",
             "revision": self.revision,
             "validity": {
-                one.name: {**{name: _dump(e) for name, e in one.metrics.items()}, "toxic": one.toxic, "n": one.n}
+                one.name: {**{name: rounded(e) for name, e in one.metrics.items()}, "toxic": one.toxic, "n": one.n}
                 for one in sets
             },
             "identity_false_positives": {
                 one.name: {
-                    "overall": _dump(one.metrics["false_positive_rate"]),
+                    "overall": rounded(one.metrics["false_positive_rate"]),
                     "by_group": {group.name: _dump_group(group) for group in one.groups},
                     "by_term": {term.name: _dump_group(term) for term in one.terms},
                 }
@@ -276,7 +276,7 @@ class Validity:
                 one.name: {
                     f"{b.low:.1f} to {b.high:.1f}": {
                         "mean_score": round(b.mean_score, 4),
-                        "mean_target": _dump(b.mean_target),
+                        "mean_target": rounded(b.mean_target),
                         "n": b.n,
                     }
                     for b in one.calibration
@@ -653,9 +653,10 @@ def _failures(data: LabelledSet, study: _Study, wrong: np.ndarray, count: int) -
     return list({failure.text: failure for failure in reversed(found)}.values())[::-1][:count] if count else []
 
 
-def _dump(estimate: Estimate) -> dict[str, Any]:
+def rounded(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate as validity.json holds it: value, low and high with four digits, and n."""
     return {key: round(v, 4) if isinstance(v, float) else v for key, v in estimate.model_dump().items()}
 
 
 def _dump_group(group: Group) -> dict[str, Any]:
-    return {"rate": _dump(group.rate), "difference": _dump(group.difference), "n": group.n}
+    return {"rate": rounded(group.rate), "difference": rounded(group.difference), "n": group.n}
