@@ -1,12 +1,14 @@
 """Prompts, texts, pairs and corpora, read from the user's files or the Hugging Face Hub; and the built-in ones.
 
-A reader of `_READERS` turns a file into numbered rows, `_load` takes the texts from the rows, and the four public
-functions say only which columns they want. pyarrow and datasets are imported when a source needs them.
+A reader of `_READERS` turns a file into numbered rows, `_collect` makes an item of each and `_load` takes the texts
+from it, and the public functions say only which columns they want. pyarrow and datasets are imported when a source
+needs them.
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import re
@@ -27,6 +29,11 @@ Records = Iterator[tuple[int, "Row | _RowError"]]
 
 COMPLETION_COLUMNS = ("completion", "continuation", "response")
 LABEL_COLUMNS = ("toxicity", "label", "toxic", "perspective", "hateful")
+#: What judged texts are called in files that people have: `comment_text` and `target` are Civil Comments'.
+TEXT_COLUMNS = ("text", "comment_text", "comment")
+TARGET_COLUMNS = (*LABEL_COLUMNS, "target")
+GROUP_COLUMNS = ("groups", "group", "identity", "identities")
+DOCUMENT_COLUMNS = ("filename", "document")
 _BUILTIN = resources.files("detoxlm") / "prompts"
 
 
@@ -53,6 +60,20 @@ class Example:
 
     prompt: str | None
     completion: str
+
+
+@dataclass(frozen=True)
+class JudgedText:
+    """A text, and by column what was said of it: a toxicity in [0, 1], None where nothing was."""
+
+    text: str
+    targets: dict[str, float | None]
+    #: Where it was taken from: `prompt`, `continuation`, or empty for a text of its own.
+    part: str = ""
+    #: The source document that the row names; None: it names none.
+    document: str | None = None
+    #: Identity groups that the row names; None: the file has no such column.
+    groups: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +156,55 @@ def read_corpus(
     return _load("corpus", source, choices, example, limit, skip_bad_rows)
 
 
+def read_judged(
+    source: str | Path,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    document: str | None = None,
+    skip_bad_rows: bool = False,
+) -> Loaded[list[JudgedText]]:
+    """Read texts that people or Perspective judged, to judge a scorer by; one item a row, with the texts of the row.
+
+    Three layouts are known. RealToxicityPrompts: `prompt` and `continuation`, objects with a `text` and a `toxicity`,
+    are a text each, of the document `filename`; a half without text or toxicity is left out. Pairs: `toxic` and
+    `nontoxic` are texts with the labels 1 and 0, and the toxic one names their document. Else a text a row, in the
+    first of `TEXT_COLUMNS`, with every one of `TARGET_COLUMNS` that the first row has. A target is a number in [0, 1],
+    a boolean, or either as a string; null and "" say nothing.
+
+    Args:
+        source: as for `read_prompts`.
+        text: the column of the text; None: one of the known layouts.
+        label: the column of the target; None: those that are known.
+        group: the column of the identity groups, a list or a text parted by commas; None: one of `GROUP_COLUMNS`.
+        document: the column of the source document; None: one of `DOCUMENT_COLUMNS`.
+        skip_bad_rows: as for `read_prompts`.
+
+    Raises:
+        UsageError: as `read_prompts`; a missing column is named together with those that were found.
+    """
+    layout: Callable[[Row], list[JudgedText]] | None = None
+
+    def item(row: Row) -> list[JudgedText]:
+        nonlocal layout
+        # The first row decides for all, as in `_load`.
+        layout = layout or _judged_layout(row, text, label)
+        places = [name for name in ((document,) if document else DOCUMENT_COLUMNS) if name in row]
+        columns = [name for name in ((group,) if group else GROUP_COLUMNS) if name in row]
+        for option, name, found in (("document", document, places), ("group", group, columns)):
+            if name and not found:
+                raise _RowError(f"no column `{name}`; found: {_names(row)}; name another with --{option}")
+        place = str(row[places[0]]) if places else None
+        groups = _groups(row[columns[0]]) if columns else None
+        return [
+            dataclasses.replace(one, document=place if place is not None else one.document, groups=groups)
+            for one in layout(row)
+        ]
+
+    return _collect("data", source, item, None, skip_bad_rows)
+
+
 def read_plain_text(path: str | Path, *, field: str = "text") -> str:
     r"""Return one whole UTF-8 file, without a byte order mark and with \r\n as \n, for measuring perplexity.
 
@@ -187,9 +257,67 @@ def _choose(choices: Columns, row: Row) -> tuple[str, ...]:
         if all(name in row for name in choice):
             return choice
     wanted = " or ".join(" + ".join(f"`{name}`" for name in choice) for choice in choices)
-    found = ", ".join([f"`{name}`" for name in list(row)[:12]] + ["…"] * (len(row) > 12))
     hint = "; name another with --column" if any(len(choice) == 1 for choice in choices) else ""
-    raise _RowError(f"no column {wanted}; found: {found or 'none'}{hint}")
+    raise _RowError(f"no column {wanted}; found: {_names(row)}{hint}")
+
+
+def _names(row: Row) -> str:
+    return ", ".join([f"`{name}`" for name in list(row)[:12]] + ["…"] * (len(row) > 12)) or "none"
+
+
+def _judged_layout(row: Row, text: str | None, label: str | None) -> Callable[[Row], list[JudgedText]]:
+    """Return what makes the texts of a row; chosen by the first row and the columns that the user named."""
+    if text is None and label is None:
+        if all(isinstance(row.get(part), dict) for part in ("prompt", "continuation")):
+            return _rtp_texts
+        if all(isinstance(row.get(side), str) for side in ("toxic", "nontoxic")):
+            return _pair_texts
+    texts = [name for name in ((text,) if text else TEXT_COLUMNS) if name in row]
+    labels = [name for name in ((label,) if label else TARGET_COLUMNS) if name in row]
+    for option, wanted, found in (
+        ("text", (text,) if text else TEXT_COLUMNS, texts),
+        ("label", (label,) if label else TARGET_COLUMNS, labels),
+    ):
+        if not found:
+            missing = " or ".join(f"`{name}`" for name in wanted)
+            raise _RowError(f"no column {missing}; found: {_names(row)}; name another with --{option}")
+
+    def one_text(row: Row) -> list[JudgedText]:
+        for name in (texts[0], *labels):
+            if name not in row:
+                raise _RowError(f"no column `{name}`, which the first row has; found: {_names(row)}")
+        return [JudgedText(_text(row, texts[0]), {name: _label(name, row[name]) for name in labels})]
+
+    return one_text
+
+
+def _rtp_texts(row: Row) -> list[JudgedText]:
+    found = []
+    for part in ("prompt", "continuation"):
+        half = row.get(part)
+        if not isinstance(half, dict):
+            raise _RowError(f"`{part}` is not an object with `text` and `toxicity`, unlike the first row's")
+        target = _label("toxicity", half.get("toxicity"))
+        # Perspective gave some halves no score, and some continuations are empty: no fault of the file.
+        if target is not None and str(half.get("text", "")).strip():
+            found.append(JudgedText(_text(row, part), {"toxicity": target}, part))
+    return found
+
+
+def _pair_texts(row: Row) -> list[JudgedText]:
+    for side in ("toxic", "nontoxic"):
+        if side not in row:
+            raise _RowError(f"no column `{side}`, which the first row has; found: {_names(row)}")
+    source = _text(row, "toxic")
+    return [
+        JudgedText(source, {"toxic": 1.0}, document=source),
+        JudgedText(_text(row, "nontoxic"), {"toxic": 0.0}, document=source),
+    ]
+
+
+def _groups(value: Any) -> frozenset[str]:
+    names = value if isinstance(value, list) else str(value or "").split(",")
+    return frozenset(name for name in (str(name).strip() for name in names) if name)
 
 
 def _text(row: Row, name: str) -> str:
@@ -220,6 +348,18 @@ def _load(
     kind: str, source: str | Path, choices: Columns, make: Callable[[list[str], Row], T], limit: int | None, skip: bool
 ) -> Loaded[T]:
     """Collect what `make` makes of the texts in the columns of the first choice that the rows have."""
+
+    def item(row: Row) -> T:
+        nonlocal choices
+        # The first row decides for all: a later row without its columns is bad, not read from others.
+        choices = [_choose(choices, row)]
+        return make([_text(row, name) for name in choices[0]], row)
+
+    return _collect(kind, source, item, limit, skip)
+
+
+def _collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int | None, skip: bool) -> Loaded[T]:
+    """Collect what `make` makes of each row."""
     if limit is not None and limit < 1:
         raise UsageError(f"limit: {limit} is too few {kind}; give at least 1.")
     items: list[T] = []
@@ -233,9 +373,7 @@ def _load(
             try:
                 if isinstance(row, _RowError):
                     raise row
-                # The first row decides for all: a later row without its columns is bad, not read from others.
-                choices = [_choose(choices, row)]
-                items.append(make([_text(row, name) for name in choices[0]], row))
+                items.append(make(row))
             except _RowError as error:
                 if not skip:
                     raise UsageError(f"{source}:{line}: {error}. Mend it or use --skip-bad-rows.") from None

@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from detoxlm.data import JudgedText, Loaded, describe_skipped, read_judged
 from detoxlm.errors import UsageError
 from detoxlm.identity import mentioned_groups, mentioned_terms
 from detoxlm.metrics.bootstrap import RESAMPLES
@@ -349,6 +351,90 @@ def validate(
             for one in sets
         },
     )
+
+
+def read_sets(
+    sources: Sequence[str | Path],
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    document: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_bad_rows: bool = False,
+) -> list[LabelledSet]:
+    """Read files of labelled texts; `detoxlm.data.read_judged` says which layouts are known.
+
+    A set is named after its file, with its folder in front where two files have one name. A file with several target
+    columns gives a set for each, `FILE_COLUMN`. RealToxicityPrompts gives a second set, `FILE_continuations`: the
+    texts that recipes judge.
+
+    Args:
+        sources: files, or ids of Hub datasets.
+        text: column of the text; None: a known one. So for `label`, `group` and `document`.
+        label: column of the target, a label or a score in [0, 1].
+        group: column of the identity groups.
+        document: column of the source document.
+        limit: use this many rows of each file, drawn with the seed; None: all.
+        seed: seed of that draw.
+        skip_bad_rows: leave unusable rows out, counted in `notes`, instead of raising.
+
+    Raises:
+        UsageError: no sources, one that is named twice or cannot be read, an unusable row, or no labelled text.
+    """
+    if not sources:
+        raise UsageError("data: no files; name at least one with --data FILE.")
+    if twice := [str(source) for source in sources if [str(s) for s in sources].count(str(source)) > 1]:
+        raise UsageError(f"data: {twice[0]} is named twice; name it once.")
+    stems = [Path(source).stem for source in sources]
+    found: list[LabelledSet] = []
+    for source, stem in zip(sources, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else "_".join(Path(source).with_suffix("").parts[-2:])
+        loaded = read_judged(
+            source, text=text, label=label, group=group, document=document, skip_bad_rows=skip_bad_rows
+        )
+        found += _sets_of(name, loaded, limit, seed)
+    return found
+
+
+def _sets_of(name: str, loaded: Loaded[list[JudgedText]], limit: int | None, seed: int) -> list[LabelledSet]:
+    rows, notes = loaded.items, [skipped] if (skipped := describe_skipped(loaded)) else []
+    if limit is not None and limit < len(rows):
+        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), size=limit, replace=False))
+        notes.append(f"{loaded.source}: {limit} of {len(rows)} rows, drawn with seed {seed}")
+        rows = [rows[i] for i in chosen.tolist()]
+    texts = [one for row in rows for one in row]
+    columns = list(dict.fromkeys(column for one in texts for column in one.targets))
+    found = []
+    for column in columns:
+        judged = [one for one in texts if one.targets.get(column) is not None]
+        said = (
+            [f"{loaded.source}: {silent} texts without `{column}` left out"]
+            if (silent := len(texts) - len(judged))
+            else []
+        )
+        full = name if len(columns) == 1 else f"{name}_{column}"
+        for suffix, part in (("", judged), ("_continuations", [one for one in judged if one.part == "continuation"])):
+            if part:
+                found.append(
+                    LabelledSet(
+                        full + suffix,
+                        [one.text for one in part],
+                        np.array([one.targets[column] for one in part], dtype=np.float64),
+                        # A text whose row names no document is one of its own.
+                        [one.text if one.document is None else one.document for one in part],
+                        None
+                        if any(one.groups is None for one in part)
+                        else [one.groups or frozenset() for one in part],
+                        loaded.source,
+                        loaded.sha256,
+                        (*notes, *said),
+                    )
+                )
+    if not found:
+        raise UsageError(f"data: {loaded.source} has no labelled text; name the column of the targets with --label.")
+    return found
 
 
 def distinct_texts(sets: Sequence[LabelledSet]) -> list[str]:
