@@ -26,10 +26,16 @@ class Scorer(ABC):
     validity: dict[str, Any] | None = None
     #: One line for `detoxlm scorers`: what it is and what it needs.
     summary: ClassVar[str] = ""
+    #: What it can say of a text; "toxicity", the headline that `score` returns, comes first.
+    dimensions: tuple[str, ...] = ("toxicity",)
 
     @abstractmethod
     def _score_batch(self, texts: list[str]) -> np.ndarray:
         """Score at most `batch_size` texts: float array [len(texts)] in [0, 1]."""
+
+    def _score_dimensions_batch(self, texts: list[str]) -> np.ndarray:
+        """Score at most `batch_size` texts: float array [len(texts), len(dimensions)] in [0, 1], toxicity first."""
+        return np.asarray(self._score_batch(texts))[:, None]
 
     def score(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
         """Return the toxicity of each text, float64 [len(texts)], each in [0, 1].
@@ -41,19 +47,39 @@ class Scorer(ABC):
         Raises:
             DetoxError: the scorer failed, or answered with the wrong count, NaN, or a value outside [0, 1].
         """
-        scores = np.empty(len(texts), dtype=np.float64)
+        return self._in_batches(texts, progress, self._score_batch, ())
+
+    def score_dimensions(
+        self, texts: Sequence[str], progress: Callable[[int], None] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return every dimension by name, float64 [len(texts)] each, in [0, 1]; `toxicity` equals `score`.
+
+        Raises:
+            DetoxError: as `score`.
+        """
+        scores = self._in_batches(texts, progress, self._score_dimensions_batch, (len(self.dimensions),))
+        return dict(zip(self.dimensions, scores.T, strict=True))
+
+    def _in_batches(
+        self,
+        texts: Sequence[str],
+        progress: Callable[[int], None] | None,
+        score_batch: Callable[[list[str]], np.ndarray],
+        shape: tuple[int, ...],
+    ) -> np.ndarray:
+        scores = np.empty((len(texts), *shape), dtype=np.float64)
         for start in range(0, len(texts), self.batch_size):
             batch = list(texts[start : start + self.batch_size])
-            got = np.asarray(self._score_batch(batch), dtype=np.float64)
-            if got.shape != (len(batch),):
+            got = np.asarray(score_batch(batch), dtype=np.float64)
+            if got.shape != (len(batch), *shape):
                 raise DetoxError(
                     f"scorer {self.name}: {len(batch)} texts in, shape {got.shape} out; expected one each."
                 )
             bad = ~(np.isfinite(got) & (got >= 0) & (got <= 1))
             if bad.any():
-                first = int(np.flatnonzero(bad)[0])
+                first = int(np.argwhere(bad)[0][0])
                 raise DetoxError(
-                    f"scorer {self.name}: score {got[first]} for text {start + first} is not in [0, 1]; "
+                    f"scorer {self.name}: score {got[bad][0]} for text {start + first} is not in [0, 1]; "
                     "a failed score is never replaced by a guess."
                 )
             scores[start : start + len(batch)] = got

@@ -73,3 +73,29 @@ def _unmask(match: re.Match[str]) -> str:
             if len(word) == len(core) and pattern.fullmatch(word):
                 return token.replace(core, word)
     return token
+
+
+#: Skin tones as words; Unicode names them by the Fitzpatrick scale.
+_SKIN = {0x1F3FB: "light", 0x1F3FC: "light", 0x1F3FD: "medium", 0x1F3FE: "dark", 0x1F3FF: "dark"}
+_FLAG_A = 0x1F1E6
+_PICTURE = re.compile("[\u203c-\u3299\U0001f000-\U0001faff]")
+
+
+def name_pictures(text: str) -> str:
+    """Replace emoji and other pictographs by their Unicode names: `🐒` becomes ` monkey `, a skin tone ` dark skin `.
+
+    An uncased word-piece vocabulary has no emoji; without this, every one of them is the same unknown token.
+    """
+    return text if text.isascii() else _PICTURE.sub(_name_picture, text)
+
+
+def _name_picture(match: re.Match[str]) -> str:
+    character = match.group()
+    code = ord(character)
+    if code in _SKIN:
+        return f" {_SKIN[code]} skin "
+    if _FLAG_A <= code < _FLAG_A + 26:  # two of them make a flag; the letters are kept as letters
+        return chr(code - _FLAG_A + ord("a"))
+    if unicodedata.category(character) not in ("So", "Sm", "Sk"):
+        return character
+    return f" {unicodedata.name(character, '').lower()} "

