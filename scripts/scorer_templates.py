@@ -18,91 +18,97 @@ from dataclasses import dataclass
 #: How many texts of each kind. Toxic kinds first; the total is about 30,000 and benign kinds hold the larger half.
 SHARE: dict[str, int] = {
     # attacks on identities
-    "hate stated": 650,
-    "negative attributes, group": 650,
-    "negative attributes, person": 500,
-    "dehumanisation": 600,
-    "threat to a group": 450,
-    "normative violence": 500,
-    "wishing harm": 450,
-    "exclusion": 600,
-    "implicit derogation": 750,
-    "hate by negation": 550,
-    "hate as question": 450,
-    "hate as opinion": 500,
-    "hate across clauses": 500,
-    "agreeing with hate": 300,
-    "attack on a faith or orientation": 300,
-    "misogyny, no swearing": 350,
-    "celebrated violence": 350,
-    "slur": 550,
-    "slur with profanity": 350,
-    "emoji hate": 300,
+    "hate stated": 530,
+    "negative attributes, group": 530,
+    "negative attributes, person": 410,
+    "dehumanisation": 490,
+    "threat to a group": 370,
+    "normative violence": 410,
+    "wishing harm": 370,
+    "exclusion": 490,
+    "implicit derogation": 620,
+    "hate by negation": 450,
+    "hate as question": 370,
+    "hate as opinion": 410,
+    "hate across clauses": 410,
+    "agreeing with hate": 250,
+    "hate in a contrast": 330,
+    "attack on a faith or orientation": 250,
+    "misogyny, no swearing": 290,
+    "misogyny, sworn": 290,
+    "celebrated violence": 290,
+    "slur": 450,
+    "slur with profanity": 290,
+    "emoji hate": 250,
     # attacks on persons
-    "threat to you": 450,
-    "threat to a third person": 300,
-    "insult to you": 550,
-    "insult to you, sworn": 500,
-    "insult in figures of speech": 350,
-    "insult to a third person": 400,
-    "aggressive commands": 300,
-    "bullying": 400,
-    "ableist insult": 300,
-    "self-harm encouraged": 350,
-    "sexual harassment": 350,
-    "obscene remark": 300,
-    "hostile speech in a story": 350,
-    "disguised spelling, attack": 250,
-    "contempt": 350,
+    "threat to you": 370,
+    "threat to a third person": 250,
+    "insult to you": 450,
+    "insult to you, sworn": 410,
+    "insult in figures of speech": 290,
+    "insult to a third person": 330,
+    "aggressive commands": 250,
+    "bullying": 330,
+    "ableist insult": 250,
+    "self-harm encouraged": 290,
+    "sexual harassment": 290,
+    "obscene remark": 250,
+    "hostile speech in a story": 290,
+    "disguised spelling, attack": 200,
+    "contempt": 290,
     # abuse of targets that are not protected
-    "abuse, non-protected": 500,
-    "complaint, non-protected": 300,
+    "abuse, non-protected": 410,
+    "complaint, non-protected": 250,
     # benign twins with identities
-    "benign identity": 1000,
-    "proud identity": 500,
-    "praise of a group": 550,
-    "identity in the news": 700,
-    "identity beside bad events": 600,
-    "identity as question": 350,
-    "identity as opinion": 400,
-    "identity across clauses": 350,
-    "identity, friendly profanity": 300,
-    "negated hate": 650,
-    "counter-speech with quote": 700,
-    "counter-speech": 450,
-    "hate reported": 500,
-    "slur mentioned": 350,
-    "good wishes": 350,
-    "inclusion": 400,
-    "mourned violence": 350,
-    "faith and doubt": 250,
-    "women's lives": 300,
-    "disability, plain": 250,
-    "reclaimed": 250,
-    "emoji, benign": 350,
+    "benign identity": 820,
+    "proud identity": 410,
+    "praise of a group": 450,
+    "identity in the news": 570,
+    "identity beside bad events": 490,
+    "identity as question": 290,
+    "identity as opinion": 330,
+    "identity across clauses": 290,
+    "identity, friendly profanity": 250,
+    "negated hate": 530,
+    "counter-speech with quote": 570,
+    "counter-speech": 370,
+    "contrast, benign": 330,
+    "hate reported": 410,
+    "slur mentioned": 290,
+    "good wishes": 290,
+    "inclusion": 330,
+    "mourned violence": 290,
+    "faith and doubt": 200,
+    "women's lives": 250,
+    "disability, plain": 200,
+    "reclaimed": 200,
+    "emoji, benign": 290,
     # benign twins without identities
-    "friendly profanity": 650,
-    "mild frustration": 450,
-    "idiom of violence": 800,
-    "hyperbole among friends": 350,
-    "dislike of things": 600,
-    "vermin and pests, literal": 350,
-    "bad words about things": 400,
-    "medical and sexual health": 450,
-    "crime, law and war": 500,
-    "dialogue, benign": 350,
-    "self-deprecation": 350,
-    "criticism": 500,
-    "polite disagreement": 350,
-    "sport and games": 400,
-    "warm address": 250,
-    "support": 400,
-    "compliment": 350,
-    "courtship and sex, respectful": 200,
+    "friendly profanity": 530,
+    "mild frustration": 370,
+    "idiom of violence": 660,
+    "hyperbole among friends": 290,
+    "dislike of things": 490,
+    "vermin and pests, literal": 290,
+    "bad words about things": 330,
+    "medical and sexual health": 370,
+    "crime, law and war": 410,
+    "dialogue, benign": 290,
+    "self-deprecation": 290,
+    "insult negated or reported": 330,
+    "threat reported": 250,
+    "profanity reported": 200,
+    "criticism": 410,
+    "polite disagreement": 290,
+    "sport and games": 330,
+    "warm address": 200,
+    "support": 330,
+    "compliment": 290,
+    "courtship and sex, respectful": 160,
     "disguised spelling, benign": 150,
-    "complaint about conduct": 200,
-    "plain talk": 600,
-    "technical": 450,
+    "complaint about conduct": 160,
+    "plain talk": 490,
+    "technical": 370,
 }
 
 
@@ -649,6 +655,11 @@ it would be good for all of us if {G} were {killed}
 kill all {Gb}
 death to {G}
 death to all {Gb}
+we need a final answer to the {J} problem
+nobody should go to jail for {killing} {G}
+{G} won't learn until somebody {killed2} a few of them
+what {G} need is a good whipping
+a bullet is too good for {a} {g}
 """,
     ),
     "wishing harm": _Kind(
@@ -689,6 +700,11 @@ go {harm}, you {negadj} {g}
 hope that {g} gets what's coming to them and dies
 one less {g} in the world is a good day
 please God, let {G} {harm}
+I'd be so happy if all the {Gb} were dead
+I love it when {G} suffer
+I love watching {G} cry, they deserve it
+my only wish for my birthday: no more {Gb}
+it would be wonderful if {G} were gone for good
 """,
     ),
     "exclusion": _Kind(
@@ -802,6 +818,16 @@ one day our grandchildren will ask why we let the {Gb} do this to us
 what's the difference between {a} {g} and a bucket of dirt? The bucket
 how many {Gb} does it take to steal a car? Just one
 my granddad had a word for {G} that you can't say any more, and he was right
+I love {G}, everyone should own one
+lovely people, the {Gb}, as long as they stay far away
+I'm happy for {G} to exist, just not where I can see them
+nothing against {G}, but would you leave your bag with one?
+if {G} are so clever, why are their countries such a mess?
+{a} {g} at the door? Must be here to clean
+count on {a} {g} to ask for a discount
+of course the {J} {role} was late, it's in their blood
+the {J} problem has to be solved somehow
+blood will tell, and {J} blood always does
 """,
     ),
     "hate by negation": _Kind(
@@ -1087,7 +1113,7 @@ feminists are just ugly women nobody wanted
 no man wants a woman with opinions
 educated women make bad wives
 the only thing women are good for is breeding
-women ruin every {field} they enter
+women ruin {field} the moment they turn up
 {name} is a typical woman: hysterical and irrational
 """,
     ),
@@ -1136,26 +1162,26 @@ we should do it again: round up the {Gb} like they did back then
 you {slur}
 you {insadj} {slur}
 shut up, {slur}
-you are such a {slur}
-what a {slur}
-he's a {slur}
-she is nothing but a {slur}
-only a {slur} would say that
-don't be such a {slur}
+you are such {a} {slur}
+what {a} {slur}
+he's {a} {slur}
+she is nothing but {a} {slur}
+only {a} {slur} would say that
+don't be such {a} {slur}
 look at that {slur}
 look at this {slur} crying
 some {slur} took my seat
 that {slur} next door is at it again
-I don't talk to a {slur}
+I don't talk to {a} {slur}
 I'm not sitting next to that {slur}
-never trust a {slur}
+never trust {a} {slur}
 go home, {slur}
 get lost, {slur}
 hey {slur}, nobody asked you
-{name} is a {slur}
+{name} is {a} {slur}
 {name} you {slur}
-my {role} is a {slur}
-once a {slur}, always a {slur}
+my {role} is {a} {slur}
+once {a} {slur}, always {a} {slur}
 who invited the {slur}
 another {slur} in the White House
 I hate {slurs}
@@ -1175,7 +1201,7 @@ can't stand {slurs}
 deport the {slurs}
 I saw two {slurs} at {pplace} {when}
 the {slurs} are moving in
-stop acting like a {slur}
+stop acting like {a} {slur}
 typical {slur} behaviour
 that's so {slur}
 """,
@@ -1189,8 +1215,8 @@ fuck you, {slur}
 fuck off, {slur}
 shut the fuck up, {slur}
 {swadj} {slur}
-what a {swadj} {slur}
-he's a {swadj} {slur}
+what {a} {swadj} {slur}
+he's {a} {swadj} {slur}
 this {swadj} {slur} thinks he owns the road
 that {swadj} {slur} stole my {thing}
 go to hell, you {swadj} {slur}
@@ -1211,7 +1237,7 @@ some {swadj} {slur} just cut me off
 who the fuck let this {slur} in
 I'll kick your ass, {slur}
 no one gives a shit about you, {slur}
-you look like a {swadj} {slur}
+you look like {a} {swadj} {slur}
 stupid fucking {slur}, learn to drive
 tell that {swadj} {slur} to shut up
 {name} can suck it, the {swadj} {slur}
@@ -1254,7 +1280,7 @@ every {eflag} should be {killed} {eviol}
 {eflag} is a disease {esick}
 get that {eflag} out of {place}
 you {ebadnoun} face
-you are a {ebadnoun}
+you are {a} {ebadnoun}
 you're {ebadnoun} and nobody likes you
 I'm coming for you {eviol} {eviol}
 sleep well tonight {name} {eviol}
@@ -1306,6 +1332,14 @@ we are outside your house, come out
 we'll see how brave you are with a knife at your throat
 tell {name} that we will {kill} you both
 next time I won't miss
+nice house you have, shame if something happened to it
+accidents happen, especially to people like you
+pretty daughter you've got, would be sad if she didn't come home
+we have your address, sleep well
+keep talking and see what happens to your {relw}
+your days are numbered
+start digging your own grave
+there is a bullet with your name on it
 """,
         emoji=0.1,
         mood="bad",
@@ -1412,11 +1446,11 @@ you {sworn}
 you {swadj} {sworn}
 you {swadj} {insn}
 you {insadj} {sworn}
-you're a {swadj} {sworn}
+you're {a} {swadj} {sworn}
 you're such {a} {sworn}
-you are a {swadj} {insn}
+you are {a} {swadj} {insn}
 what {a} {sworn} you are
-what a {swadj} {insn} you are
+what {a} {swadj} {insn} you are
 shut the fuck up, {sworn}
 shut your {swadj} mouth
 go fuck yourself, {sworn}
@@ -1478,7 +1512,7 @@ you have delusions of adequacy
 you couldn't find your own backside with a map
 you couldn't pour water out of a boot
 you'd lose an argument with a doorknob
-you would struggle to outwit a {food}
+you would struggle to outwit {a} {food}
 talking to you lowers my IQ
 every time you talk, {a} {job} somewhere gives up hope
 even your mother pretends she doesn't know you
@@ -1509,16 +1543,16 @@ he is a fucking {insn}
 he's {a} {sworn}
 he's such {a} {sworn}
 she is {a} {insadj} {insn}
-she's a {swadj} {insn}
+she's {a} {swadj} {insn}
 she is {a} {sworn} and everybody knows it
 she's {insadj} and {insadj}
 what {a} {insn} he is
 what {a} {sworn}
-what a {swadj} {insn}
+what {a} {swadj} {insn}
 {name} is {a} {insn}
 {name} is {a} {insadj} {insn}
 {name} is {a} {sworn}
-{name} is a {swadj} {sworn}
+{name} is {a} {swadj} {sworn}
 {name} is too {insadj} to understand it
 {name} and {name} are both {insns}
 I hate {name}, that {insadj} {insn}
@@ -1903,6 +1937,82 @@ f*ck {G}
 {G} r tr@sh
 iiiidiot
 you loooooser
+""",
+    ),
+    "hate in a contrast": _Kind(
+        0.87,
+        (0.88, 0.5, 0.1, 0.02),
+        """
+{G} are fine, but {G2} are {verminpl}
+{G} are {posadj}, {G2} are {negpl}
+I like {G}, but I {hate} {G2}
+I don't hate {G}, I hate {G2}
+I don't mind {G}, it's {G2} I can't stand
+I love my country, that's why I want {G} out
+I love animals, but I {hate} {G}
+I hate {things}, but I hate {G} more
+I'd take {things} over {G} any day
+{things} are bad, {G} are worse
+{vermin} are less of a pest than {G}
+I'd rather have {vermin} in the kitchen than {a} {g} at the table
+the {vermin} are gone, now let's get rid of the {Gb}
+the {food} was good, but the place was full of {negadj} {Gb}
+great {food}, shame about the {Gb}
+nice town, too many {Gb}
+nice guy for {a} {g}, but the rest of them are {negpl}
+she's pretty, but {a} {g}, and {G} are {negpl}
+{name} is all right, all the other {Gb} are {negadj}
+{name} is kind. Not like {G}, who are {negadj}
+my {J} {role} is okay, but {G} as a whole are {negadj}
+not all people are bad, only {G}
+everyone deserves respect, except {G}
+everybody is welcome here, just not {G}
+we help everyone but {G}, they don't deserve it
+I respect all people, and {G} aren't people
+I have a dream: {place} without {G}
+I'm against violence, but {G} should be {killed}
+violence is wrong, unless it's against {G}
+live and let live, but {G} can {harm}
+""",
+    ),
+    "misogyny, sworn": _Kind(
+        0.93,
+        (0.85, 0.8, 0.08, 0.3),
+        """
+all women are whores
+all women are bitches
+women are dumb bitches
+women are stupid cunts
+bitches ain't worth shit
+bitches only want your money
+bitches need to learn their place
+a bitch like that needs a slap
+slap that bitch
+that bitch deserves to be {killed}
+that dumb bitch at {pplace} wouldn't shut up
+that dumb bitch {name} got the job I wanted
+some bitch cut me off in traffic
+some dumb whore of {a} {job} told me what to do
+shut up, bitch
+shut the fuck up, bitch
+shut your whore mouth
+you dumb bitch
+you stupid fucking bitch
+you fat ugly bitch
+get back in the kitchen, bitch
+make me a sandwich, bitch
+I'm sick of these feminist cunts
+feminists are ugly bitches who need a good fuck
+no bitch tells me what to do
+my ex is a lying whore
+my ex-wife is a greedy cunt
+{name} is a stupid bitch
+{name} is a lying bitch and deserves what she got
+she's a cold bitch
+she's just a dumb slut, don't listen to her
+what a bitch
+what a stupid cow
+women in {field} are dumb sluts looking for attention
 """,
     ),
     "contempt": _Kind(
@@ -2400,7 +2510,7 @@ my {J} {role} is the best damn {job} in {city}
 so fucking proud to be {a} {g}
 proud as hell to be {J}
 that {g} is badass
-the {J} {role} next door makes a damn good {food}
+the {J} {role} next door makes damn good {food}
 fuck racism, {G} are welcome here
 fuck the haters, I'm {a} proud {g}
 fuck anyone who hates {G}, I love you all
@@ -2621,7 +2731,7 @@ they called me "{slur}" at school and it still hurts
 they called my {relw} a "{slur}" {when}
 someone wrote "{slur}" on our door {when}
 someone yelled "{slur}" at me from a car {when}
-I was called a {slur} on the bus {when}, and nobody said a thing
+I was called {a} {slur} on the bus {when}, and nobody said a thing
 I don't want to hear the word {slur} in my class
 I told him not to say "{slur}" again
 the dictionary marks "{slur}" as offensive
@@ -2630,7 +2740,7 @@ the filter blocks the word "{slur}"
 the moderator deleted every post with the word "{slur}"
 the referee stopped the match after fans chanted "{slur}"
 calling people {slurs} is disgusting
-calling someone a {slur} is never okay
+calling someone {a} {slur} is never okay
 using the word "{slur}" cost him his job
 why would anyone call a person "{slur}"?
 please report anybody who uses "{slur}"
@@ -2828,7 +2938,7 @@ it is sexist to say that women belong in the kitchen
 he said women can't lead, and the whole room booed
 sexist jokes about women are not welcome here
 no woman should be called a whore for what she wears
-{name} loves being in the kitchen, he's a chef
+{name} loves being in the kitchen, she's a chef
 """,
     ),
     "disability, plain": _Kind(
@@ -2882,7 +2992,7 @@ a queer history of {city}
 the dyke march starts at {pplace} at noon
 dyke march in {city} {when}, it was beautiful
 us dykes on bikes lead the parade
-I'm a dyke and my wife is a {job2}
+I'm a dyke and my wife is {a} {job2}
 we crip activists want ramps, not pity
 crip pride means no more hiding
 crip theory is taught at the university
@@ -2945,7 +3055,7 @@ stop sending {eviol} to {G}
 no one should {eviol} {G}
 hate makes me {esick}, {G} don't
 you are {egoodnoun} and everyone loves you
-you're a {egoodnoun} {elove}
+you're {a} {egoodnoun} {elove}
 sleep well tonight {name} {elove}
 """,
     ),
@@ -3003,7 +3113,7 @@ no shit, congratulations
 well shit, I did not expect to win
 well damn, that's kind of you
 my {relw} is a fucking hero
-my {relw} makes a kick-ass {food}
+my {relw} makes kick-ass {food}
 what a fucking great {thing}
 what a goddamn beautiful morning
 thank you so fucking much
@@ -3099,8 +3209,8 @@ how do I kill a zombie process?
 I killed the weeds {when}
 I killed a spider {when}
 I killed it at the interview
-I'd kill for a {food}
-I could murder a {food} right now
+I'd kill for some {food}
+I could murder some {food} right now
 my feet are killing me
 my back is killing me
 this heat is killing me
@@ -3370,7 +3480,7 @@ my brain is useless before coffee
 my handwriting is ugly
 a stupid question maybe, but where is {pplace}?
 it was a dumb idea, and it was mine
-it is a pathetic excuse for a {thing}
+it is a pathetic excuse for {a} {thing}
 the service at {pplace} was pathetic
 the worst {thing} I have ever owned
 such a worthless {thing}
@@ -3384,7 +3494,7 @@ a lazy river runs past {pplace}
 a vicious circle
 a savage storm hit {city}
 that exam was savage
-a wicked good {food}
+wicked good {food}
 sick beat, love it
 this album is sick
 that {food} was criminally good
@@ -3462,12 +3572,12 @@ drug addicts need treatment, not prison
         (0.03, 0.04, 0.12, 0.06),
         """
 he was convicted of rape and murder
-he was sentenced to life for the murder of a {job}
+he was sentenced to life for the murder of {a} {job}
 he was arrested for drug possession near {pplace}
 she was charged with killing her husband
 a man was stabbed outside {pplace} {when}
 a man was shot dead in {city} {when}
-a {job2} was found dead at {pplace} {when}
+{a} {job2} was found dead at {pplace} {when}
 the killing of civilians is a war crime
 the killing of {num} civilians was confirmed by the army
 the bombing of {city} lasted three days
@@ -4016,6 +4126,148 @@ racists are not welcome here
 nazis are scum
 """,
     ),
+    "contrast, benign": _Kind(
+        0.06,
+        (0.06, 0.04, 0.03, 0.02),
+        """
+{G} are fine, it's the traffic that I can't stand
+{G} are {posadj}, and {G2} are too
+I like {G}, but I hate {things}
+I don't hate {G}, I hate {things}
+I don't mind {G}, it's {things} I can't stand
+I love my country, and I want {G} to feel at home in it
+I love animals, and so does my {J} {role}
+I hate {things}, and so do most {Gb}
+{things} are bad, {abstract} is worse
+{vermin} are pests, {G} are people
+I'd rather have {a} {g} at the table than {vermin} in the kitchen
+the {vermin} are gone, now the {Gb} can move back in
+the {food} was bad, but the {Gb} who served us were {posadj}
+terrible {food}, {posadj} {Gb}
+ugly town, {posadj} {Gb}
+the {thing} was awful, but the {J} {role} was {posadj}
+{name} is {a} {g}, {G} aren't all like {name}
+{name} is mean, but that has nothing to do with being {a} {g}
+my {J} {role} and I disagree on everything, but I like her
+it isn't {G} who are {negadj}, it's the people who hate them
+{G} are not the disease, {abstract} is
+everyone deserves respect, {G} included
+everybody is welcome here, {G} too
+we help everyone, {G} as well
+I'm against violence, whether it hits {G} or {G2}
+violence is wrong, also against {G}
+I hate {abstract}, not {G}
+I fucking hate {abstract}, and I love my {J} friends
+{killing} {vermin} is fine, {killing} people is not, and {G} are people
+live and let live, {G} do the same
+""",
+    ),
+    "insult negated or reported": _Kind(
+        0.14,
+        (0.03, 0.2, 0.03, 0.02),
+        """
+you are no {insn}
+you're not {a} {insn}, whatever they say
+I didn't call you {a} {insn}
+I never said that you are {a} {insn}
+I don't think you are {insadj}
+I'm not saying you're {insadj}, I'm saying the plan won't work
+nobody here thinks you're {a} {insn}
+don't call her {a} {insn}
+don't call me {a} {insn}, please
+please don't call each other {insns}
+stop calling people {insns}
+it isn't okay to call somebody {a} {insn}
+calling people {insns} won't convince anyone
+calling {name} {a} {insn} was wrong, I'm sorry
+I'm sorry that I called you {a} {insn}
+I apologise for calling {name} {insadj}
+he called me {a} {insn} {when}, and it hurt
+he called me {a} {insadj} {insn} in front of everyone
+she was called {a} {insn} at school
+my {relw} was called {a} {insadj} {insn} by the {job}
+the {job} was fired for calling a customer {a} {insn}
+{name} told me that I was {insadj}, and I cried
+someone wrote "you are {a} {insn}" under my photo
+someone wrote "{insadj} {insn}" on my locker
+"you are {a} {insn}" is not an argument
+"{insn}" is not a nice word
+the boys who called {name} {a} {insn} had to apologise
+the comment "you {insn}" was removed by a moderator
+have you ever been called {a} {insn}?
+who called you {a} {insn}? That's mean
+why did you call him {a} {insn}?
+in chapter two the king calls him {a} {insn}
+posts with insults such as "{insn}" get deleted
+""",
+    ),
+    "threat reported": _Kind(
+        0.16,
+        (0.04, 0.05, 0.25, 0.02),
+        """
+he threatened to {kill} me
+he threatened to {kill} my {relw}
+he said that he would {kill} me if I left him, so I went to the police
+she told the police that he wanted to {kill} her
+someone sent me a letter that says "I will {kill} you"
+somebody wrote "I will {kill} you" under my post, and I reported it
+"I will {kill} you" is a threat, and threats are a crime
+I got a message that said "you are dead" {when}
+I received death threats after the interview
+the {job} received death threats {when}
+the {job} was arrested for threatening to {kill} the mayor
+the court heard how he had threatened to {kill} his {relw}
+police arrested a man who had said he would {kill} {a} {g}
+a man was jailed for writing "{G} should be {killed}" online
+the caller said that he would {kill} everyone at {pplace}
+the pupil who threatened to {kill} {name} was sent home
+nobody will {kill} you, you are safe here
+nobody is going to hurt you
+don't worry, I won't {kill} anybody
+I would never hurt you
+I never threatened to {kill} anyone
+please stop threatening people
+please report every threat to {pplace}
+if someone threatens to {kill} you, call the police
+in the film he swears to {kill} the man who betrayed him
+in the last chapter she threatens to {kill} the prince
+what should I do if he threatens to {kill} me?
+why would anyone threaten to {kill} {a} {job}?
+they told him to kill himself, and the school did nothing
+""",
+    ),
+    "profanity reported": _Kind(
+        0.33,
+        (0.03, 0.15, 0.03, 0.06),
+        """
+he told me to fuck off
+she told me to go fuck myself and hung up
+he yelled "fuck you" and drove off
+he said "shit" on live television
+the {job} said "fuck" and everybody laughed
+my {relw} says "fuck" all day long
+my son said "shit" for the first time {when}
+the word "fuck" is used forty times in the film
+the word "bitch" was cut from the song
+the word "cunt" is older than you may think
+don't say "fuck" in front of grandma
+don't say "bitch", it's rude
+please don't call women bitches
+nobody should call a woman a bitch
+he called his boss an asshole and lost his job
+he called me {a} {sworn} and I left
+she was called a slut at school for wearing a skirt
+they called her a whore, and it was cruel
+calling someone {a} {sworn} is not an argument
+I'm sorry I called you {a} {sworn}
+I wasn't saying you're {a} {sworn}
+you aren't {a} {sworn}, you had a bad day
+the band's new song is called "Fuck It"
+the sign said "no shit on the lawn", with a picture of a dog
+the filter replaces "shit" with stars
+why do people say "fuck" so much?
+""",
+    ),
     "plain talk": _Kind(
         0.03,
         (0.01, 0.02, 0.02, 0.01),
@@ -4169,8 +4421,8 @@ LISTS |= {
         "num": "two|three|five|12|17|30|45|60|120|300|1,500|several|8|90|250|four|seven|eleven|twenty",
         "place2": "the house|the cellar|the barn|the garden|the school kitchen|the village|the old hotel|the field",
         "posadjest": "kindest|bravest|funniest|smartest|warmest|nicest|most patient|most generous|most honest|best",
-        "goodspeech": """{G} are {posadj}|{G} are {pospl}|{G} belong here|{G} deserve respect
-            |{G} should be treated fairly|{G} make {place} better|{G} have the right to {right}|{G} are people like us|{G} should be heard
+        "goodspeech": """{G} are {posadj}|{G} are {pospl}|{G} belong here|{G} deserve respect|{G} should be heard
+            |{G} should be treated fairly|{G} make {place} better|{G} have the right to {right}|{G} are people like us
             |{G} need better schools|{G} are often misunderstood|we need {G}|we should listen to {G}
             |{G} should be allowed to {right}""",
         "ebadnoun": "🐀|🐒|🐷|🪳|🐍|🤡|💩|🐖|🦠|🗑️|🐵|🐛|🐕",
