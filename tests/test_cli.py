@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from detoxlm.cli import main
 from detoxlm.results import Results
+from detoxlm.scorers import Scorer, load_scorer
 
 FAST = ["--set", "layers=2", "--set", "steps=3", "--set", "train_batch=4", "--set", "samples=2"]
 
@@ -49,6 +51,25 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         return code, captured.out, captured.err
 
     return run
+
+
+class Spaces(Scorer):
+    """Toxicity = 0.6 of the share of the characters that are not letters."""
+
+    name, version, revision = "spaces", "3", "test"
+
+    def _score_batch(self, texts: list[str]) -> np.ndarray:
+        return 0.6 * np.array([sum(not c.isalpha() for c in text) / max(1, len(text)) for text in texts])
+
+
+@pytest.fixture
+def toy_scorers(letter_scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two more names for --scorer: `letters` and `spaces`."""
+    toys = {"letters": letter_scorer, "spaces": Spaces()}
+    for module in ("workflows", "scorers.several"):
+        monkeypatch.setattr(
+            f"detoxlm.{module}.load_scorer", lambda spec, **options: toys.get(spec) or load_scorer(spec, **options)
+        )
 
 
 def last_line(stderr: str) -> str:
@@ -288,6 +309,76 @@ def test_score_prints_json_for_machines_and_lines_for_people(call: Callable[...,
     code, out, _ = call("score", "--file", tmp_path / "t.jsonl")
     assert code == 0
     assert [line.split(maxsplit=1)[1] for line in out.splitlines()] == ["You are kind.", "Thank you."]
+
+
+def test_several_scorers_have_a_column_each(call: Callable[..., Any], toy_scorers: None) -> None:
+    named = ["--scorer", "letters", "--scorer", "spaces"]
+    code, out, _ = call("score", "e e", "xx", *named)
+    assert code == 0
+    assert out.splitlines() == ["letters  spaces  text", "  0.667   0.200  e e", "  0.000   0.000  xx"]
+    assert [(row["text"], row["scorer"]) for row in json.loads(call("score", "e e", "xx", *named, "--json")[1])] == [
+        (text, scorer) for text in ("e e", "xx") for scorer in ("letters", "spaces")
+    ]
+
+
+def test_second_opinions_go_from_the_option_to_table_report_and_card(
+    call: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    tmp_path: Path,
+    prompts: Path,
+    text: Path,
+    toy_scorers: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    out = tmp_path / "out"
+    options = ["--prompts", prompts, "--fluency-text", text, "--scorer", "letters", "--scorer", "spaces"]
+    code, printed, _ = call("run", tiny_folder("llama"), *options, *FAST, "--strengths", "0.5", "-o", out)
+    assert code == 0
+    saved = Results.load(out / "results.json")
+    assert saved.scorer.name == "letters" and list(saved.opinions) == ["spaces"]
+    assert saved.comparison is not None and "toxic_fraction" in saved.comparison.opinions["spaces"].difference
+    (row,) = [line for line in printed.splitlines() if "Toxic fraction by spaces" in line]
+    share = saved.opinions["spaces"].metrics["toxic_fraction"]
+    assert row.split("│")[-2].strip().startswith(f"{share.value:.1%} [")
+    (said,) = [line for line in printed.splitlines() if line.startswith("Second opinions: ")]
+    sentence = said.removeprefix("Second opinions: ")
+    assert sentence in (out / "report.html").read_text()
+    assert sentence in (out / "detoxifier" / "README.md").read_text()
+
+    base = out / "results" / "untouched.json"
+    more = ["--detoxifier", out / "detoxifier", "--strength", "0.5", "--baseline", base, "-o", tmp_path / "one.json"]
+    code, printed, _ = call("evaluate", tiny_folder("llama"), *options, *more)
+    assert code == 0
+    (row,) = [line for line in printed.splitlines() if "Toxic fraction by spaces" in line]
+    change = saved.comparison.opinions["spaces"].difference["toxic_fraction"]
+    assert row.split("│")[-2].strip().startswith(f"{change.value:.1%} [")
+
+
+def test_a_fit_follows_the_first_scorer_alone(
+    call: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    tmp_path: Path,
+    prompts: Path,
+    toy_scorers: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    command = ["fit", "fusion", tiny_folder("llama"), "--prompts", prompts, *FAST, "-o", tmp_path / "d", "--scorer"]
+    for scorers, same in (("letters", False), ("letters,spaces", True), ("spaces,letters", False)):
+        caplog.clear()
+        assert call(*command, scorers)[0] == 0
+        assert ("loaded, not repeated" in caplog.text) is same
+
+
+def test_the_same_scorer_twice_is_refused_before_anything_is_written(
+    call: Callable[..., Any], tiny_folder: Callable[..., Path], tmp_path: Path, prompts: Path, toy_scorers: None
+) -> None:
+    for command in (["evaluate", tiny_folder("llama")], ["run", tiny_folder("llama")]):
+        options = ["--prompts", prompts, "--scorer", "letters,spaces,letters", "-o", tmp_path / "out"]
+        code, _, err = call(*command, *options)
+        assert code == 2
+        assert last_line(err) == "detoxlm: scorer: letters is named twice; name each scorer once, the judge first."
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", ["methods", "scorers", "recipes"])

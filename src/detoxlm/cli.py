@@ -29,6 +29,7 @@ from detoxlm.settings import (
 )
 
 if TYPE_CHECKING:
+    from detoxlm.metrics import Metric
     from detoxlm.results import Results
 
 app = typer.Typer(
@@ -127,7 +128,7 @@ def run(
     if as_json:
         _print_json({"recommended_strength": best.strength, "folder": str(out), "runs": [_summary(r) for r in results]})
         return
-    _print_results(results)
+    _print_results(results, best.strength)
     budget = f"{workflows.FLUENCY_BUDGET:.0%}"
     why = (
         f"the largest measured that raises model perplexity by at most {budget}"
@@ -226,7 +227,7 @@ def score(
         _print_json([{"text": t, "toxicity": s, **who} for t, row in lines for s, who in zip(row, made, strict=True)])
         return
     if len(scorers) > 1:
-        print("  ".join(f"{label:>5}" for label in [*scorers, "text"]))
+        print("  ".join([*(f"{label:>5}" for label in scorers), "text"]))
     for text, row in lines:
         shown = (f"{value:>{max(5, len(label))}.3f}" for label, value in zip(scorers, row, strict=True))
         print(f"{'  '.join(shown)}  {' '.join(text.split())}")
@@ -312,13 +313,15 @@ def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], as_json: b
     Console().print(table)
 
 
-def _print_results(results: Sequence[Results]) -> None:
+def _print_results(results: Sequence[Results], strength: float | None = None) -> None:
     from detoxlm.metrics import METRICS
+    from detoxlm.report.opinions import second_opinion_of
 
     header = ["", *(r.label for r in results)]
     comparison = results[0].comparison if len(results) == 1 else None
     if comparison is not None:
         header.append("change from untouched")
+    opinions = dict.fromkeys(label for r in results for label in r.opinions)
     rows = []
     for name, metric in METRICS.items():
         if any(name in r.metrics for r in results):
@@ -327,6 +330,8 @@ def _print_results(results: Sequence[Results]) -> None:
                 change = comparison.difference.get(name)
                 cells.append(metric.show(change) if change is not None else "")
             rows.append([metric.label, *cells])
+        if name == "toxic_fraction":
+            rows += [[f"{metric.label} by {label}", *_opinion_cells(results, label, metric)] for label in opinions]
     blank = [""] * (comparison is not None)
     rows.append(["Tokens/s", *(f"{r.cost.tokens_per_second:.0f}" for r in results), *blank])
     rows.append(["Peak memory, MB", *(f"{r.cost.peak_memory_mb:,.0f}" for r in results), *blank])
@@ -336,6 +341,17 @@ def _print_results(results: Sequence[Results]) -> None:
         f"95% bootstrap intervals over {len(first.rows)} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
         f"recipe {first.recipe}, seed {first.settings['seed']}."
     )
+    if said := second_opinion_of(results, strength):
+        print(f"Second opinions: {said}")
+
+
+def _opinion_cells(results: Sequence[Results], label: str, metric: Metric) -> list[str]:
+    """A further scorer's row of `_print_results`."""
+    seen = [r.opinions[label].metrics if label in r.opinions else {} for r in results]
+    comparison = results[0].comparison if len(results) == 1 else None
+    if comparison is not None:
+        seen.append(comparison.opinions[label].difference if label in comparison.opinions else {})
+    return [metric.show(found[metric.name]) if metric.name in found else "" for found in seen]
 
 
 def _print_tree(values: dict[str, Any], indent: str = "") -> None:

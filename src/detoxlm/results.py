@@ -103,12 +103,12 @@ class Agreement(_Model):
     because there is no text (all three).
     """
 
-    scorers: tuple[str, str] = Field(description="Labels; the first one's `only` is `only_first`.")
+    scorers: tuple[str, str] = Field(description="Their labels; the judge's is its name.")
     spearman: Estimate | None = Field(description="Spearman's rank correlation of the scores, in [-1, 1].")
     same_verdict: Estimate | None = Field(description="Share of continuations that both or neither find toxic.")
     kappa: Estimate | None = Field(description="Cohen's kappa of these verdicts: agreement beyond chance, at most 1.")
     both: int = Field(description="Continuations that both find toxic: scored 0.5 or more.")
-    only_first: int
+    only_first: int = Field(description="Toxic for the first of `scorers` alone.")
     only_second: int
     neither: int
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from detoxlm.metrics import TOXICITY, agreements
 from detoxlm.results import (
     Comparison,
     Cost,
     DetoxifierInfo,
     Estimate,
     ModelInfo,
+    Opinion,
+    OpinionChange,
     Results,
     Row,
     ScorerInfo,
@@ -165,3 +168,32 @@ def make(
         "notes": ["3 prompts longer than 64 tokens were cut at the left."],
     }
     return Results.model_validate(fields | changes)
+
+
+def with_opinion(result: Results, label: str = "hub:other", difference: Estimate | None = None) -> Results:
+    """Add a further scorer, which squares the judge's scores and, where compared, sees this change of toxic fraction.
+
+    The judge's own change of the toxic fraction stays as it is.
+    """
+    own = [row.model_copy(update={"scores": [score**2 for score in row.scores]}) for row in result.rows]
+    metrics = {m.name: found for m in TOXICITY if (found := m.estimate(own, []))}
+    opinion = Opinion(
+        scorer=ScorerInfo(name=label, version="7", revision="r", validity={"auc": 0.654}), metrics=metrics
+    )
+    pairs = zip(result.rows, own, strict=True)
+    seen = [row.model_copy(update={"opinions": row.opinions | {label: other.scores}}) for row, other in pairs]
+    comparison = result.comparison
+    if comparison is not None:
+        change = OpinionChange(
+            baseline={"toxic_fraction": Estimate(value=0.0625, low=0.03, high=0.09, n=12)},
+            difference={"toxic_fraction": difference} if difference else {},
+        )
+        comparison = comparison.model_copy(update={"opinions": comparison.opinions | {label: change}})
+    return result.model_copy(
+        update={
+            "rows": seen,
+            "opinions": result.opinions | {label: opinion},
+            "agreement": agreements(result.scorer.name, seen),
+            "comparison": comparison,
+        }
+    )

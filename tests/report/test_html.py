@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_factory import make
+from report_factory import make, with_opinion
 from report_pages import Page
 
 from detoxlm.errors import UsageError
@@ -48,7 +48,7 @@ def sentence(*results: Results) -> str:
 
 
 def hostile_result(strength: float | None) -> Results:
-    result = make(strength)
+    result = with_opinion(make(strength), HOSTILE, Estimate(value=-0.1, low=-0.2, high=-0.05, n=12))
     info = result.detoxifier
     rows = [
         row.model_copy(update={"prompt": HOSTILE, "continuations": [HOSTILE] * len(row.scores)}) for row in result.rows
@@ -79,7 +79,7 @@ def hostile_result(strength: float | None) -> Results:
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     page, _ = page_of([hostile_result(None), hostile_result(0.5)], tmp_path)
-    benign, _ = page_of([make(), make(0.5)], tmp_path)
+    benign, _ = page_of([with_opinion(make()), with_opinion(make(0.5))], tmp_path)
     tags = {element.tag for element in page.root.all()}
     assert tags <= {element.tag for element in benign.root.all()}
     assert "img" not in tags and len(page.root.all("script")) == 1
@@ -88,6 +88,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert all(veil.text == shown for veil in page.root.by_id("worst").all("span", "veil"))
     assert shown in page.root.by_id("settings").one("pre").text
     assert shown in page.root.by_id("scorer").text
+    assert shown in page.root.by_id("opinions").text
 
 
 def test_nothing_is_loaded_and_only_the_own_script_may_run(study_page: tuple[Page, str]) -> None:

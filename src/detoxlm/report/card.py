@@ -21,6 +21,7 @@ from detoxlm.report.facts import (
 )
 from detoxlm.report.limits import limits
 from detoxlm.report.nested import Block, flatten, plain, validity_blocks
+from detoxlm.report.opinions import agreement_table, opinion_metric, second_opinion, views
 from detoxlm.report.words import Headline, headline
 from detoxlm.results import Results
 
@@ -109,6 +110,7 @@ def _body(study: Study, head: Headline, name: str, usage: str) -> str:
         f"{_text(scorer)}. Values with 95% bootstrap intervals; differences are paired, prompt by prompt, against "
         "the untouched model.",
         _results_table(study),
+        *_opinions(study, head.run),
     ]
     if usage.strip():
         parts += ["## How to use", _fence(usage.strip(), "python")]
@@ -132,6 +134,24 @@ def _results_table(study: Study) -> str:
     header = ["Metric", "Better", *(run.label for run in study.runs)]
     rows = [[metric.label, metric.better, *(_cell(metric, run) for run in study.runs)] for metric in study.metrics]
     return _table(header, rows)
+
+
+def _opinions(study: Study, run: Run) -> list[str]:
+    seen, metric = views(study), opinion_metric(study)
+    if not seen or metric is None:
+        return []
+    verdict, agreement = second_opinion(study, run), agreement_table(study, run)
+    rows = [[view.label, *(_cell(metric, one) for one in view.runs)] for view in seen]
+    return [
+        "## Second opinions",
+        *([_text(verdict.sentence)] if verdict else []),
+        _table([f"{metric.label} by", *(one.label for one in study.runs)], rows),
+        *(
+            ["How far they agree on the texts, and how many each finds toxic:", _block_table(agreement)]
+            if agreement
+            else []
+        ),
+    ]
 
 
 def _cell(metric: Metric, run: Run) -> str:

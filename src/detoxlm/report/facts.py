@@ -176,6 +176,11 @@ def _refuse_mixed(results: Sequence[Results]) -> None:
         ]
         if not differing and [row.prompt for row in first.rows] != [row.prompt for row in other.rows]:
             differing = [f"prompts ({len(first.rows)} / {len(other.rows)} of them, not the same list)"]
+        differing += [
+            f"second opinion {label} ({' '.join(ours.scorer.identity)} / {' '.join(theirs.scorer.identity)})"
+            for label, ours in first.opinions.items()
+            if (theirs := other.opinions.get(label)) and ours.scorer.identity != theirs.scorer.identity
+        ]
         if differing:
             raise UsageError(
                 f"report: {first.label!r} and {other.label!r} cannot share a page, they differ in "
@@ -189,7 +194,7 @@ def _identity(one: Results) -> list[tuple[str, str]]:
     return [
         ("recipe", one.recipe),
         ("model", f"{one.model.name}@{one.model.revision}"),
-        ("scorer", f"{one.scorer.name} {one.scorer.version} {one.scorer.revision}"),
+        ("scorer", " ".join(one.scorer.identity)),
         ("fluency judge", one.fluency_judge),
         ("samples per prompt", ", ".join(map(str, counts))),
     ]

@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
-from detoxlm.metrics import METRICS, Metric
+from detoxlm.metrics import METRICS, TOXICITY, Metric
 from detoxlm.report import plots, samples
 from detoxlm.report.facts import (
     VERDICT_WORDS,
@@ -32,6 +32,16 @@ from detoxlm.report.facts import (
 )
 from detoxlm.report.limits import limits
 from detoxlm.report.nested import Block, blocks, flatten, validity_blocks
+from detoxlm.report.opinions import (
+    UNDEFINED,
+    SecondOpinion,
+    View,
+    agreement_table,
+    before_and_after,
+    opinion_metric,
+    second_opinion,
+    views,
+)
 from detoxlm.report.words import headline
 from detoxlm.results import Results
 
@@ -72,7 +82,6 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
     head = headline(study, strength)
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     one = study.common
-    validity, more_validity = validity_blocks(one.scorer.validity or {})
     return (
         _environment()
         .get_template("report.html.j2")
@@ -93,8 +102,8 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
                 if (shown := samples.worst(run))
             ],
             pair_lists=samples.side_by_side(study, head.run),
-            validity=validity,
-            more_validity=more_validity,
+            opinions=_opinions(study, head.run),
+            validity=validity_blocks,
             costs=_costs(study),
             fits=_fits(study),
             limits=limits(study),
@@ -213,6 +222,41 @@ def _costs(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
         )
         for label, name, show in lines
     ]
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """The section on second opinions."""
+
+    views: list[View]
+    #: None: nothing was detoxified, so there is no gain to see.
+    verdict: SecondOpinion | None
+    #: Metric by metric, the headline's first: every scorer's numbers, one cell for each run.
+    tables: list[tuple[Metric, list[tuple[View, list[Cell]]]]]
+    plot: Markup
+    agreement: Block | None
+    undefined: bool
+    contested: list[tuple[str, list[samples.Contested]]]
+
+
+def _opinions(study: Study, run: Run) -> Opinions | None:
+    seen, first = views(study), opinion_metric(study)
+    if not seen or first is None:
+        return None
+    measured = [metric for metric in TOXICITY if any(metric.name in one.metrics for one in study.runs)]
+    agreement = agreement_table(study, run)
+    return Opinions(
+        views=seen,
+        verdict=second_opinion(study, run),
+        tables=[
+            (metric, [(view, [_cell(metric, one) for one in view.runs]) for view in seen])
+            for metric in sorted(measured, key=lambda metric: metric is not first)
+        ],
+        plot=Markup(plots.differences([(view.label, view.runs) for view in seen], first)),
+        agreement=agreement,
+        undefined=agreement is not None and any(UNDEFINED in cells for _, cells in agreement.rows),
+        contested=[(one.label, shown) for one in before_and_after(study, run) if (shown := samples.contested(one))],
+    )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,12 @@ def limits(study: Study) -> list[tuple[str, str]]:
             )
             + "Automatic scorers are known to rate harmless text that names minorities, is in dialect or swears in "
             "a friendly way too high, and attacks without swear words too low. If the detoxifier was fitted "
-            "with this scorer or with its training data, it may please the scorer more than it helps people.",
+            "with this scorer or with its training data, it may please the scorer more than it helps people"
+            + (
+                "; the second opinions above say whether other scorers see the same."
+                if any(result.opinions for result in study.measured)
+                else "."
+            ),
         ),
         (
             "Text about minorities",

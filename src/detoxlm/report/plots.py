@@ -19,8 +19,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from detoxlm.metrics import METRICS
-from detoxlm.report.facts import Run, finite, value_text
+from detoxlm.metrics import METRICS, Metric
+from detoxlm.report.facts import Run, difference_text, finite, value_text
 from detoxlm.report.samples import TOXIC
 from detoxlm.results import Estimate
 
@@ -133,6 +133,57 @@ def tradeoff(runs: Sequence[Run]) -> str:
             figure,
             "tradeoff",
             "Toxic fraction against model perplexity: " + ", ".join(spoken) + ". Lower left is best.",
+        )
+
+
+def differences(scorers: Sequence[tuple[str, Sequence[Run]]], metric: Metric) -> str:
+    """Plot every detoxified run's paired difference with its interval, one band for each (label, runs) of a scorer.
+
+    Empty where no run has a difference.
+    """
+    points = [
+        (place, label, index, run, run.difference[metric.name])
+        for place, (label, runs) in enumerate(scorers)
+        for index, run in enumerate(runs)
+        if finite(run.difference.get(metric.name))
+    ]
+    if not points:
+        return ""
+    scale = 100 if metric.unit in ("%", "score x100") else 1
+    indices = sorted({index for _, _, index, _, _ in points})
+    with matplotlib.style.context(["default", _STYLE], after_reset=True):
+        figure, axes = _axes()
+        for place, label, index, run, difference in points:
+            # runs of a scorer one below the other, under its name
+            height = place + 0.35 + 0.5 * (indices.index(index) + 0.5) / len(indices)
+            error = _error(difference)
+            axes.errorbar(
+                difference.value * scale,
+                height,
+                xerr=error and [[side * scale for side in sides] for sides in error],
+                capsize=2.5,
+                label=_short(run.label) if label == points[0][1] else None,
+                **(_look(index) | {"linewidth": 1.1}),
+            )
+        for place, (label, _) in enumerate(scorers):
+            axes.annotate(
+                _short(label), (0.02, place + 0.12), xycoords=("axes fraction", "data"), va="center", fontweight="bold"
+            )
+            axes.axhline(place, color=_GRID, linewidth=0.9)
+        axes.axvline(0, color=_INK, linewidth=0.9, linestyle=(0, (2, 2)))
+        axes.set(
+            ylim=(len(scorers), 0), yticks=[], xlabel=f"Change of {metric.label.lower()}" + ", points" * (scale > 1)
+        )
+        axes.margins(x=0.1)
+        if len(indices) > 1:
+            axes.legend(loc="best", handlelength=2)
+        spoken = [
+            f"{label}: {run.label} {' '.join(difference_text(metric, change))}" for _, label, _, run, change in points
+        ]
+        return _svg(
+            figure,
+            "opinions",
+            f"Paired difference of the {metric.label.lower()} from the untouched model by scorer. {'; '.join(spoken)}.",
         )
 
 

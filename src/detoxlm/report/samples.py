@@ -11,6 +11,7 @@ from detoxlm.results import Row
 #: From this score on a text is blurred until the reader asks for it.
 TOXIC = 0.5
 WORST_SHOWN = 10
+CONTESTED_SHOWN = 5
 #: Prompts in each list of the side-by-side view; three lists keep the page near 40 prompts.
 PAIRS_SHOWN = 13
 #: A model can run on without end; the page cannot.
@@ -26,11 +27,17 @@ class Sample:
     text: str
     score: float
     mean: float
+    #: Whether the text is hidden at first: any scorer finds it toxic.
+    blurred: bool
 
-    @property
-    def blurred(self) -> bool:
-        """Whether the text is hidden at first."""
-        return self.score >= TOXIC
+
+@dataclass(frozen=True)
+class Contested:
+    """One continuation about which scorers disagree, with the score of each by its label."""
+
+    prompt: str
+    text: str
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,24 @@ def worst(run: Run) -> list[Sample]:
         key=lambda entry: (-entry[0], entry[1], entry[2]),
     )
     return [_sample(run, rows[i], j) for _, i, j in ranked[:WORST_SHOWN]]
+
+
+def contested(run: Run) -> list[Contested]:
+    """Return the continuations whose scores by different scorers lie farthest apart, the farthest first."""
+    if run.results is None:
+        return []
+    judge, rows = run.results.scorer.name, run.results.rows
+    scored = [
+        (i, j, {judge: score} | {label: scores[j] for label, scores in row.opinions.items()})
+        for i, row in enumerate(rows)
+        for j, score in enumerate(row.scores)
+    ]
+    apart = [(max(scores.values()) - min(scores.values()), i, j, scores) for i, j, scores in scored]
+    ranked = sorted((entry for entry in apart if entry[0] > 0), key=lambda entry: (-entry[0], entry[1], entry[2]))
+    return [
+        Contested(_short(rows[i].prompt), _short(rows[i].continuations[j]), scores)
+        for _, i, j, scores in ranked[:CONTESTED_SHOWN]
+    ]
 
 
 def side_by_side(study: Study, after: Run) -> list[PairList]:
@@ -101,7 +126,8 @@ def _pair(runs: list[Run], i: int) -> Pair:
 
 def _sample(run: Run, row: Row, j: int) -> Sample:
     mean = sum(row.scores) / len(row.scores)
-    return Sample(run.label, _short(row.prompt), _short(row.continuations[j]), row.scores[j], mean)
+    blurred = any(scores[j] >= TOXIC for scores in (row.scores, *row.opinions.values()))
+    return Sample(run.label, _short(row.prompt), _short(row.continuations[j]), row.scores[j], mean, blurred)
 
 
 def _short(text: str) -> str:
