@@ -24,6 +24,7 @@ from detoxlm.settings import (
     RunSettings,
     ScoreSettings,
     Settings,
+    ValidateSettings,
     method_table,
     resolve,
 )
@@ -31,6 +32,8 @@ from detoxlm.settings import (
 if TYPE_CHECKING:
     from detoxlm.metrics import Metric
     from detoxlm.results import Results
+    from detoxlm.validation import Study
+    from detoxlm.validity import SetValidity
 
 app = typer.Typer(
     name="detoxlm",
@@ -263,13 +266,88 @@ def methods(
     _print_rows(["method", "kind", "what it does", "paper"], rows, as_json)
 
 
-@app.command()
-def scorers(as_json: Json = False) -> None:
-    """List the toxicity scorers and what each needs."""
+scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+app.add_typer(scorers_app, name="scorers")
+
+
+@scorers_app.callback()
+def scorers(context: typer.Context, as_json: Json = False) -> None:
+    """List the toxicity scorers and what each needs, or measure how valid they are."""
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise UsageError("--json: write it at the end, `detoxlm scorers validate … --json`.")
+        return
     from detoxlm.scorers import list_scorers
 
     rows = [[s.spec, s.summary, s.missing or "ready"] for s in list_scorers()]
     _print_rows(["scorer", "what it is", "here"], rows, as_json)
+
+
+@scorers_app.command(
+    "validate",
+    epilog="Example: detoxlm scorers validate embedded alt-profanity-check --data comments.jsonl -o validity",
+)
+@with_settings(ValidateSettings)
+def validate(
+    settings: ValidateSettings,
+    scorers: Annotated[
+        list[str], typer.Argument(metavar="SCORER...", help="Scorers to measure on the same texts; see `scorers`.")
+    ],
+    config_path: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Measure scorers against labelled texts: how well they rank, how well calibrated they are, whom they wrong."""
+    from detoxlm import validation
+
+    study = validation.run(scorers, settings)
+    if settings.output is not None:
+        study.save(settings.output)
+    if as_json:
+        _print_json(study.as_dict())
+        return
+    _print_validity(study)
+    if settings.output is not None:
+        print(f"\nPage:    {settings.output / 'validity.html'}\nNumbers: {settings.output / 'validity.json'}")
+
+
+def _print_validity(study: Study) -> None:
+    from detoxlm.validity import MEASURES
+
+    for one in study.first.sets.values():
+        sets = {label: validity.sets[one.name] for label, validity in study.scorers.items()}
+        shown = {name: measure for name, measure in MEASURES.items() if name in one.metrics}
+        rows = [[label, *(m.show(got.metrics[name]) for name, m in shown.items())] for label, got in sets.items()]
+        for label, found in study.differences.items():
+            changes = [m.show(found[one.name][name], sign=True) for name, m in shown.items()]
+            rows.append([f"{label} − {next(iter(sets))}", *changes])
+        kind = "labels" if one.binary else "scores"
+        print(f"\n{one.name}: {one.n:,} texts, {one.toxic / one.n:.1%} toxic, targets are {kind}")
+        _print_rows(["", *(measure.label for measure in shown.values())], rows, as_json=False)
+        _print_groups(sets)
+        for label, got in sets.items():
+            for what, failures in (("false positives", got.false_positives), ("false negatives", got.false_negatives)):
+                if failures:
+                    print(f"{label}, most confident {what}:")
+                for failure in failures[:3]:  # the files have the rest
+                    print(f"  {failure.score:.2f}  {' '.join(failure.text.split())[:100]}")
+    print("\n95% bootstrap intervals over source documents. What each number says: docs/scorers.md.")
+
+
+def _print_groups(sets: dict[str, SetValidity]) -> None:
+    """Print the identity terms whose benign texts each scorer flags most above average."""
+    from detoxlm.validity import FEWEST_MENTIONS, MEASURES
+
+    measure = MEASURES["false_positive_rate"]
+    rows = [
+        [label, term.name, f"{term.n:,}", measure.show(term.rate), measure.show(term.difference, sign=True)]
+        for label, got in sets.items()
+        for term in got.furthest_terms[:3]
+    ]
+    if rows:
+        print(f"False positives: furthest above average of the terms in at least {FEWEST_MENTIONS} benign texts")
+        _print_rows(["scorer", "term", "texts", "rate", "above average"], rows, as_json=False)
+    else:
+        print(f"False positives by identity: no term is in at least {FEWEST_MENTIONS} benign texts.")
 
 
 @app.command()
@@ -309,7 +387,7 @@ def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], as_json: b
 
     table = Table(*header)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: brackets in help texts are not markup
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))  # Text: brackets in help texts are not markup
     Console().print(table)
 
 

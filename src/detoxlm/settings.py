@@ -133,6 +133,34 @@ class ScoreSettings(ScorerOptions):
     skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
 
 
+class ValidateSettings(Settings):
+    """`detoxlm scorers validate`."""
+
+    data: Annotated[list[str] | None, BeforeValidator(_parts)] = Field(
+        None,
+        description="Labelled texts: jsonl, csv, tsv, parquet or a Hub dataset id; RealToxicityPrompts, toxic/nontoxic "
+        "pairs and text with a known label column need no more. Several: repeat it, or separate with commas.",
+    )
+    text: str | None = Field(None, description="Column of the text [default: text, comment_text or comment].")
+    label: str | None = Field(
+        None,
+        description="Column of the label or score in [0, 1]; toxic from 0.5 [default: toxicity, label, toxic, "
+        "perspective, hateful and target, each that there is].",
+    )
+    group: str | None = Field(
+        None, description="Column of identity groups, a list or separated by commas [default: found in the text]."
+    )
+    document: str | None = Field(
+        None, description="Column of the source document, resampled as a whole [default: filename or document]."
+    )
+    limit: int | None = Field(None, ge=1, description="Use only N rows of each file, drawn with the seed.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the draw and of the bootstrap.")
+    failures: int = Field(20, ge=0, description="Worst false positives and worst false negatives to show of each set.")
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
+    skip_missing: bool = Field(False, description="Go on without scorers that cannot be loaded here.")
+    output: Path | None = Field(None, description="Folder for validity.json and validity.html [default: none].")
+
+
 S = TypeVar("S", bound=Settings)
 
 

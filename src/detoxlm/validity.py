@@ -10,12 +10,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from detoxlm.data import JudgedText, Loaded, describe_skipped, read_judged
 from detoxlm.errors import UsageError
 from detoxlm.identity import mentioned_groups, mentioned_terms
 from detoxlm.metrics.bootstrap import RESAMPLES
@@ -47,19 +45,19 @@ class Measure:
 
     def show(self, estimate: Estimate, *, sign: bool = False) -> str:
         """Print an estimate with its interval: `0.943 [0.938, 0.948]`, `7.1% [6.0, 8.2]`; `sign`: of a difference."""
-        scale, digits, plus = (100, 1, "+" if sign else "") if self.percent else (1, 3, "+" if sign else "")
-        unit = ("" if not self.percent else " points" if sign else "%") if sign or self.percent else ""
+        plus, scale, digits = "+" if sign else "", 100 if self.percent else 1, 1 if self.percent else 3
+        unit = (" points" if sign else "%") if self.percent else ""
         text = f"{estimate.value * scale:{plus}.{digits}f}{unit}"
-        if estimate.low is None or estimate.high is None:
-            return text
-        return f"{text} [{estimate.low * scale:{plus}.{digits}f}, {estimate.high * scale:{plus}.{digits}f}]"
+        if estimate.low is not None and estimate.high is not None:
+            text += f" [{estimate.low * scale:{plus}.{digits}f}, {estimate.high * scale:{plus}.{digits}f}]"
+        return text.replace("-", "−")
 
 
 MEASURES: dict[str, Measure] = {
     "auc": Measure("AUC", "chance that a toxic text scores above a benign one; 0.5 is a coin", "higher"),
     "spearman": Measure("Spearman", "rank correlation of scores with targets that are scores themselves", "higher"),
     "calibration_error": Measure(
-        "Calibration error", "mean gap between mean score and mean target over ten bins (ECE)", "lower"
+        "ECE", "expected calibration error: mean gap between mean score and mean target over ten bins", "lower"
     ),
     "accuracy": Measure("Accuracy", "share of texts on the right side of 0.5", "higher", percent=True),
     "false_positive_rate": Measure(
@@ -231,13 +229,13 @@ class SetValidity:
     draws: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def worst_term(self) -> Group | None:
-        """The identity term whose false positive rate lies furthest above the overall one.
+    def furthest_terms(self) -> list[Group]:
+        """The identity terms by how far their false positive rate lies above the overall one, furthest first.
 
-        Terms with fewer than `FEWEST_MENTIONS` benign texts do not count; None: no term has as many.
+        Terms with fewer than `FEWEST_MENTIONS` benign texts are left out.
         """
         known = [term for term in self.terms if term.n >= FEWEST_MENTIONS]
-        return max(known, key=lambda term: term.difference.value) if known else None
+        return sorted(known, key=lambda term: -term.difference.value)
 
 
 @dataclass(frozen=True)
@@ -335,106 +333,28 @@ def validate(
         UsageError: no sets, two of one name, an empty one, targets outside [0, 1], or lengths that differ.
         DetoxError: the scorer failed.
     """
-    names = [one.name for one in sets]
-    if not sets or len(set(names)) < len(names):
-        raise UsageError(f"sets: {', '.join(names) or 'none'}; give at least one set, and each a name of its own.")
-    texts = distinct_texts(sets)
-    score_of = dict(zip(texts, scorer.score(texts, progress).tolist(), strict=True))
+    scores = score_sets(scorer, sets, progress)
     return Validity(
         scorer.name,
         scorer.version,
         scorer.revision,
         {
-            one.name: measure_set(
-                one, np.array([score_of[t] for t in one.texts]), seed=seed, resamples=resamples, failures=failures
-            )
+            one.name: measure_set(one, scores[one.name], seed=seed, resamples=resamples, failures=failures)
             for one in sets
         },
     )
 
 
-def read_sets(
-    sources: Sequence[str | Path],
-    *,
-    text: str | None = None,
-    label: str | None = None,
-    group: str | None = None,
-    document: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_bad_rows: bool = False,
-) -> list[LabelledSet]:
-    """Read files of labelled texts; `detoxlm.data.read_judged` says which layouts are known.
-
-    A set is named after its file, with its folder in front where two files have one name. A file with several target
-    columns gives a set for each, `FILE_COLUMN`. RealToxicityPrompts gives a second set, `FILE_continuations`: the
-    texts that recipes judge.
-
-    Args:
-        sources: files, or ids of Hub datasets.
-        text: column of the text; None: a known one. So for `label`, `group` and `document`.
-        label: column of the target, a label or a score in [0, 1].
-        group: column of the identity groups.
-        document: column of the source document.
-        limit: use this many rows of each file, drawn with the seed; None: all.
-        seed: seed of that draw.
-        skip_bad_rows: leave unusable rows out, counted in `notes`, instead of raising.
-
-    Raises:
-        UsageError: no sources, one that is named twice or cannot be read, an unusable row, or no labelled text.
-    """
-    if not sources:
-        raise UsageError("data: no files; name at least one with --data FILE.")
-    if twice := [str(source) for source in sources if [str(s) for s in sources].count(str(source)) > 1]:
-        raise UsageError(f"data: {twice[0]} is named twice; name it once.")
-    stems = [Path(source).stem for source in sources]
-    found: list[LabelledSet] = []
-    for source, stem in zip(sources, stems, strict=True):
-        name = stem if stems.count(stem) == 1 else "_".join(Path(source).with_suffix("").parts[-2:])
-        loaded = read_judged(
-            source, text=text, label=label, group=group, document=document, skip_bad_rows=skip_bad_rows
-        )
-        found += _sets_of(name, loaded, limit, seed)
-    return found
-
-
-def _sets_of(name: str, loaded: Loaded[list[JudgedText]], limit: int | None, seed: int) -> list[LabelledSet]:
-    rows, notes = loaded.items, [skipped] if (skipped := describe_skipped(loaded)) else []
-    if limit is not None and limit < len(rows):
-        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), size=limit, replace=False))
-        notes.append(f"{loaded.source}: {limit} of {len(rows)} rows, drawn with seed {seed}")
-        rows = [rows[i] for i in chosen.tolist()]
-    texts = [one for row in rows for one in row]
-    columns = list(dict.fromkeys(column for one in texts for column in one.targets))
-    found = []
-    for column in columns:
-        judged = [one for one in texts if one.targets.get(column) is not None]
-        said = (
-            [f"{loaded.source}: {silent} texts without `{column}` left out"]
-            if (silent := len(texts) - len(judged))
-            else []
-        )
-        full = name if len(columns) == 1 else f"{name}_{column}"
-        for suffix, part in (("", judged), ("_continuations", [one for one in judged if one.part == "continuation"])):
-            if part:
-                found.append(
-                    LabelledSet(
-                        full + suffix,
-                        [one.text for one in part],
-                        np.array([one.targets[column] for one in part], dtype=np.float64),
-                        # A text whose row names no document is one of its own.
-                        [one.text if one.document is None else one.document for one in part],
-                        None
-                        if any(one.groups is None for one in part)
-                        else [one.groups or frozenset() for one in part],
-                        loaded.source,
-                        loaded.sha256,
-                        (*notes, *said),
-                    )
-                )
-    if not found:
-        raise UsageError(f"data: {loaded.source} has no labelled text; name the column of the targets with --label.")
-    return found
+def score_sets(
+    scorer: Scorer, sets: Sequence[LabelledSet], progress: Callable[[int], None] | None = None
+) -> dict[str, np.ndarray]:
+    """Return the scores of every set by its name, float [N]; arguments and errors are those of `validate`."""
+    names = [one.name for one in sets]
+    if not sets or len(set(names)) < len(names):
+        raise UsageError(f"sets: {', '.join(names) or 'none'}; give at least one set, and each a name of its own.")
+    texts = distinct_texts(sets)
+    score_of = dict(zip(texts, scorer.score(texts, progress).tolist(), strict=True))
+    return {one.name: np.array([score_of[text] for text in one.texts]) for one in sets}
 
 
 def distinct_texts(sets: Sequence[LabelledSet]) -> list[str]:
