@@ -4560,11 +4560,11 @@ class _Filler:
     def fill(self, frame: str) -> str:
         """Return a frame with every slot filled; one person per text, and no filler twice where that can be helped."""
         rng = self.rng
-        domains: list[str] = []
+        people = self.people
         if frame.startswith("@"):
             head, frame = frame.split(" ", 1)
-            domains = head[1:].split(",")
-        person, second = rng.sample([row for row in self.people if not domains or row[3] in domains], 2)
+            people = [row for row in self.people if row[3] in head[1:].split(",")]
+        person, second = rng.sample(people, 2)
         other = rng.choice(self.others)
         fixed = {
             "G": person[0],
@@ -4591,7 +4591,7 @@ class _Filler:
             return choice
 
         text = frame
-        while SLOT.search(text):
+        while "{" in text:
             text = SLOT.sub(value, text)
         return _articles(text)
 
