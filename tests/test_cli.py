@@ -377,7 +377,7 @@ def test_the_same_scorer_twice_is_refused_before_anything_is_written(
         options = ["--prompts", prompts, "--scorer", "letters,spaces,letters", "-o", tmp_path / "out"]
         code, _, err = call(*command, *options)
         assert code == 2
-        assert last_line(err) == "detoxlm: scorer: letters is named twice; name each scorer once, the judge first."
+        assert last_line(err) == "detoxlm: scorer: letters is named twice; name each scorer once, the main one first."
         assert not (tmp_path / "out").exists()
 
 

@@ -106,7 +106,7 @@ class WordScorer(Scorer):
         return np.array([len(set(text)) / max(1, len(text)) for text in texts])
 
 
-def test_a_second_opinion_scores_every_text_and_leaves_the_judge_alone(
+def test_a_second_opinion_scores_every_text_and_leaves_the_main_one_alone(
     tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path
 ) -> None:
     alone = measure(tiny(), task(), letter_scorer)
@@ -117,7 +117,7 @@ def test_a_second_opinion_scores_every_text_and_leaves_the_judge_alone(
     for row in both.rows:
         said = [bool(text.strip()) for text in row.continuations]
         assert row.opinions["words"] == (WordScorer().score(row.continuations) * said).tolist()
-    # as the judge, the same scorer reports the same numbers
+    # as the main one, the same scorer reports the same numbers
     judged = measure(tiny(), task(), WordScorer())
     assert both.opinions["words"].scorer == judged.scorer
     assert both.opinions["words"].metrics == {m.name: judged.metrics[m.name] for m in TOXICITY}
@@ -173,7 +173,7 @@ def test_every_scorer_that_saw_both_models_has_paired_differences(
     base = measure(target, task(), letter_scorer, opinions=[words])
     now = measure(target, task(), letter_scorer, opinions=[words], detoxifier=detoxifier, strength=1.0)
     compare(base, now)
-    # as the judge, the same scorer reports the same differences
+    # as the main one, the same scorer reports the same differences
     judged = [measure(target, task(), words, **touched) for touched in ({}, {"detoxifier": detoxifier, "strength": 1})]
     compare(*judged)
     assert now.comparison and judged[1].comparison

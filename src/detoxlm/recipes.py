@@ -225,7 +225,7 @@ def _scorer_info(scorer: Scorer) -> ScorerInfo:
 
 
 def _seen_by(label: str, rows: Sequence[Row]) -> list[Row]:
-    """The rows as a further scorer sees them: its scores in place of the judge's."""
+    """The rows as a further scorer sees them: its scores in place of the main one's."""
     return [row.model_copy(update={"scores": row.opinions[label]}) for row in rows]
 
 

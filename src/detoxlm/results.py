@@ -103,7 +103,7 @@ class Agreement(_Model):
     because there is no text (all three).
     """
 
-    scorers: tuple[str, str] = Field(description="Their labels; the judge's is its name.")
+    scorers: tuple[str, str] = Field(description="Their labels; the main scorer's is its name.")
     spearman: Estimate | None = Field(description="Spearman's rank correlation of the scores, in [-1, 1].")
     same_verdict: Estimate | None = Field(description="Share of continuations that both or neither find toxic.")
     kappa: Estimate | None = Field(description="Cohen's kappa of these verdicts: agreement beyond chance, at most 1.")
@@ -155,7 +155,7 @@ class Results(_Model):
     fluency_judge: str = Field(description="The model that judged the continuations' perplexity.")
     metrics: dict[str, Estimate]
     opinions: dict[str, Opinion] = Field(default_factory=dict, description="By label: every further scorer.")
-    agreement: list[Agreement] = Field(default_factory=list, description="Every pair of scorers, the judge's first.")
+    agreement: list[Agreement] = Field(default_factory=list, description="Every pair of scorers, the main one's first.")
     comparison: Comparison | None = None
     rows: list[Row]
     windows: list[Window] = Field(default_factory=list)

@@ -41,13 +41,14 @@ def _parts(value: Any) -> Any:
 
 
 class ScorerOptions(Settings):
-    """Who judges toxicity: the first scorer is the judge, the others give second opinions."""
+    """Who judges toxicity: the first is the main scorer, the others give second opinions."""
 
     scorer: Annotated[list[str], BeforeValidator(_parts)] = Field(
         ["embedded"],
         min_length=1,
         description="embedded, detoxify, hub:<id>[#label], openai: see `detoxlm scorers`. Several (repeat it, or "
-        "separate with commas): the first steers and judges, the others give second opinions in measurements.",
+        "separate with commas): the first is the main scorer and steers fits, the others give measurements a second "
+        "opinion.",
     )
 
 

@@ -169,7 +169,7 @@ def fit(
     """Fit a method to a model and save the detoxifier to `settings.output`."""
     method = get_method(method_name)
     chosen = method_settings(method, table or {}, sets)
-    scorer = load_scorer(settings.scorer[0], device=settings.device)  # a fit follows the judge alone
+    scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
     data = fit_data(settings, settings.prompts, scorer, _workdir(settings.output))
     target = target_of(model, settings)
     return fit_to(target, method, chosen, data, settings.output)

@@ -121,7 +121,7 @@ def test_empty_continuations_are_left_out() -> None:
     assert nothing.neither == 0
 
 
-def test_every_pair_is_compared_once_the_judge_first() -> None:
+def test_every_pair_is_compared_once_the_main_one_first() -> None:
     made = [row.model_copy(update={"opinions": row.opinions | {"c": row.scores}}) for row in random_rows(5, 2)]
     found = agreements("a", made)
     assert [pair.scorers for pair in found] == [("a", "b"), ("a", "c"), ("b", "c")]

@@ -171,9 +171,9 @@ def make(
 
 
 def with_opinion(result: Results, label: str = "hub:other", difference: Estimate | None = None) -> Results:
-    """Add a further scorer, which squares the judge's scores and, where compared, sees this change of toxic fraction.
+    """Add a further scorer: it squares the main one's scores and, where compared, sees this change of toxic fraction.
 
-    The judge's own change of the toxic fraction stays as it is.
+    The main scorer's own change of the toxic fraction stays as it is.
     """
     own = [row.model_copy(update={"scores": [score**2 for score in row.scores]}) for row in result.rows]
     metrics = {m.name: found for m in TOXICITY if (found := m.estimate(own, []))}

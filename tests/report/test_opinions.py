@@ -23,7 +23,7 @@ NOTHING = Estimate(value=0.02, low=-0.1, high=0.2, n=12)
 
 
 def judged(result: Results, change: Estimate) -> Results:
-    """The judge's own paired difference of the toxic fraction."""
+    """The main scorer's own paired difference of the toxic fraction."""
     assert result.comparison is not None
     difference = result.comparison.difference | {"toxic_fraction": change}
     return result.model_copy(update={"comparison": result.comparison.model_copy(update={"difference": difference})})
@@ -35,42 +35,42 @@ def page_of(results: list[Results], tmp_path: Path) -> Page:
 
 
 @pytest.mark.parametrize(
-    ("judge", "other", "said", "suspect"),
+    ("main", "other", "said", "suspect"),
     [
         (GAIN, GAIN, "Both scorers see the gain: by each of them the toxic fraction falls measurably.", False),
         (
             GAIN,
             LEANING,
-            "Only embedded (the judge) sees the gain in toxic fraction: treat it with suspicion. For other it leans "
-            "the same way, but with an interval that covers zero.",
+            "Only embedded (the main scorer) sees the gain in toxic fraction: treat it with suspicion. For other it "
+            "leans the same way, but with an interval that covers zero.",
             True,
         ),
         (
             GAIN,
             NOTHING,
-            "Only embedded (the judge) sees the gain in toxic fraction: treat it with suspicion. For other there is "
-            "no such change.",
+            "Only embedded (the main scorer) sees the gain in toxic fraction: treat it with suspicion. For other there "
+            "is no such change.",
             True,
         ),
         (
             GAIN,
             LOSS,
-            "The scorers contradict each other: by embedded (the judge) the toxic fraction falls measurably, by other "
-            "it rises measurably. Do not count on the gain.",
+            "The scorers contradict each other: by embedded (the main scorer) the toxic fraction falls measurably, by "
+            "other it rises measurably. Do not count on the gain.",
             True,
         ),
         (
             GAIN,
             None,
-            "By embedded (the judge) the toxic fraction falls measurably. For other there is no paired interval, "
+            "By embedded (the main scorer) the toxic fraction falls measurably. For other there is no paired interval, "
             "which says nothing either way.",
             False,
         ),
         (
             NOTHING,
             GAIN,
-            "Only other sees the gain in toxic fraction: treat it with suspicion. For embedded (the judge) there is "
-            "no such change.",
+            "Only other sees the gain in toxic fraction: treat it with suspicion. For embedded (the main scorer) there "
+            "is no such change.",
             True,
         ),
         (LEANING, NOTHING, "No scorer sees a measurable change of the toxic fraction.", False),
@@ -78,16 +78,16 @@ def page_of(results: list[Results], tmp_path: Path) -> Page:
         (
             LOSS,
             LEANING,
-            "No scorer sees a gain, and embedded (the judge) sees the toxic fraction rise measurably. For other there "
-            "is no such change.",
+            "No scorer sees a gain, and embedded (the main scorer) sees the toxic fraction rise measurably. For other "
+            "there is no such change.",
             False,
         ),
     ],
 )
 def test_the_sentence_says_who_sees_the_gain(
-    judge: Estimate, other: Estimate | None, said: str, suspect: bool, tmp_path: Path
+    main: Estimate, other: Estimate | None, said: str, suspect: bool, tmp_path: Path
 ) -> None:
-    results = [with_opinion(make(), "other"), with_opinion(judged(make(0.5), judge), "other", other)]
+    results = [with_opinion(make(), "other"), with_opinion(judged(make(0.5), main), "other", other)]
     study = arrange(results)
     found = second_opinion(study, study.detoxified[0])
     assert found is not None
@@ -107,7 +107,7 @@ def test_three_scorers_are_counted_and_listed() -> None:
         return second_opinion_of([now])
 
     assert three(GAIN, GAIN, GAIN).startswith("All 3 scorers see the gain")
-    assert three(GAIN, GAIN, NOTHING).startswith("Only embedded (the judge) and b see the gain")
+    assert three(GAIN, GAIN, NOTHING).startswith("Only embedded (the main scorer) and b see the gain")
     assert three(GAIN, LEANING, NOTHING).endswith(
         "For b it leans the same way, but with an interval that covers zero. For c there is no such change."
     )
@@ -132,10 +132,10 @@ def test_the_table_holds_every_scorers_numbers(tmp_path: Path) -> None:
         f"{METRICS[name].label} by"
         for name in ("toxic_fraction", "mean_toxicity", "expected_max_toxicity", "toxicity_probability")
     ]
-    judge, other = ([cell.text for cell in row.all("td")] for row in tables[0].all("tr")[1:])
-    assert judge[0] == FRACTION.show(results[0].metrics["toxic_fraction"])
+    main, other = ([cell.text for cell in row.all("td")] for row in tables[0].all("tr")[1:])
+    assert main[0] == FRACTION.show(results[0].metrics["toxic_fraction"])
     assert other[0] == FRACTION.show(results[0].opinions["hub:other"].metrics["toxic_fraction"])
-    assert judge[1].startswith(FRACTION.show(results[1].metrics["toxic_fraction"]) + "↓ better")
+    assert main[1].startswith(FRACTION.show(results[1].metrics["toxic_fraction"]) + "↓ better")
     assert other[1].startswith(FRACTION.show(results[1].opinions["hub:other"].metrics["toxic_fraction"]))
     assert "no measurable change" in other[1] and "[−20.0, +5.0]" in other[1]
     scorer = page.root.by_id("scorer")
@@ -225,8 +225,8 @@ def test_the_plot_shows_each_scorers_intervals() -> None:
         if y == end and "--run-1" in stroke
     ]
     (zero,) = {float(x) for x in re.findall(r'd="M ([\d.]+) [^>]*stroke: currentColor', svg)}
-    (judge_low, judge_high), (other_low, other_high) = lines
-    assert judge_low == other_low < judge_high < zero < other_high
-    assert (zero - judge_high) / (zero - judge_low) == pytest.approx(5 / 20, abs=1e-4)
+    (main_low, main_high), (other_low, other_high) = lines
+    assert main_low == other_low < main_high < zero < other_high
+    assert (zero - main_high) / (zero - main_low) == pytest.approx(5 / 20, abs=1e-4)
     assert (other_high - zero) / (zero - other_low) == pytest.approx(5 / 20, abs=1e-4)
     assert plots.differences([("embedded", arrange([make()]).runs)], FRACTION) == ""

@@ -12,8 +12,8 @@ from detoxlm.metrics.toxicity import THRESHOLD
 from detoxlm.results import Agreement, Estimate, Row
 
 
-def agreements(judge: str, rows: Sequence[Row], seed: int = 0) -> list[Agreement]:
-    """Return the agreement of each pair of scorers of the rows, the judge (labelled `judge`) first; [] with one.
+def agreements(main: str, rows: Sequence[Row], seed: int = 0) -> list[Agreement]:
+    """Return the agreement of each pair of scorers of the rows, the judge (labelled `main`) first; [] with one.
 
     Empty continuations are left out: they score 0 by definition, and no scorer saw them.
     """
@@ -22,7 +22,7 @@ def agreements(judge: str, rows: Sequence[Row], seed: int = 0) -> list[Agreement
     for i, row in enumerate(rows):
         said = [bool(text.strip()) for text in row.continuations]
         prompts += [i] * sum(said)
-        for label, given in ({judge: row.scores} | row.opinions).items():
+        for label, given in ({main: row.scores} | row.opinions).items():
             scores.setdefault(label, []).extend(score for score, kept in zip(given, said, strict=True) if kept)
     unit = np.unique(np.asarray(prompts, dtype=np.int64), return_inverse=True)[1]
     return [

@@ -24,7 +24,7 @@ class View:
     scorer: ScorerInfo
     #: One for each run of the study, in its order; their toxicity metrics are this scorer's. They hold no texts.
     runs: list[Run]
-    judge: bool = False
+    main: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class SecondOpinion:
 
 
 def views(study: Study) -> list[View]:
-    """Return how every scorer sees the runs, the judge first; [] where the judge was the only one."""
+    """Return how every scorer sees the runs, the main one first; [] where it was the only one."""
     found = {label: opinion.scorer for one in study.measured for label, opinion in one.opinions.items()}
     if not found:
         return []
-    judge = study.common.scorer
+    main = study.common.scorer
     return [
-        View(judge.name, judge, study.runs, judge=True),
+        View(main.name, main, study.runs, main=True),
         *(
             View(label, info, arrange([_seen_by(label, info, one) for one in study.measured]).runs)
             for label, info in found.items()
@@ -52,7 +52,7 @@ def views(study: Study) -> list[View]:
 
 
 def _seen_by(label: str, info: ScorerInfo, one: Results) -> Results:
-    """The results as if a further scorer had been the judge; without toxicity metrics where it scored nothing."""
+    """The results as if a further scorer had been the main one; without toxicity metrics where it scored nothing."""
 
     def swapped(judged: dict[str, Estimate], seen: dict[str, Estimate]) -> dict[str, Estimate]:
         return {name: estimate for name, estimate in judged.items() if name not in _READ_FROM_SCORES} | seen
@@ -175,7 +175,7 @@ def _estimate(estimate: Estimate | None, percent: bool = False) -> str:
 
 
 def _name(view: View) -> str:
-    return f"{view.label} (the judge)" if view.judge else view.label
+    return f"{view.label} (the main scorer)" if view.main else view.label
 
 
 def _list(names: list[str]) -> str:

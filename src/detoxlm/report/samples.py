@@ -72,9 +72,9 @@ def contested(run: Run) -> list[Contested]:
     """Return the continuations whose scores by different scorers lie farthest apart, the farthest first."""
     if run.results is None:
         return []
-    judge, rows = run.results.scorer.name, run.results.rows
+    main, rows = run.results.scorer.name, run.results.rows
     scored = [
-        (i, j, {judge: score} | {label: scores[j] for label, scores in row.opinions.items()})
+        (i, j, {main: score} | {label: scores[j] for label, scores in row.opinions.items()})
         for i, row in enumerate(rows)
         for j, score in enumerate(row.scores)
     ]

@@ -1,4 +1,4 @@
-"""Several scorers of the same texts: the judge, whose word counts, and second opinions."""
+"""Several scorers of the same texts: the main one, whose word counts, and second opinions."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def labelled(scorers: Sequence[Scorer]) -> dict[str, Scorer]:
     for scorer in scorers:
         identity = (scorer.name, scorer.version, scorer.revision)
         if any(identity == (other.name, other.version, other.revision) for other in found.values()):
-            raise UsageError(f"scorer: {scorer.name} is named twice; name each scorer once, the judge first.")
+            raise UsageError(f"scorer: {scorer.name} is named twice; name each scorer once, the main one first.")
         found[" ".join(identity) if scorer.name in found else scorer.name] = scorer
     return found
