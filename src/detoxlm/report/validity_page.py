@@ -150,7 +150,9 @@ def _identity(label: str, one: SetValidity) -> str:
 
 
 def _group_row(group: Group) -> tuple[str, str, str, str]:
-    return group.name, f"{group.n:,}", _RATE.show(group.rate), _RATE.show(group.difference, sign=True)
+    # The head of the column names the unit, so that the table fits half a page.
+    difference = _RATE.show(group.difference, sign=True).replace(" points", "")
+    return group.name, f"{group.n:,}", _RATE.show(group.rate), difference
 
 
 def _split(shown: str) -> tuple[str, str]:
