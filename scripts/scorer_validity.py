@@ -65,10 +65,11 @@ SENTENCES: dict[str, tuple[str, ...]] = {
 }
 
 
-def measure(scorer: Scorer, data: Path, out_of_fold: np.ndarray, seed: int) -> dict[str, Any]:
+def measure(scorer: Scorer, data: Path, seed: int, out_of_fold: np.ndarray | None = None) -> dict[str, Any]:
     """Return every validity number, as stored beside the weights.
 
-    `out_of_fold` is [2, n]: scores of RTP training texts by models that did not see them, and Perspective's scores.
+    `out_of_fold` is [2, n]: scores of RTP training texts by models that did not see them, and Perspective's scores;
+    None where no such models were fitted.
     """
     sets = []
     for name in ("challenge_dev", "nontoxic_dev"):
@@ -79,13 +80,13 @@ def measure(scorer: Scorer, data: Path, out_of_fold: np.ndarray, seed: int) -> d
         texts, labels = zip(*pairs, strict=True)
         sets.append(LabelledSet(name, texts, np.array(labels)))
     measured = validate(scorer, sets, seed=seed, failures=0).as_dict(texts=False)["validity"]
-    score, target = out_of_fold
-    estimates = measure_scores(score, target, seed=seed)
+    if out_of_fold is not None:
+        score, target = out_of_fold
+        estimates = measure_scores(score, target, seed=seed)
+        row = {name: rounded(estimate) for name, estimate in estimates.items()} | {"n": len(score)}
+        measured = {"rtp_out_of_fold": row, **measured}
     return {
-        "validity": {
-            "rtp_out_of_fold": {name: rounded(estimate) for name, estimate in estimates.items()} | {"n": len(score)},
-            **measured,
-        },
+        "validity": measured,
         "identity_false_positives": identity_false_positives(scorer),
         "sentences": {
             kind: {text: round(float(s), 3) for text, s in zip(texts, scorer.score(texts), strict=True)}

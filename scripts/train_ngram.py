@@ -28,7 +28,21 @@ from detoxlm.scorers import ngram
 log = logging.getLogger("train_ngram")
 #: These targets are on Perspective's scale (the templates by construction), so they share the RTP intercept; if they
 #: had their own it would absorb "all of these are benign" and no identity term would learn anything.
-SHARED_INTERCEPT = ("rtp", "templates", "madlibs")
+SHARED_INTERCEPT = ("rtp", "rtp_joined", "templates", "madlibs", "bold")
+#: How much a text of a data set weighs in the fit; the prompts and continuations of RTP are the scale to reproduce.
+WEIGHT = {
+    "rtp": 3.0,
+    "rtp_joined": 1.5,
+    "wikipedia_talk": 0.3,
+    "jigsaw": 0.5,
+    "civil": 0.15,
+    "toxic_spans": 0.3,
+    "hatemoji": 0.1,
+    "madlibs": 0.3,
+    "paradetox": 0.2,
+    "bold": 0.3,
+    "templates": 0.3,
+}
 RIDGE = 0.5
 #: Rare n-grams carry slurs and insults; idf to this power gives them more of a text's unit length than plain idf.
 IDF_POWER = 1.5
@@ -101,7 +115,7 @@ def train(examples: list[Example]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     names = ["rtp", *sorted({e.group for e in examples} - set(SHARED_INTERCEPT))]
     group = np.array([0 if e.group in SHARED_INTERCEPT else names.index(e.group) for e in examples])
     target = np.array([e.target for e in examples])
-    weight = np.array([e.weight for e in examples])
+    weight = np.array([WEIGHT[e.group] for e in examples])
     fold = np.array([e.fold for e in examples])
     features = count_features([e.text for e in examples])
     idf = inverse_frequency(features, len(examples))
@@ -114,7 +128,7 @@ def train(examples: list[Example]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         beta, bias = fit(X[rest], target[rest], weight[rest], group[rest])
         logit[held] = X[held] @ beta + bias
         log.info("fold %d of %d done", number + 1, FOLDS)
-    single = np.array([e.fold >= 0 and not e.joined for e in examples])
+    single = np.array([e.fold >= 0 and e.group == "rtp" for e in examples])
     slope, offset = calibrate(logit[single], target[single])
     beta, bias = fit(X, target, weight, group)
     tensors = {
@@ -145,7 +159,7 @@ def main() -> None:
         "scorer": f"{scorer.name} {scorer.version}",
         "revision": scorer.revision,
         "training": {"texts": counts, "seed": arguments.seed, "ridge": RIDGE, "idf_power": IDF_POWER},
-        **measure(scorer, arguments.data, out_of_fold, arguments.seed),
+        **measure(scorer, arguments.data, arguments.seed, out_of_fold),
     }
     write_atomically(weights.with_suffix(".json"), (json.dumps(validity, indent=1, ensure_ascii=False) + "\n").encode())
     log.info("%s", json.dumps(validity, indent=1, ensure_ascii=False))

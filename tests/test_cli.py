@@ -18,6 +18,7 @@ import pytest
 from detoxlm.cli import main
 from detoxlm.results import Results
 from detoxlm.scorers import Scorer, load_scorer
+from detoxlm.scorers.adapter import DIMENSIONS
 
 FAST = ["--set", "layers=2", "--set", "steps=3", "--set", "train_batch=4", "--set", "samples=2"]
 
@@ -311,6 +312,18 @@ def test_score_prints_json_for_machines_and_lines_for_people(call: Callable[...,
     assert [line.split(maxsplit=1)[1] for line in out.splitlines()] == ["You are kind.", "Thank you."]
 
 
+def test_score_shows_every_dimension_when_asked(call: Callable[..., Any]) -> None:
+    code, out, _ = call("score", "I will kill you tonight.", "You are kind.", "--dimensions")
+    assert code == 0
+    titles, threat, kind = out.splitlines()
+    names = titles.split()
+    assert names == [*DIMENSIONS, "text"]
+    column = names.index("threat")
+    assert float(threat.split()[column]) > 0.5 > float(kind.split()[column])
+    (row,) = json.loads(call("score", "You are kind.", "--dimensions", "--json")[1])
+    assert set(row) == {"text", "scorer", "version", *DIMENSIONS}
+
+
 def test_several_scorers_have_a_column_each(call: Callable[..., Any], toy_scorers: None) -> None:
     named = ["--scorer", "letters", "--scorer", "spaces"]
     code, out, _ = call("score", "e e", "xx", *named)
@@ -389,6 +402,76 @@ def test_listings_are_tables_and_json(command: str, call: Callable[..., Any]) ->
     expected = {"methods": "fusion", "scorers": "embedded", "recipes": "challenge-10"}[command]
     assert expected in names
     assert expected in call(command)[1]
+
+
+@pytest.fixture
+def comments(tmp_path: Path) -> Path:
+    file = tmp_path / "comments.csv"
+    rows = [f"you are a {'stupid idiot' if i % 2 else 'kind friend'} number {i},{i % 2}" for i in range(30)]
+    file.write_text("\n".join(["body,grade", *rows]) + "\n")
+    return file
+
+
+def test_validate_prints_compares_and_writes(
+    call: Callable[..., Any], toy_scorers: None, comments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    columns = ["--data", comments, "--text", "body", "--label", "grade"]
+    code, out, _ = call("scorers", "validate", "ngram", "letters", *columns, "-o", tmp_path / "v", "--failures", "2")
+    assert code == 0
+    data = json.loads((tmp_path / "v" / "validity.json").read_text())
+    assert data["scorers"]["ngram"]["validity"]["comments"]["auc"]["value"] == 1
+    assert "ngram" in (tmp_path / "v" / "validity.html").read_text()
+    lines = [line for line in out.splitlines() if line.startswith("│")]
+    assert [line.split("│")[1].strip() for line in lines[:3]] == ["ngram", "letters", "letters − ngram"]
+    assert "30 texts, 50.0% toxic, targets are labels" in out
+    assert "letters, most confident false negatives" in out
+    code, out, _ = call("scorers", "validate", "ngram", "letters", *columns, "--json", "--failures", "2")
+    assert code == 0
+    assert json.loads(out)["scorers"] == data["scorers"]
+
+
+def test_settings_of_validate_come_from_everywhere(
+    call: Callable[..., Any], comments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from detoxlm.settings import ValidateSettings
+
+    (tmp_path / "v.toml").write_text(f'data = ["{comments}"]\ntext = "body"\nlabel = "nope"\nseed = 3\n')
+    monkeypatch.setenv("DETOXLM_LIMIT", "20")
+    arguments = ["scorers", "validate", "ngram", "--config", tmp_path / "v.toml", "--label", "grade", "--json"]
+    code, out, _ = call(*arguments)
+    assert code == 0
+    used = json.loads(out)["settings"]
+    assert (used["data"], used["label"], used["seed"], used["limit"]) == ([str(comments)], "grade", 3, 20)
+    monkeypatch.setenv("COLUMNS", "240")
+    shown = " ".join(call("scorers", "validate", "--help")[1].replace("│", " ").split())
+    for name, field in ValidateSettings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in shown
+        assert " ".join(field.description.split())[:30] in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ngram"], "data: no files; name at least one with --data FILE"),
+        (["ngram", "--data", "FILE"], "no column `text` or `comment_text` or `comment`; found: `body`, `grade`"),
+        (["ngarm", "--data", "FILE", "--text", "body", "--label", "grade"], "Did you mean 'ngram'?"),
+        (["ngram", "--data", "nope.csv"], "data: nope.csv does not exist"),
+        (["ngram", "--data", "FILE", "--limit", "0"], "limit (--limit): Input should be greater than or equal to 1"),
+    ],
+)
+def test_bad_usage_of_validate_is_one_line(
+    arguments: list[str], message: str, call: Callable[..., Any], comments: Path
+) -> None:
+    code, out, err = call("scorers", "validate", *(comments if a == "FILE" else a for a in arguments))
+    assert (code, out) == (2, "")
+    assert message in last_line(err)
+
+
+def test_json_before_the_subcommand_is_refused_and_not_ignored(call: Callable[..., Any], comments: Path) -> None:
+    code, _, err = call("scorers", "--json", "validate", "ngram", "--data", comments)
+    assert code == 2
+    assert "write it at the end" in last_line(err)
 
 
 def test_a_killed_command_continues_to_the_same_rows(

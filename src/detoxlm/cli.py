@@ -222,17 +222,33 @@ def score(
         if skipped := describe_skipped(loaded):
             logging.getLogger("detoxlm").warning(skipped)
     scorers = load_scorers(settings.scorer)
+    said: dict[str, dict[str, list[float]]] = {}  # scorer -> dimension -> a score for each text
     with track("scoring", len(chosen) * len(scorers), "texts") as advance:
-        columns = [scorer.score(chosen, progress=advance).tolist() for scorer in scorers.values()]
-    lines = list(zip(chosen, zip(*columns, strict=True), strict=True))
+        for label, scorer in scorers.items():
+            if settings.dimensions:
+                every = scorer.score_dimensions(chosen, progress=advance)
+                said[label] = {name: scores.tolist() for name, scores in every.items()}
+            else:
+                said[label] = {"toxicity": scorer.score(chosen, progress=advance).tolist()}
     if as_json:
-        made = [{"scorer": scorer.name, "version": scorer.version} for scorer in scorers.values()]
-        _print_json([{"text": t, "toxicity": s, **who} for t, row in lines for s, who in zip(row, made, strict=True)])
+        made = {label: {"scorer": scorer.name, "version": scorer.version} for label, scorer in scorers.items()}
+        _print_json(
+            [
+                {"text": text, **{name: scores[i] for name, scores in every.items()}, **made[label]}
+                for i, text in enumerate(chosen)
+                for label, every in said.items()
+            ]
+        )
         return
-    if len(scorers) > 1:
-        print("  ".join([*(f"{label:>5}" for label in scorers), "text"]))
-    for text, row in lines:
-        shown = (f"{value:>{max(5, len(label))}.3f}" for label, value in zip(scorers, row, strict=True))
+    columns = {
+        name if len(scorers) == 1 else label if not settings.dimensions else f"{label}:{name}": scores
+        for label, every in said.items()
+        for name, scores in every.items()
+    }
+    if len(columns) > 1:
+        print("  ".join([*(f"{title:>5}" for title in columns), "text"]))
+    for i, text in enumerate(chosen):
+        shown = (f"{scores[i]:>{max(5, len(title))}.3f}" for title, scores in columns.items())
         print(f"{'  '.join(shown)}  {' '.join(text.split())}")
 
 

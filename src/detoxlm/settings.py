@@ -131,6 +131,9 @@ class ScoreSettings(ScorerOptions):
 
     file: Path | None = Field(None, description="jsonl with `text`, csv, parquet, or plain lines.")
     column: str | None = Field(None, description="Column of the text [default: text].")
+    dimensions: bool = Field(
+        False, description="Show all that the scorer says: insult, profanity, identity attack, threat, sexual content."
+    )
     skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
 
 

@@ -82,7 +82,7 @@ def test_listing_says_what_is_missing(monkeypatch):
 
 def test_importing_and_listing_load_no_torch():
     code = (
-        "import sys, detoxlm.scorers as s; s.list_scorers(); s.load_scorer('embedded').score(['a']);"
+        "import sys, detoxlm.scorers as s; s.list_scorers(); s.load_scorer('ngram').score(['a']);"
         "assert not {'torch', 'transformers', 'sklearn', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

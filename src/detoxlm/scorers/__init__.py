@@ -47,14 +47,20 @@ def _needs_package(package: str, command: str) -> Callable[[], str | None]:
     return lambda: None if importlib.util.find_spec(package) else f"the package {package} is not installed: {command}"
 
 
+def _missing_encoder() -> str | None:
+    from detoxlm.scorers.package import INSTALL, package_folder
+
+    return None if package_folder() else f"its encoder is not installed, `ngram` stands in: {INSTALL}"
+
+
 SCORERS: dict[str, ScorerEntry] = {
-    # Not cached: looking a score up (hash the text, query SQLite) costs as much as computing it.
+    # The first two are not cached: looking a score up (hash the text, query SQLite) costs as much as computing it.
     "embedded": ScorerEntry(
         "embedded",
-        "offline n-gram model shipped with detoxlm, calibrated to Perspective; the default, needs nothing",
-        "detoxlm.scorers.ngram:create",
+        "offline transformer trained by detoxlm, calibrated to Perspective; the default (without its encoder: ngram)",
+        "detoxlm.scorers.embedded:create",
         False,
-        lambda: None,
+        _missing_encoder,
     ),
     "ngram": ScorerEntry(
         "ngram",

@@ -1,7 +1,7 @@
 """The weights that turn the sentence encoder into a scorer, small enough to ship: `weights/embedded.safetensors`.
 
-Training changes every matrix of the encoder a little. What is shipped is the change, in four bits a weight with one scale
-for every `GROUP` weights of a row, the exact change of the vectors (biases and norms), and the head: 6 MB instead of 90.
+Training changes every matrix of the encoder a little. What is shipped is the change, in four bits a weight with one
+scale for every `GROUP` weights of a row, the change of the vectors (biases and norms), and the head: 6 MB, not 90.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def apply(encoder: Encoder, tensors: dict[str, torch.Tensor]) -> Classifier:
     for name, tensor in tensors.items():
         kind, _, weight = name.partition(".")
         if kind == "packed":
-            weights[weight] += unpack(tensor, tensors[f"scale.{weight}"])
+            weights[weight].add_(unpack(tensor, tensors[f"scale.{weight}"]))
         elif kind == "change":
-            weights[weight] += tensor.float()
+            weights[weight].add_(tensor.float())
     classifier = Classifier(encoder)
     classifier.head.load_state_dict({name: tensors[f"head.{name}"] for name in ("weight", "bias")})
     return classifier.eval()

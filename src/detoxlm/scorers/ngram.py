@@ -1,8 +1,8 @@
 """The offline scorer `ngram`: a small calibrated linear model over hashed word and character n-grams.
 
-It needs numpy alone, no download, and scores thousands of short texts a second on one core. It stands in for the scorer
-`embedded` where that one's encoder is not installed; its measured validity and its known failures are beside the weights
-(`weights/ngram.md`, `weights/ngram.json`).
+It needs numpy alone, no download, and scores thousands of short texts a second on one core. It stands in for the
+scorer `embedded` where that one's encoder is not installed; its measured validity and its known failures are beside the
+weights (`weights/ngram.md`, `weights/ngram.json`).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _PLAIN = frozenset(_MASKED_WORDS)
 
 
 def plain_unicode(text: str) -> str:
-    """Return the text in NFKC (full-width and styled letters become plain) without control and zero-width characters."""
+    """Return the text in NFKC (full-width, styled letters become plain) without control and zero-width characters."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cs", "Mn"))
@@ -96,6 +96,6 @@ def _name_picture(match: re.Match[str]) -> str:
         return f" {_SKIN[code]} skin "
     if _FLAG_A <= code < _FLAG_A + 26:  # two of them make a flag; the letters are kept as letters
         return chr(code - _FLAG_A + ord("a"))
-    if unicodedata.category(character) not in ("So", "Sm", "Sk"):
+    if unicodedata.category(character) not in ("So", "Sk"):
         return character
     return f" {unicodedata.name(character, '').lower()} "
