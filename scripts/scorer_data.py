@@ -5,6 +5,7 @@ Everything comes from the folder that the user names, and from sentence template
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import itertools
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from scorer_templates import templates
+
+from detoxlm.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -199,3 +202,20 @@ def load_heldout(data: Path) -> dict[str, list[tuple[str, float]]]:
             for side, label in (("toxic", 1.0), ("nontoxic", 0.0))
         ],
     }
+
+
+def main() -> None:
+    """Write the held-out sets as jsonl files, so that `detoxlm scorers validate` can measure any scorer on them."""
+    parser = argparse.ArgumentParser(description="Write the held-out sets of the offline scorers, a jsonl file each.")
+    parser.add_argument("--data", type=Path, required=True, help="the data folder, read in place")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/heldout"))
+    arguments = parser.parse_args()
+    for name, pairs in load_heldout(arguments.data).items():
+        key = "perspective" if name.endswith("_perspective") else "toxic"
+        lines = [json.dumps({"text": text, key: label}, ensure_ascii=False) for text, label in pairs]
+        write_atomically(arguments.output / f"{name}.jsonl", ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass"))
+        print(f"{arguments.output / name}.jsonl  {len(pairs)} texts")
+
+
+if __name__ == "__main__":
+    main()

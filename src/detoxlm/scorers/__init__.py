@@ -54,7 +54,7 @@ def _missing_encoder() -> str | None:
 
 
 SCORERS: dict[str, ScorerEntry] = {
-    # The first two are not cached: looking a score up (hash the text, query SQLite) costs as much as computing it.
+    # The first two are not cached: hundreds of texts a second, and a disk full of scores of one-off continuations.
     "embedded": ScorerEntry(
         "embedded",
         "offline transformer trained by detoxlm, calibrated to Perspective; the default (without its encoder: ngram)",
