@@ -222,6 +222,18 @@ def test_scorers_are_compared_on_the_same_texts(comments: Path) -> None:
     assert len(silent.false_negatives) == 3
 
 
+def test_a_scorer_that_gives_one_score_to_all_has_no_rank_correlation_and_a_dash_for_it(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write("s.csv", "text,label", *(f"{'bad ' * (i % 4)}text {i},{i % 4 / 4 + 0.1}" for i in range(40)))
+    study = validation.run(["words", "words:0"], settings(path))
+    assert "spearman" in study.first.sets["s"].metrics
+    assert "spearman" not in study.scorers["words:0"].sets["s"].metrics
+    assert "spearman" not in study.differences["words:0"]["s"]
+    study.save(tmp_path)
+    assert '<span class="value">–</span>' in (tmp_path / "validity.html").read_text()
+
+
 def test_a_scorer_that_cannot_be_loaded_stops_the_command_or_is_one_line(
     comments: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -303,6 +303,7 @@ def test_estimates_are_shown_with_unit_and_sign() -> None:
     assert MEASURES["auc"].show(estimate, sign=True) == "−0.031 [−0.050, +0.011]"
     assert MEASURES["accuracy"].show(estimate, sign=True) == "−3.1 points [−5.0, +1.1]"
     assert MEASURES["accuracy"].show(Estimate(value=0.75, n=9)) == "75.0%"
+    assert MEASURES["spearman"].show(None) == "–"
 
 
 def test_labels_are_told_from_scores() -> None:

@@ -332,9 +332,9 @@ def _print_validity(study: Study) -> None:
     for one in study.first.sets.values():
         sets = {label: validity.sets[one.name] for label, validity in study.scorers.items()}
         shown = {name: measure for name, measure in MEASURES.items() if name in one.metrics}
-        rows = [[label, *(m.show(got.metrics[name]) for name, m in shown.items())] for label, got in sets.items()]
+        rows = [[label, *(m.show(got.metrics.get(name)) for name, m in shown.items())] for label, got in sets.items()]
         for label, found in study.differences.items():
-            changes = [m.show(found[one.name][name], sign=True) for name, m in shown.items()]
+            changes = [m.show(found[one.name].get(name), sign=True) for name, m in shown.items()]
             rows.append([f"{label} − {next(iter(sets))}", *changes])
         kind = "labels" if one.binary else "scores"
         print(f"\n{one.name}: {one.n:,} texts, {one.toxic / one.n:.1%} toxic, targets are {kind}")

@@ -43,8 +43,13 @@ class Measure:
     better: Literal["higher", "lower"]
     percent: bool = False
 
-    def show(self, estimate: Estimate, *, sign: bool = False) -> str:
-        """Print an estimate with its interval: `0.943 [0.938, 0.948]`, `7.1% [6.0, 8.2]`; `sign`: of a difference."""
+    def show(self, estimate: Estimate | None, *, sign: bool = False) -> str:
+        """Print an estimate with its interval: `0.943 [0.938, 0.948]`, `7.1% [6.0, 8.2]`; `sign`: of a difference.
+
+        None, such as the rank correlation of a scorer that gives all texts one score, is a dash.
+        """
+        if estimate is None:
+            return "–"
         plus, scale, digits = "+" if sign else "", 100 if self.percent else 1, 1 if self.percent else 3
         unit = (" points" if sign else "%") if self.percent else ""
         text = f"{estimate.value * scale:{plus}.{digits}f}{unit}"

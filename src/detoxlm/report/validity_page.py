@@ -97,10 +97,11 @@ def _section(study: Study, name: str, number: int) -> _Section:
     data = sets[0][1]
     measures = [key for key in MEASURES if key in data.metrics]
     rows = [
-        _Row(label, [_split(MEASURES[key].show(one.metrics[key])) for key in measures], False) for label, one in sets
+        _Row(label, [_split(MEASURES[key].show(one.metrics.get(key))) for key in measures], False)
+        for label, one in sets
     ]
     for label, differences in study.differences.items():
-        cells = [_split(MEASURES[key].show(differences[name][key], sign=True)) for key in measures]
+        cells = [_split(MEASURES[key].show(differences[name].get(key), sign=True)) for key in measures]
         rows.append(_Row(f"{label} − {sets[0][0]}", cells, True))
     return _Section(
         data=data,
