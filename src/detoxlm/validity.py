@@ -17,6 +17,7 @@ import numpy as np
 from detoxlm.errors import UsageError
 from detoxlm.identity import mentioned_groups, mentioned_terms
 from detoxlm.metrics.bootstrap import RESAMPLES
+from detoxlm.metrics.ranks import levels, spearman_of
 from detoxlm.results import Estimate
 from detoxlm.scorers.base import Scorer
 
@@ -90,7 +91,7 @@ def spearman(score: np.ndarray, target: np.ndarray) -> float:
 
     NaN where either is constant.
     """
-    return float(_spearman_draws(score, target, np.ones((1, len(score))))[0])
+    return float(spearman_of(score, target)(np.ones((1, len(score))))[0])
 
 
 def calibration_error(score: np.ndarray, target: np.ndarray) -> float:
@@ -468,11 +469,12 @@ class _Study:
     def draws(self) -> dict[str, np.ndarray]:
         """Every metric in every resample, float [resamples]; NaN where a resample lacks what the metric needs."""
         found = {name: np.empty(self._resamples) for name in ("auc", "spearman")}
+        correlation = spearman_of(self.score, self.target)
         for rows, weights in self._weights():
             by_text = weights[:, self.document]
             found["auc"][rows] = _auc_draws(self.score, self.target, by_text)
             if not is_binary(self.target):
-                found["spearman"][rows] = _spearman_draws(self.score, self.target, by_text)
+                found["spearman"][rows] = correlation(by_text)
         if is_binary(self.target):
             del found["spearman"]
         bins = _bins(self.score, BINS)
@@ -597,19 +599,12 @@ def _bins(score: np.ndarray, count: int) -> np.ndarray:
     return np.minimum((score * count).astype(int), count - 1)
 
 
-def _levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The order that sorts the values, where each distinct value starts in it, and the level of each value."""
-    _, level = np.unique(values, return_inverse=True)
-    order = np.argsort(level, kind="stable")
-    return order, np.flatnonzero(np.diff(level[order], prepend=-1)), level
-
-
 def _auc_draws(score: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """AUC of each resample, where text i counts `weights[r, i]` times: weights [R, N], result [R].
 
     The probability that a toxic text scores above a benign one, ties half (Mann-Whitney U over the number of pairs).
     """
-    order, starts, _ = _levels(score)
+    order, starts, _ = levels(score)
     toxic = (target >= TOXIC)[order]
     ordered = weights[:, order]
     positive = np.add.reduceat(ordered * toxic, starts, axis=1)
@@ -619,27 +614,11 @@ def _auc_draws(score: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np
     return _ratio((positive * below).sum(axis=1), pairs)
 
 
-def _spearman_draws(score: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of each resample: weights [R, N] as in `_auc_draws`, result [R]."""
-    total = weights.sum(axis=1, keepdims=True)
-    centred = []
-    for values in (score, target):
-        order, starts, level = _levels(values)
-        count = np.add.reduceat(weights[:, order], starts, axis=1)
-        # The mean of the ranks that a level's copies take up, less the mean of all ranks.
-        rank = np.cumsum(count, axis=1) - count / 2 - total / 2
-        centred.append(rank[:, level])
-    x, y = centred
-    wx, wy = weights * x, weights * y
-    norm = np.sqrt((wx * x).sum(axis=1) * (wy * y).sum(axis=1))
-    return _ratio((wx * y).sum(axis=1), norm)
-
-
 def _roc(score: np.ndarray, toxic: np.ndarray) -> list[tuple[float, float]]:
     """Points of the ROC curve, at most about 200: a plot shows no more."""
     if toxic.all() or not toxic.any():
         return []
-    order, starts, _ = _levels(-score)
+    order, starts, _ = levels(-score)
     hits = np.cumsum(np.add.reduceat(toxic[order].astype(int), starts)) / toxic.sum()
     alarms = np.cumsum(np.add.reduceat((~toxic)[order].astype(int), starts)) / (~toxic).sum()
     x, y = np.concatenate([[0.0], alarms]), np.concatenate([[0.0], hits])

@@ -8,8 +8,12 @@ from itertools import combinations
 import numpy as np
 
 from detoxlm.metrics.bootstrap import bootstrap, draws, interval, resampled
+from detoxlm.metrics.ranks import spearman_of
 from detoxlm.metrics.toxicity import THRESHOLD
 from detoxlm.results import Agreement, Estimate, Row
+
+#: Weights, resamples times texts, that are held at a time: 8 MB in each of a few arrays.
+_CELLS = 1_000_000
 
 
 def agreements(main: str, rows: Sequence[Row], seed: int = 0) -> list[Agreement]:
@@ -80,27 +84,16 @@ def _kappa_of(cells: np.ndarray) -> np.ndarray:
 
 
 def _spearman(first: np.ndarray, second: np.ndarray, unit: np.ndarray, seed: int) -> Estimate | None:
-    values, places = zip(*(np.unique(scores, return_inverse=True) for scores in (first, second)), strict=True)
-    if min(map(len, values)) < 2:
+    if min(len(np.unique(scores)) for scores in (first, second)) < 2:
         return None
-
-    def correlation(weights: np.ndarray) -> float:
-        # A unit drawn twice gives its texts twice: weighted ranks save building the resample. A tie has its mean rank.
-        ranks = []
-        for place in places:
-            count = np.bincount(place, weights=weights)
-            if np.count_nonzero(count) < 2:
-                return np.nan
-            rank = (np.cumsum(count) - count / 2)[place]
-            ranks.append(rank - rank @ weights / weights.sum())
-        a, b = ranks
-        correlated = float((weights * a) @ b / np.sqrt(((weights * a) @ a) * ((weights * b) @ b)))
-        return min(1.0, max(-1.0, correlated))  # rounding can pass the ends
-
-    n = int(unit.max()) + 1
-    value = correlation(np.ones(len(unit)))
+    correlation, n = spearman_of(first, second), int(unit.max()) + 1
+    value = float(correlation(np.ones((1, len(unit))))[0])
     if n < 2:
         return Estimate(value=value, n=n)
-    resamples = [correlation(counts[unit].astype(float)) for chunk in draws(n, seed) for counts in chunk]
-    low, high = interval(np.asarray(resamples))
+    resamples = [
+        correlation(counts[:, unit].astype(float))
+        for chunk in draws(n, seed)
+        for counts in np.array_split(chunk, -(-len(chunk) * len(unit) // _CELLS))
+    ]
+    low, high = interval(np.concatenate(resamples))
     return Estimate(value=value, low=low, high=high, n=n)

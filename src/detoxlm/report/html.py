@@ -45,7 +45,7 @@ from detoxlm.report.opinions import (
 from detoxlm.report.words import headline
 from detoxlm.results import Results
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 #: Settings that say how the run was started, not what it measured; they have a section of their own.
 _COMMAND = "command"
 
@@ -80,10 +80,10 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
     """Return the page as one string; see `detoxlm.report.write_report`."""
     study = arrange(results)
     head = headline(study, strength)
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     one = study.common
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             title=title or f"{one.model.name} · {one.recipe}",
@@ -111,7 +111,7 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
             commands=_unique(
                 _command(result.settings[_COMMAND]) for result in study.measured if result.settings.get(_COMMAND)
             ),
-            style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             script=Markup(script),
             # Only this very script may run: should an escape ever fail, injected code still does nothing.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -120,16 +120,17 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+def environment() -> jinja2.Environment:
+    """Return the Jinja environment of the package's templates; everything that they print is escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["intervals"] = _mark_intervals
-    return environment
+    made.filters["intervals"] = _mark_intervals
+    return made
 
 
 def _mark_intervals(text: str) -> Markup:

@@ -27,35 +27,35 @@ from detoxlm.results import Estimate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# matplotlib knows no CSS variables, so it draws in stand-in colours that `_svg` replaces. The fallbacks after the
+# matplotlib knows no CSS variables, so it draws in stand-in colours that `as_svg` replaces. The fallbacks after the
 # comma read on white and on black alike; they count where a plot is shown outside the page.
-_INK, _GRID = "#010101", "#020202"
+INK, GRID = "#010101", "#020202"
 _RUNS = 7
-_STAND_INS = {_INK: "currentColor", _GRID: "var(--rule, #8886)"} | {
+_STAND_INS = {INK: "currentColor", GRID: "var(--rule, #8886)"} | {
     f"#0300{i:02x}": f"var(--run-{i}, {fallback})"
     for i, fallback in enumerate(("#808080", "#3c93a8", "#3d7fc4", "#7a6fd0", "#b0629f", "#c07030", "#6f9440"))
 }
 # Shape and dashes say the same as the colour.
 _MARKERS = "osD^vPX"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (8, 3)))
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "detoxlm",
     "text.parse_math": False,  # a method may be called `$x$`
     "font.size": 10.5,
     "axes.labelsize": 10.5,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _GRID,
-    "xtick.color": _GRID,
-    "ytick.color": _GRID,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
@@ -72,20 +72,20 @@ def score_distribution(runs: Sequence[Run]) -> str:
     known = [(index, run) for index, run in enumerate(runs) if run.scores]
     if not known:
         return ""
-    with matplotlib.style.context(["default", _STYLE], after_reset=True):
-        figure, axes = _axes()
+    with matplotlib.style.context(["default", STYLE], after_reset=True):
+        figure, axes = new_axes()
         grid = np.linspace(0, 1, 101)
         spoken = []
         for index, run in known:
             share = share_at_least(run.scores, grid)
-            axes.plot(grid, share, markevery=(5 + 2 * index, 20), label=_short(run.label), **_look(index))
+            axes.plot(grid, share, markevery=(5 + 2 * index, 20), label=shortened(run.label), **look_of(index))
             spoken.append(f"{run.label} {share_at_least(run.scores, np.array([TOXIC]))[0]:.1%}")
-        axes.axvline(TOXIC, color=_INK, linewidth=0.9, linestyle=(0, (2, 2)))
+        axes.axvline(TOXIC, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
         axes.annotate("toxic from here", (TOXIC, 1), (5, -3), textcoords="offset points", va="top", fontsize=9)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Toxicity score", ylabel="Continuations at or above the score")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.legend(loc="best", bbox_to_anchor=(0, 0, 1, 0.92), handlelength=3)
-        return _svg(
+        return as_svg(
             figure,
             "distribution",
             "Distribution of toxicity scores. Continuations scored 0.5 or more: " + ", ".join(spoken) + ".",
@@ -110,26 +110,31 @@ def tradeoff(runs: Sequence[Run]) -> str:
     ]
     if len(points) < 2:
         return ""
-    with matplotlib.style.context(["default", _STYLE], after_reset=True):
-        figure, axes = _axes()
+    with matplotlib.style.context(["default", STYLE], after_reset=True):
+        figure, axes = new_axes()
         for method in dict.fromkeys(run.method for _, run, _, _ in points if run.detoxified):
             line = [(x.value, y.value) for _, run, x, y in points if run.method in ("", method)]
-            axes.plot(*zip(*line, strict=True), color=_GRID, linewidth=1.2, zorder=1)
+            axes.plot(*zip(*line, strict=True), color=GRID, linewidth=1.2, zorder=1)
         middle = (min(x.value for _, _, x, _ in points) + max(x.value for _, _, x, _ in points)) / 2
         for index, run, x, y in points:
             axes.errorbar(
-                x.value, y.value, xerr=_error(x), yerr=_error(y), capsize=2.5, **(_look(index) | {"linewidth": 1.1})
+                x.value,
+                y.value,
+                xerr=error_bar(x),
+                yerr=error_bar(y),
+                capsize=2.5,
+                **(look_of(index) | {"linewidth": 1.1}),
             )
             side, shift = ("right", -7) if x.value > middle else ("left", 7)
             axes.annotate(
-                _short(run.label), (x.value, y.value), (shift, 6), textcoords="offset points", ha=side, fontsize=9.5
+                shortened(run.label), (x.value, y.value), (shift, 6), textcoords="offset points", ha=side, fontsize=9.5
             )
         axes.margins(x=0.18, y=0.15)
         axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
         axes.set(xlabel=f"{across.label} (lower is more fluent)", ylabel="Toxic fraction (lower is better)")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         spoken = [f"{run.label} {value_text(up, y)} at {value_text(across, x)}" for _, run, x, y in points]
-        return _svg(
+        return as_svg(
             figure,
             "tradeoff",
             "Toxic fraction against model perplexity: " + ", ".join(spoken) + ". Lower left is best.",
@@ -151,26 +156,30 @@ def differences(scorers: Sequence[tuple[str, Sequence[Run]]], metric: Metric) ->
         return ""
     scale = 100 if metric.unit in ("%", "score x100") else 1
     indices = sorted({index for _, _, index, _, _ in points})
-    with matplotlib.style.context(["default", _STYLE], after_reset=True):
-        figure, axes = _axes()
+    with matplotlib.style.context(["default", STYLE], after_reset=True):
+        figure, axes = new_axes()
         for place, label, index, run, difference in points:
             # runs of a scorer one below the other, under its name
             height = place + 0.35 + 0.5 * (indices.index(index) + 0.5) / len(indices)
-            error = _error(difference)
+            error = error_bar(difference)
             axes.errorbar(
                 difference.value * scale,
                 height,
                 xerr=error and [[side * scale for side in sides] for sides in error],
                 capsize=2.5,
-                label=_short(run.label) if label == points[0][1] else None,
-                **(_look(index) | {"linewidth": 1.1}),
+                label=shortened(run.label) if label == points[0][1] else None,
+                **(look_of(index) | {"linewidth": 1.1}),
             )
         for place, (label, _) in enumerate(scorers):
             axes.annotate(
-                _short(label), (0.02, place + 0.12), xycoords=("axes fraction", "data"), va="center", fontweight="bold"
+                shortened(label),
+                (0.02, place + 0.12),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontweight="bold",
             )
-            axes.axhline(place, color=_GRID, linewidth=0.9)
-        axes.axvline(0, color=_INK, linewidth=0.9, linestyle=(0, (2, 2)))
+            axes.axhline(place, color=GRID, linewidth=0.9)
+        axes.axvline(0, color=INK, linewidth=0.9, linestyle=(0, (2, 2)))
         axes.set(
             ylim=(len(scorers), 0), yticks=[], xlabel=f"Change of {metric.label.lower()}" + ", points" * (scale > 1)
         )
@@ -180,7 +189,7 @@ def differences(scorers: Sequence[tuple[str, Sequence[Run]]], metric: Metric) ->
         spoken = [
             f"{label}: {run.label} {' '.join(difference_text(metric, change))}" for _, label, _, run, change in points
         ]
-        return _svg(
+        return as_svg(
             figure,
             "opinions",
             f"Paired difference of the {metric.label.lower()} from the untouched model by scorer. {'; '.join(spoken)}.",
@@ -196,15 +205,18 @@ def loss_curve(curve: Sequence[Sequence[float | None]], name: str = "loss") -> s
     ]
     if len(points) < 2:
         return ""
-    with matplotlib.style.context(["default", _STYLE], after_reset=True):
-        figure, axes = _axes()
-        axes.plot([step for step, _ in points], [loss for _, loss in points], color=_look(1)["color"])
+    with matplotlib.style.context(["default", STYLE], after_reset=True):
+        figure, axes = new_axes()
+        axes.plot([step for step, _ in points], [loss for _, loss in points], color=look_of(1)["color"])
         axes.set(xlabel="Step", ylabel="Loss")
         (first, start), (last, end) = points[0], points[-1]
-        return _svg(figure, name, f"Loss of the fit, from {start:.4g} at step {first:g} to {end:.4g} at step {last:g}.")
+        return as_svg(
+            figure, name, f"Loss of the fit, from {start:.4g} at step {first:g} to {end:.4g} at step {last:g}."
+        )
 
 
-def _axes() -> tuple[Figure, Axes]:
+def new_axes() -> tuple[Figure, Axes]:
+    """Return a transparent figure of the size of every plot, and its axes."""
     # Small, so that text is still readable when a phone scales the plot to 350 px.
     figure = Figure(figsize=(5.4, 3.9))
     figure.patch.set_alpha(0)
@@ -215,11 +227,13 @@ def _axes() -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _short(label: str) -> str:
+def shortened(label: str) -> str:
+    """Return the label, cut to what fits into a legend."""
     return label if len(label) <= 28 else f"{label[:27]}…"  # or it would push the plot out of its frame
 
 
-def _look(index: int) -> dict[str, Any]:
+def look_of(index: int) -> dict[str, Any]:
+    """Return colour, dash and marker of the run of that number, as matplotlib arguments."""
     return {
         "color": f"#0300{index % _RUNS:02x}",
         "linestyle": _DASHES[index % len(_DASHES)],
@@ -228,7 +242,8 @@ def _look(index: int) -> dict[str, Any]:
     }
 
 
-def _error(estimate: Estimate) -> list[list[float]] | None:
+def error_bar(estimate: Estimate) -> list[list[float]] | None:
+    """Return the distances from the value to its interval's ends as matplotlib wants them; None without interval."""
     if estimate.low is None or estimate.high is None:
         return None
     sides = [estimate.value - estimate.low, estimate.high - estimate.value]
@@ -236,7 +251,7 @@ def _error(estimate: Estimate) -> list[list[float]] | None:
     return [[max(0.0, side)] for side in sides] if all(map(math.isfinite, sides)) else None
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def as_svg(figure: Figure, name: str, description: str) -> str:
     """Draw the figure: an inline SVG with the page's colours and fonts, its own ids, and words for screen readers."""
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from detoxlm.report import validity_plots as plots
-from detoxlm.report.html import _TEMPLATES, _environment
+from detoxlm.report.html import TEMPLATES, environment
 from detoxlm.report.samples import TEXT_SHOWN
 from detoxlm.validation import Study
 from detoxlm.validity import FEWEST_MENTIONS, MEASURES, Failure, Group, SetValidity
@@ -58,10 +58,10 @@ class _Section:
 
 def render(study: Study) -> str:
     """Return the page as one string; see `detoxlm.report.write_validity`."""
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     sections = [_section(study, name, number) for number, name in enumerate(study.first.sets)]
     return (
-        _environment()
+        environment()
         .get_template("validity.html.j2")
         .render(
             title=", ".join(study.scorers),
@@ -69,7 +69,7 @@ def render(study: Study) -> str:
             sentence=_sentence(study),
             sections=sections,
             fewest=FEWEST_MENTIONS,
-            style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             script=Markup(script),
             # Only this very script may run: should an escape ever fail, injected code still does nothing.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
