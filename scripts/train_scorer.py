@@ -72,7 +72,7 @@ STAGES = {
     ),
     # Back to the scale that the scorer must reproduce. The mean of before and after keeps most of what the broad stage
     # learnt (Wortsman et al., arXiv 2109.01903): on the way to RTP's own scores, friendly swearing is lost first.
-    "fine": Stage({"rtp": (18000, 2.0), "rtp_joined": (4400, 1.0)}, epochs=1, learning_rate=1.5e-4, kept=0.5),
+    "fine": Stage({"rtp": (18000, 2.0), "rtp_joined": (4400, 1.0)}, epochs=1, learning_rate=1.5e-4, kept=0.3),
 }
 #: These targets are on Perspective's scale (the templates by construction), so they share its intercept; the others
 #: label in their own way, and get an affine map of the logit of their own.

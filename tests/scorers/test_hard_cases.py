@@ -16,7 +16,7 @@ import pytest
 from detoxlm.scorers import load_scorer
 
 #: The least share of all cases, known failures included, that the scorer must get right.
-LEAST_PASSING_PERCENT = 85
+LEAST_PASSING_PERCENT = 80
 #: The score from which a text counts as toxic.
 THRESHOLD = 0.5
 

@@ -43,10 +43,15 @@ class Classifier(nn.Module):
 
 
 def pack(change: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Round a matrix [rows, columns] to four bits: (two weights a byte, uint8; scales, float16 [rows, groups])."""
+    """Round a matrix [rows, columns] to four bits: (two weights a byte, uint8; scales, float16 [rows, groups]).
+
+    Each weight is rounded up or down by chance, in proportion to what is nearer. Rounding to the nearest would undo a
+    second training stage: its changes start from rounded weights and are smaller than half a step.
+    """
     groups = change.float().reshape(change.shape[0], -1, GROUP)
     scale = (groups.abs().amax(-1) / LEVELS).clamp_min(1e-7).half()
-    level = (groups / scale.float()[..., None]).round().clamp(-LEVELS, LEVELS).to(torch.int16) + 8
+    chance = torch.rand(groups.shape, generator=torch.Generator().manual_seed(0))
+    level = (groups / scale.float()[..., None] + chance).floor().clamp(-LEVELS, LEVELS).to(torch.int16) + 8
     level = level.reshape(change.shape).to(torch.uint8)
     return level[:, 0::2] | (level[:, 1::2] << 4), scale
 

@@ -20,6 +20,33 @@ HIDDEN, HEADS, LAYERS, INNER = 384, 12, 6, 1536
 VOCABULARY, POSITIONS, NORM_EPSILON = 30522, 512, 1e-12
 
 
+class Places:
+    """Where the tokens of a padded batch [texts, longest] are, to drop the padding and to put it back.
+
+    Everything but attention works on single tokens, so padding is carried through attention alone: a fifth less work on
+    texts of mixed length.
+    """
+
+    def __init__(self, mask: torch.Tensor) -> None:
+        """Take the mask [texts, longest]: True where a token is text and False where it is padding."""
+        self.shape = mask.shape
+        whole = bool(mask.all())
+        self.padding = None if whole else ~mask
+        self._index = None if whole else mask.flatten().nonzero().squeeze(1)
+
+    def pack(self, padded: torch.Tensor) -> torch.Tensor:
+        """[texts, longest, …] to [tokens, …]."""
+        flat = padded.flatten(0, 1)
+        return flat if self._index is None else flat[self._index]
+
+    def pad(self, packed: torch.Tensor) -> torch.Tensor:
+        """[tokens, features] to [texts, longest, features]; padding is 0."""
+        if self._index is not None:
+            room = packed.new_zeros(self.shape[0] * self.shape[1], packed.shape[1])
+            packed = room.index_copy(0, self._index, packed)
+        return packed.unflatten(0, self.shape)
+
+
 class Layer(nn.Module):
     """One post-norm transformer layer; the three input projections are one matrix, in the order query, key, value."""
 
@@ -32,15 +59,14 @@ class Layer(nn.Module):
         self.down = nn.Linear(INNER, HIDDEN)
         self.norm_output = nn.LayerNorm(HIDDEN, NORM_EPSILON)
 
-    def forward(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """Map hidden states [texts, tokens, HIDDEN] to the same shape; `bias` is added to the attention logits."""
-        texts, tokens, _ = x.shape
-        q, k, v = _linear(self.qkv, x).view(texts, tokens, 3, HEADS, HIDDEN // HEADS).permute(2, 0, 3, 1, 4)
+    def forward(self, x: torch.Tensor, places: Places) -> torch.Tensor:
+        """Map the hidden states of a batch's tokens [tokens, HIDDEN] to the same shape."""
+        q, k, v = places.pad(_linear(self.qkv, x)).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
         # Written out: the fused CPU kernel's backward pass takes half of a training step on texts as short as these.
         logits = (q @ k.transpose(-1, -2)) * (HIDDEN // HEADS) ** -0.5
-        if bias is not None:
-            logits = logits + bias
-        mixed = (torch.softmax(logits, -1) @ v).transpose(1, 2).reshape(texts, tokens, HIDDEN)
+        if places.padding is not None:
+            logits = logits.masked_fill(places.padding[:, None, None, :], -1e4)
+        mixed = places.pack((torch.softmax(logits, -1) @ v).transpose(1, 2).flatten(2))
         x = _norm(self.norm_attention, x + _linear(self.out, mixed))
         return _norm(self.norm_output, x + _linear(self.down, F.gelu(_linear(self.up, x))))
 
@@ -65,12 +91,13 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Return hidden states in `dtype`. `mask` is True where a token is text and False where it is padding."""
-        x = _norm(self.norm, F.embedding(ids, self.words) + self.positions[: ids.shape[1]]).to(dtype)
-        bias = None if bool(mask.all()) else (~mask[:, None, None, :]).to(dtype) * -1e4
+        """Return hidden states [texts, longest, HIDDEN] in `dtype`; those of padding, where `mask` is False, are 0."""
+        places = Places(mask)
+        positions = self.positions[: ids.shape[1]].expand(len(ids), -1, -1)
+        x = _norm(self.norm, F.embedding(places.pack(ids), self.words) + places.pack(positions)).to(dtype)
         for layer in self.layers:
-            x = layer(x, bias)
-        return x
+            x = layer(x, places)
+        return places.pad(x)
 
 
 def load_encoder(folder: Path) -> Encoder:
