@@ -198,7 +198,7 @@ def test_validity_is_reproduced_on_rtp(scorer):
 
 
 def test_the_card_shows_the_measured_numbers(scorer):
-    card = (WEIGHTS.parent / "README.md").read_text()
+    card = (WEIGHTS.parent / "ngram.md").read_text()
     for name, metrics in scorer.validity["validity"].items():
         (row,) = [line for line in card.splitlines() if line.startswith(f"| {name} |")]
         for metric in ("auc", "spearman", "calibration_error", "accuracy"):
