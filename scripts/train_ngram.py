@@ -19,6 +19,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 from safetensors.numpy import save
+from scorer_calibration import calibrate
 from scorer_data import Example, load_training
 from scorer_validity import judged_sentences, measure
 
@@ -97,17 +98,6 @@ def fit(
     start = np.zeros(X.shape[1] + groups)
     found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 150, "maxcor": 8})
     return found.x[:-groups], float(found.x[-groups])
-
-
-def calibrate(logit: np.ndarray, target: np.ndarray) -> tuple[float, float]:
-    """Return slope and offset of the logistic curve from out-of-fold log-odds to Perspective's score."""
-
-    def loss(parameters: np.ndarray) -> float:
-        z = parameters[0] * logit + parameters[1]
-        return float((np.logaddexp(0, z) - target * z).mean())
-
-    slope, offset = scipy.optimize.minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
-    return float(slope), float(offset)
 
 
 def train(examples: list[Example]) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.optimize
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load, save
+from scorer_calibration import calibrate
 from scorer_data import Example, load_training
 from scorer_validity import judged_sentences, measure
 from torch import nn
@@ -242,17 +242,6 @@ def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argpa
         torch._foreach_lerp_(average, before, stage.kept)
         torch._foreach_copy_(averaged, average)
     return model
-
-
-def calibrate(logit: np.ndarray, target: np.ndarray) -> tuple[float, float]:
-    """Return slope and offset of the logistic curve from logits to the target, by cross-entropy."""
-
-    def loss(parameters: np.ndarray) -> float:
-        z = parameters[0] * logit + parameters[1]
-        return float((np.logaddexp(0, z) - target * z).mean())
-
-    slope, offset = scipy.optimize.minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x
-    return float(slope), float(offset)
 
 
 def ship(model: Classifier, examples: list[Example], output: Path, data: Path, training: dict[str, Any]) -> None:

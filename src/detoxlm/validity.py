@@ -16,13 +16,14 @@ import numpy as np
 
 from detoxlm.errors import UsageError
 from detoxlm.identity import mentioned_groups, mentioned_terms
-from detoxlm.metrics.bootstrap import RESAMPLES
+from detoxlm.metrics.bootstrap import RESAMPLES, interval
 from detoxlm.metrics.ranks import levels, spearman_of
+from detoxlm.metrics.toxicity import THRESHOLD
 from detoxlm.results import Estimate
 from detoxlm.scorers.base import Scorer
 
 #: From here on a target or a score means toxic; the recipes' toxic fraction uses the same number.
-TOXIC = 0.5
+TOXIC = THRESHOLD
 #: Equal-width bins of the score, for the calibration curve and its error.
 BINS = 10
 #: Bars of the histograms.
@@ -30,7 +31,6 @@ HISTOGRAM_BINS = 20
 #: Identity terms and groups with fewer benign texts are listed, but no conclusion is drawn from them: at 30 the
 #: interval of a rate near 5% is already 16 points wide.
 FEWEST_MENTIONS = 30
-_LEVELS = (2.5, 97.5)
 #: Numbers in one block of resamples: 16 MB of float64, however many texts there are.
 _BLOCK = 2_000_000
 
@@ -587,8 +587,8 @@ def _interval(value: float, draws: np.ndarray, n: int) -> Estimate:
     known = draws[np.isfinite(draws)]
     if not len(known):
         return Estimate(value=value, n=n)
-    low, high = np.percentile(known, _LEVELS)
-    return Estimate(value=value, low=float(low), high=float(high), n=n)
+    low, high = interval(known)
+    return Estimate(value=value, low=low, high=high, n=n)
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from detoxlm import load_scorer
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.scorers import adapter, embedded, encoder, package
 from detoxlm.scorers.adapter import GROUP, LEVELS, Classifier, apply, difference, pack, unpack
+from detoxlm.scorers.base import EMPTY_SCORE
 from detoxlm.scorers.embedded import END, OVERLAP, START, WINDOW, EmbeddedScorer, clean, windows
 from detoxlm.validity import auc, calibration_error, spearman
 
@@ -177,7 +178,7 @@ def test_a_long_text_has_the_power_mean_of_its_windows(scorer):
 @needs_encoder
 @pytest.mark.parametrize("text", ["", "   \n\t", "\u200b\u200d", "\x00\x01\x7f"])
 def test_a_text_without_visible_characters_scores_zero(scorer, text):
-    assert scorer.score([text])[0] == embedded.EMPTY_SCORE
+    assert scorer.score([text])[0] == EMPTY_SCORE
 
 
 @needs_encoder

@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 
 from detoxlm.errors import DetoxError
 from detoxlm.scorers import load_scorer
-from detoxlm.scorers.ngram import BUCKETS, EMPTY_SCORE, WEIGHTS, NgramScorer, featurise, normalise
+from detoxlm.scorers.base import EMPTY_SCORE
+from detoxlm.scorers.ngram import BUCKETS, WEIGHTS, NgramScorer, featurise, normalise
 
 DATA = Path(os.environ.get("DETOXLM_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 MASK = 2**64 - 1

@@ -10,6 +10,9 @@ import numpy as np
 
 from detoxlm.errors import DetoxError
 
+#: A text without any visible character says nothing toxic. Recipes count empty continuations separately.
+EMPTY_SCORE = 0.0
+
 
 class Scorer(ABC):
     """Turns text into a toxicity in [0, 1].

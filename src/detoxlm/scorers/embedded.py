@@ -19,15 +19,13 @@ import torch
 
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.scorers.adapter import DIMENSIONS, apply
-from detoxlm.scorers.base import Scorer
+from detoxlm.scorers.base import EMPTY_SCORE, Scorer
 from detoxlm.scorers.encoder import load_encoder
 from detoxlm.scorers.package import INSTALL, package_folder
 from detoxlm.scorers.text import join_spaced, name_pictures, plain_unicode, shorten_runs, unmask
 
 log = logging.getLogger(__name__)
 WEIGHTS = Path(__file__).parent / "weights" / "embedded.safetensors"
-#: A text without any visible character says nothing toxic. Recipes count empty continuations separately.
-EMPTY_SCORE = 0.0
 #: Tokens read at a time, the marks at both ends included; longer texts are read in windows that share OVERLAP tokens.
 WINDOW, OVERLAP = 128, 32
 PAD, UNKNOWN, START, END = 0, 100, 101, 102

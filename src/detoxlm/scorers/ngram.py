@@ -17,14 +17,12 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.scorers.base import Scorer
+from detoxlm.scorers.base import EMPTY_SCORE, Scorer
 from detoxlm.scorers.text import join_spaced, plain_unicode, shorten_runs, unmask
 
 WEIGHTS = Path(__file__).parent / "weights" / "ngram.safetensors"
 #: Number of hash buckets: a power of two, so that a bucket is the low bits of the hash.
 BUCKETS = 2**20
-#: A text without any visible character says nothing toxic. Recipes count empty continuations separately.
-EMPTY_SCORE = 0.0
 
 CHAR_N = (2, 3, 4, 5)
 WORD_N = (1, 2, 3)

@@ -19,7 +19,7 @@ import numpy as np
 import tenacity
 
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.scorers.base import Scorer
+from detoxlm.scorers.base import EMPTY_SCORE, Scorer
 
 DEFAULT_MODEL = "omni-moderation-latest"
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -29,7 +29,6 @@ ATTEMPTS = 6
 LONGEST_BACKOFF = 60.0
 LONGEST_RETRY_AFTER = 300.0
 REQUEST_SECONDS = 30.0
-EMPTY_SCORE = 0.0
 
 
 class _RetryableError(Exception):
