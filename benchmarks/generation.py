@@ -4,8 +4,8 @@
 
 The batch-1 loop is what the released scripts do: one prompt at a time through `model.generate`, greedy, 10 new tokens.
 Ours is `detoxlm.generation` at batch 32. Both produce the same tokens, which is checked. It also times the model with a
-fusion detoxifier attached (an untrained calibrator of 3 layers: its weights do not change its cost). Rounds of the
-variants alternate, so that a busy machine slows all of them; the figure is each variant's median.
+fusion detoxifier attached. Rounds of the variants alternate, so that a busy machine slows all of them; the figure is
+each variant's median.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import torch
 from detoxlm.data import builtin_prompts, read_prompts
 from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling, generate
-from detoxlm.methods.fusion import cut_calibrator, fused
+from detoxlm.methods import FitData
+from detoxlm.methods.fusion import Fusion, FusionSettings
 from detoxlm.models import Target, load_target
 from detoxlm.progress import track
 
@@ -59,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     target = load_target(options.model)
     prompts = (read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure"))[: options.limit]
-    calibrator = cut_calibrator(target.model, 3)
+    detoxifier = Fusion.fit(target, FitData(), FusionSettings())
     variants: dict[str, tuple[Callable[[], list[list[int]]], bool]] = {
         "released scripts' loop, batch 1": (lambda: released_loop(target, prompts), False),
         "detoxlm, batch 1": (lambda: our_loop(target, prompts, 1), False),
@@ -72,7 +73,7 @@ def main() -> None:
         our_loop(target, prompts[:8], 8)  # first calls are slower: kernels are chosen and memory is mapped
         for _ in range(options.repeats):
             for name, (loop, is_fused) in variants.items():
-                with fused(target.model, calibrator, 0.3) if is_fused else nullcontext():
+                with detoxifier.attached(target.model) if is_fused else nullcontext():
                     started = time.perf_counter()
                     tokens[name] = loop()
                     seconds = time.perf_counter() - started

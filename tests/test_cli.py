@@ -20,7 +20,18 @@ from detoxlm.results import Results
 from detoxlm.scorers import Scorer, load_scorer
 from detoxlm.scorers.adapter import DIMENSIONS
 
-FAST = ["--set", "layers=2", "--set", "steps=3", "--set", "train_batch=4", "--set", "samples=2"]
+FAST = [
+    "--set",
+    "variant=paper",
+    "--set",
+    "layers=2",
+    "--set",
+    "steps=3",
+    "--set",
+    "train_batch=4",
+    "--set",
+    "samples=2",
+]
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ model. The real commands run in `make demo`.
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 import shlex
 import sys
@@ -15,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 
 import detoxlm.data
+from detoxlm.calibration.calibrator import Calibrator, cut_calibrator
+from detoxlm.calibration.storage import pack_change
 from detoxlm.cli import main
 from detoxlm.models import load_target
 
@@ -30,6 +35,16 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     """(language, body) of every fenced block, in order."""
     found = re.findall(r"^( *)```(\w+)\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return [(language, textwrap.dedent(body)) for _, language, body in found]
+
+
+def tiny_calibrator(target: Any, folder: Path) -> Path:
+    """An untrained calibrator for the tiny model, in the form of the shipped one."""
+    cut = cut_calibrator(target.model, 2)
+    weights = folder / "calibrator.safetensors"
+    save_file(pack_change(Calibrator(copy.deepcopy(cut)), cut), weights)
+    base = {"name": "embedded", "fingerprint": target.architecture.fingerprint}
+    weights.with_suffix(".json").write_text(json.dumps({"layers": 2, "base": base}))
+    return weights
 
 
 @pytest.fixture
@@ -55,8 +70,11 @@ def workplace(
 
     for module in ("detoxlm.data", "detoxlm.workflows", "detoxlm.methods.fusion"):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
-    for module in ("detoxlm.models", "detoxlm.workflows"):
+    for module in ("detoxlm.models", "detoxlm.workflows", "detoxlm.methods.fusion"):
         monkeypatch.setattr(f"{module}.load_target", tiny_embedded)
+    monkeypatch.setattr(
+        "detoxlm.methods.fusion.SHIPPED", tiny_calibrator(original_load(str(tiny_folder("llama"))), place)
+    )
     return place
 
 

@@ -27,7 +27,7 @@ def run_folder(embedded: Target, tmp_path_factory: pytest.TempPathFactory) -> Pa
         patch.setattr("detoxlm.methods.fusion.builtin_prompts", lambda split: builtin_prompts(split)[:32])
         patch.setattr("detoxlm.workflows.load_target", lambda *_, **__: embedded)
         settings = RunSettings(limit=8, fluency_tokens=600, strengths="0.5", output=out, device="cpu")
-        workflows.run("embedded", settings, sets=["steps=12", "samples=3"])
+        workflows.run("embedded", settings, sets=["variant=paper", "steps=12", "samples=3"])
     return out
 
 

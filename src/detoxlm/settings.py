@@ -91,6 +91,12 @@ class EvaluateSettings(MeasureOptions):
     output: Path = Field(Path("results.json"), description="Where the results go; a killed run continues from there.")
 
 
+_CALIBRATOR = (
+    "For fusion: a fitted detoxifier's folder, whose calibrator is aligned to this model; `shipped`, or `own` to train "
+    "one [default: shipped, own with data]."
+)
+
+
 class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
     """`detoxlm fit`."""
 
@@ -100,6 +106,7 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
     pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
     prompts: str | None = Field(None, description="Prompts that the target continues to make its own data.")
     column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
+    calibrator: str | None = Field(None, description=_CALIBRATOR)
     skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files, counted, instead of stopping.")
     output: Path = Field(Path("detoxifier"), description="The detoxifier's folder; a killed fit continues from there.")
 
@@ -108,7 +115,10 @@ class RunSettings(MeasureOptions):
     """`detoxlm run`."""
 
     method: str = Field("fusion", description="How to detoxify. See `detoxlm methods`.")
-    strengths: str = Field("0.1,0.3", description="Strengths to measure, separated by commas.")
+    strengths: str | None = Field(
+        None, description="Strengths to measure, separated by commas [default: the method's own]."
+    )
+    calibrator: str | None = Field(None, description=_CALIBRATOR)
     corpus: str | None = Field(None, description="Non-toxic texts to learn from [default: the model's own].")
     pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
     output: Path = Field(Path("detoxlm-run"), description="Folder for everything; a killed run continues from there.")

@@ -143,6 +143,14 @@ def method_settings(method: type[Method], table: dict[str, Any], assignments: Se
     return validated(method.detoxifier_type.settings_type, values, source)
 
 
+def _with_calibrator(method: type[Method], calibrator: str | None, sets: Sequence[str]) -> Sequence[str]:
+    if calibrator is None:
+        return sets
+    if "calibrator" not in method.detoxifier_type.settings_type.model_fields:
+        raise UsageError(f"calibrator: {method.name} has none; it is for --method fusion.")
+    return [f"calibrator={calibrator}", *sets]
+
+
 def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: Any, workdir: Path) -> FitData:
     """Read what the user gave to learn from; what is missing stays None and the method makes it."""
     data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir)
@@ -168,7 +176,7 @@ def fit(
 ) -> Detoxifier:
     """Fit a method to a model and save the detoxifier to `settings.output`."""
     method = get_method(method_name)
-    chosen = method_settings(method, table or {}, sets)
+    chosen = method_settings(method, table or {}, _with_calibrator(method, settings.calibrator, sets))
     scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
     data = fit_data(settings, settings.prompts, scorer, _workdir(settings.output))
     target = target_of(model, settings)
@@ -220,8 +228,8 @@ def run(
     `results.json` (the recommended strength, compared with the untouched model), `report.html` and `README.md`.
     """
     method = get_method(settings.method)
-    chosen = method_settings(method, table or {}, sets)
-    strengths = _strengths(settings.strengths)
+    chosen = method_settings(method, table or {}, _with_calibrator(method, settings.calibrator, sets))
+    strengths = _strengths(settings.strengths) if settings.strengths is not None else None
     task = task_of(settings, command)
     scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
     out = settings.output
@@ -234,7 +242,7 @@ def run(
     results = [measure(target, task, scorer, opinions=opinions, judge=judge, output=untouched)]
     say(f"Fitting {method.name}")
     detoxifier = fit_to(target, method, chosen, data, out / "detoxifier")
-    for strength in strengths:
+    for strength in strengths or detoxifier.default_strengths:
         detoxifier.check_strength(strength)
         say(f"Measuring {method.name} at strength {strength:g}")
         path = out / "results" / f"{method.name}-{strength:g}.json"

@@ -20,24 +20,31 @@ from detoxlm.generation import Sampling, generate
 from detoxlm.methods import METHODS, Detoxifier, FitData, get_method
 from detoxlm.models import Target
 
-#: Settings that make each method's fit a matter of a second on a tiny model.
-FAST: dict[str, dict[str, Any]] = {"fusion": {"layers": 2, "steps": 4, "train_batch": 4, "learning_rate": 1e-2}}
+#: Every method and variant, with settings that make its fit a matter of a second on a tiny model.
+FUSION = {"calibrator": "own", "layers": 2, "learning_rate": 1e-2, "samples": 8}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "fusion": ("fusion", {**FUSION, "batch": 8, "threshold": -9.0}),
+    "fusion, the paper's": ("fusion", {**FUSION, "variant": "paper", "steps": 4, "train_batch": 4}),
+}
 SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
 PROMPTS = ["the old", "a much longer prompt than the others, which is", "x", "over the hills and"]
 
-methods = pytest.mark.parametrize("method_name", sorted(METHODS))
+methods = pytest.mark.parametrize("method_name", sorted(CASES))
 shapes = pytest.mark.parametrize("shape", SHAPES)
 
 
 def fit(target: Target, method_name: str, letter_scorer: Any, **data: Any) -> Detoxifier:
     words = ["green trees stand by the water", "we walked home in the evening", "bread rises in a warm room"]
     corpus = [Example(None, f"{words[i % 3]} {i}") for i in range(16)]
-    pairs = [Pair(f"bad bad {i}", f"good good {i}", None) for i in range(16)]
-    method = get_method(method_name)
+    pairs = [Pair(f"eeee eeee e {i}", f"good good {i}", None) for i in range(16)]
+    name, settings = CASES[method_name]
+    method = get_method(name)
     defaults = {"corpus": corpus, "pairs": pairs, "prompts": PROMPTS, "scorer": letter_scorer}
-    return method.fit(
-        target, FitData(**{**defaults, **data}), method.detoxifier_type.settings_type(**FAST[method_name])
-    )
+    return method.fit(target, FitData(**{**defaults, **data}), method.detoxifier_type.settings_type(**settings))
+
+
+def test_every_method_is_held_to_the_contract() -> None:
+    assert {name for name, _ in CASES.values()} == set(METHODS)
 
 
 def logits(target: Target, text: str = "the weather is") -> torch.Tensor:

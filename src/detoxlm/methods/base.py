@@ -27,7 +27,7 @@ from detoxlm.results import DetoxifierInfo
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import Settings
 
-FORMAT = 1
+FORMAT = 2
 CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
 
 
@@ -61,6 +61,8 @@ class Detoxifier(ABC):
     tensors: dict[str, torch.Tensor] = field(repr=False)
     fitting: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    #: Further texts that are saved beside the weights, by name: configurations and tokenizers, in JSON.
+    files: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     @abstractmethod
@@ -71,6 +73,11 @@ class Detoxifier(ABC):
     @abstractmethod
     def max_strength(self) -> float:
         """The largest meaningful strength."""
+
+    @property
+    def default_strengths(self) -> tuple[float, ...]:
+        """What `run` measures where no strengths are asked for, smallest first."""
+        return (self.default_strength,)
 
     @abstractmethod
     def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
@@ -141,12 +148,15 @@ class Detoxifier(ABC):
             "settings": self.settings.model_dump(mode="json"),
             "target": self.target,
             "fitting": self.fitting,
+            "files": sorted(self.files),
         }
         folder = Path(folder)
         with folder_written_atomically(folder) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}, temporary / WEIGHTS_FILE)
             (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
             (temporary / "README.md").write_text(card or self._plain_card(), encoding="utf-8")
+            for name, text in self.files.items():
+                (temporary / f"{name}.json").write_text(text, encoding="utf-8")
         self.folder = folder
 
     def _plain_card(self) -> str:
@@ -176,8 +186,9 @@ class Detoxifier(ABC):
             if config["format"] != FORMAT:
                 raise UsageError(f"detoxifier: {folder} has format {config['format']}; this version reads {FORMAT}.")
             tensors = load_file(folder / WEIGHTS_FILE)
+            files = {name: (folder / f"{name}.json").read_text("utf-8") for name in map(_plain_name, config["files"])}
             loaded = kind(
-                kind.settings_type(**config["settings"]), config["target"], tensors, config["fitting"], folder
+                kind.settings_type(**config["settings"]), config["target"], tensors, config["fitting"], folder, files
             )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UsageError(f"detoxifier: {folder} is damaged or not a detoxifier folder: {error!r}.") from error
@@ -235,6 +246,13 @@ def describe_target(target: Target) -> dict[str, Any]:
     }
 
 
+def _plain_name(name: str) -> str:
+    """Return a file name from a folder that somebody else may have made; raise ValueError where it leads elsewhere."""
+    if not name.replace("_", "").isalnum():
+        raise ValueError(f"{name!r} is no plain file name")
+    return name
+
+
 def _local(folder_or_repo: str, revision: str | None) -> Path:
     folder = Path(folder_or_repo).expanduser()
     if folder.is_dir():
@@ -246,7 +264,7 @@ def _local(folder_or_repo: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        allowed = [CONFIG_FILE, WEIGHTS_FILE, "README.md"]
+        allowed = ["*.json", WEIGHTS_FILE, "README.md"]
         return Path(snapshot_download(folder_or_repo, revision=revision, allow_patterns=allowed))
     except Exception as error:  # the Hub client's error classes differ between its versions
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -1,263 +1,611 @@
-"""Output-layer fusion with a calibration model (arXiv 2506.01266), the calibrator cut from the target.
+"""Output-layer fusion with a calibration model (arXiv 2506.01266): a small model beside the target at decoding time.
 
-The calibration model is the first n decoder layers of the target under its embeddings and final norm, trained on
-non-toxic text. At every step its last hidden state g is mixed into the target's, before the head W:
+Two variants. `paper` mixes the last hidden state g of a model trained on non-toxic text into the target's, before the
+head W (z~ = g, or LayerNorm(gA) where widths or tokenizers differ):
 
-    h~ = alpha g + (1 - alpha) h,    logits = W h~.
+    h~ = alpha z~ + (1 - alpha) h,    logits = W h~.
 
-The released code feeds the calibrator only the newest token after the prompt; here it keeps its own KV cache and sees
-the whole context, which the paper's equations ask for. Its cache layers live in the target's cache object, behind the
-target's own, so that whatever happens to that cache (beam reordering, cropping, repeating) happens to both.
+`contrast`, the default, asks the small model for the *risk* s(v) of each token v that the target may choose
+(`detoxlm.calibration.calibrator`), and lowers the logits of those that are riskier than the text is anyway:
+
+    logits_v  <-  logits_v - 8 strength max(0, s(v) - floor),    floor = sum_w p(w) s(w), kept in [threshold, ceiling].
+
+The released code feeds the calibrator only the newest token after the prompt; here it keeps a KV cache of its own and
+sees the whole context, which the paper's equations ask for (`as_released` is for comparison).
 """
 
 from __future__ import annotations
 
-import copy
-import inspect
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional as F
-from transformers import DynamicCache, PreTrainedModel
+from transformers import LogitsProcessor, PreTrainedModel
 
 from detoxlm.architecture import Architecture
+from detoxlm.calibration import mixing, training
+from detoxlm.calibration.alignment import align
+from detoxlm.calibration.calibrator import Calibrator, cut_calibrator
+from detoxlm.calibration.reading import Reader, Retokenizer, SameTokens
+from detoxlm.calibration.sources import Act, Recorded, SharedCache, Source, acting_on_logits, acting_on_states
+from detoxlm.calibration.steering import Strength, contrast, fuse, mapped
+from detoxlm.calibration.storage import (
+    SHIPPED,
+    pack_change,
+    tokenizer_from_json,
+    tokenizer_to_json,
+    trunk_from,
+    unpack_change,
+    whole_trunk,
+)
+from detoxlm.calibration.vocabulary import common_tokens, same_tokens, spellings, stand_ins
 from detoxlm.data import Example, builtin_prompts
-from detoxlm.errors import DetoxError, UsageError
+from detoxlm.errors import UsageError, first_line
 from detoxlm.generation import Sampling
-from detoxlm.harvest import harvest
+from detoxlm.harvest import Sampled, harvest
 from detoxlm.methods.base import Detoxifier, FitData, Method, describe_target
-from detoxlm.models import Target
-from detoxlm.progress import track
+from detoxlm.models import Target, load_target
+from detoxlm.scorers.base import Scorer
 from detoxlm.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class FusionSettings(Settings):
     """Settings of `fusion`."""
 
-    layers: int = Field(
-        3, ge=1, description="Decoder layers n of the calibration model, from the bottom of the target."
+    variant: Literal["contrast", "paper"] = Field(
+        "contrast", description="contrast: lower risky tokens, the default; paper: the published mixture."
     )
-    steps: int = Field(250, ge=1, description="Training steps of the calibration model.")
-    train_batch: int = Field(16, ge=1, description="Sequences in a training step.")
-    max_length: int = Field(64, ge=8, description="Longest training sequence, tokens; longer ones are cut at the end.")
+    calibrator: str = Field(
+        "auto",
+        description="shipped: the one that comes with detoxlm; own: trained now; a fusion detoxifier's folder: that "
+        "one, aligned to this target; auto: own where data are given or the variant is paper, else shipped.",
+    )
+    strength: float | None = Field(
+        None, ge=0, description="Default strength [default: contrast 1, paper 0.1, its alpha]."
+    )
+    threshold: float = Field(
+        -0.3, description="contrast: tokens of a lower risk (log-odds of a toxic continuation) are never touched."
+    )
+    ceiling: float = Field(
+        0.5, description="contrast: above this risk a token is lowered even where the target is sure of it."
+    )
+    candidates: int = Field(256, ge=1, description="contrast: how many of the target's likeliest tokens are judged.")
+    layers: int = Field(3, ge=1, description="own: decoder layers of the calibrator, from the bottom of the target.")
+    samples: int = Field(16, ge=1, description="own, without data: continuations of each prompt by the target.")
+    max_length: int = Field(64, ge=8, description="own: longest training text, tokens; longer ones are cut at the end.")
+    epochs: int = Field(2, ge=1, description="contrast, own: passes over the training texts.")
+    batch: int = Field(64, ge=1, description="contrast, own: texts in a training step.")
+    steps: int = Field(250, ge=1, description="paper: training steps of the calibrator.")
+    train_batch: int = Field(16, ge=1, description="paper: texts in a training step.")
     learning_rate: float = Field(
-        3e-4, gt=0, lt=1, description="AdamW's, decaying linearly to 0 (paper: 1e-5, 3 epochs)."
+        3e-4, gt=0, lt=1, description="AdamW's, decaying linearly (the paper's own: 1e-5 for 3 epochs)."
     )
     train_embeddings: bool = Field(
-        False, description="Train the embeddings too, as the paper does; off, they are shared with the target."
+        False, description="paper: train the embeddings too, as published; off, they are shared with the target."
     )
-    samples: int = Field(8, ge=1, description="Continuations per prompt where the target makes its own data.")
-    keep: float = Field(0.5, gt=0, le=1, description="Share of them that is kept: the least toxic of each prompt.")
-    strength: float = Field(
-        0.1, ge=0, le=1, description="Default alpha: the calibration model's share, as the paper's."
+    keep: float = Field(
+        0.5, gt=0, le=1, description="paper, without data: share of own continuations kept, the cleanest."
+    )
+    alignment: Literal["input", "output"] = Field(
+        "input", description="paper, for another target: the embeddings that the alignment matrix is fitted on."
+    )
+    as_released: bool = Field(
+        False,
+        description="paper: show the calibrator only the newest token after the prompt, as the released code does.",
     )
 
 
-# --- the mathematics ------------------------------------------------------------------------------------------------
+#: Fewer texts than this teach nothing; both variants refuse them.
+FEWEST_TEXTS = 24
 
 
-def fuse(h: torch.Tensor, g: torch.Tensor, alpha: float) -> torch.Tensor:
-    """Return h~ = alpha g + (1 - alpha) h, all [..., d] (arXiv 2506.01266, fusion without alignment)."""
-    return alpha * g + (1 - alpha) * h
-
-
-def completion_loss(
-    hidden: torch.Tensor, W: torch.Tensor, bias: torch.Tensor | None, labels: torch.Tensor
-) -> torch.Tensor:
-    """Mean cross-entropy in nats over completion tokens only.
-
-    Args:
-        hidden: final hidden states [B, T, d].
-        W: head [V, d].
-        bias: the head's bias [V] or None.
-        labels: token ids [B, T], -100 where the token is prompt or padding; position t is predicted from t - 1.
-    """
-    counted = labels[:, 1:] != -100
-    logits = F.linear(hidden[:, :-1][counted], W, bias)  # only these rows meet the head, the largest matrix
-    return F.cross_entropy(logits.float(), labels[:, 1:][counted])
-
-
-# --- the calibration model ------------------------------------------------------------------------------------------
-
-
-def cut_calibrator(model: PreTrainedModel, layers: int, *, own_embeddings: bool = False) -> PreTrainedModel:
-    """Return the first `layers` decoder layers of `model` under its embeddings, final norm and head, as a model.
-
-    Layers and norm are copies; embeddings and head are the target's own modules unless `own_embeddings`.
-
-    Raises:
-        UsageError: the target has no more layers than that, or an architecture that cannot be cut.
-    """
-    view = Architecture.of(model)
-    if not layers < len(view.layers):
-        raise UsageError(f"layers: {layers} is not below the target's {len(view.layers)} decoder layers.")
-    if model.config.get_text_config() is not model.config or getattr(
-        model.config, "scale_attn_by_inverse_layer_idx", False
-    ):
-        raise UsageError(f"fusion: {type(model).__name__} cannot be cut; use the text-only {view.name} model.")
-    config = copy.deepcopy(model.config)
-    config.num_hidden_layers = layers
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:layers]
-    cut = type(model)(config)
-    weights = model.state_dict()
-    cut.load_state_dict({name: weights[name] for name in cut.state_dict()})
-    cut.to(model.device, model.dtype).eval().requires_grad_(False)
-    # behind the target's layers in the shared cache; read at call time only, so setting it after building is enough
-    for module in cut.modules():
-        if isinstance(getattr(module, "layer_idx", None), int):
-            module.layer_idx += len(view.layers)
-    if not own_embeddings:  # last, so that nothing above touches the target's modules
-        cut.set_input_embeddings(view.embeddings)
-        cut.set_output_embeddings(view.head)
-    return cut
-
-
-def own_tensors(calibrator: PreTrainedModel, own_embeddings: bool) -> dict[str, torch.Tensor]:
-    """Return the calibrator's weights that are not the target's, by name."""
-    view = Architecture.of(calibrator)
-    shared = () if own_embeddings else (id(view.embeddings.weight), id(view.head.weight), id(view.head.bias))
-    return {name: p for name, p in calibrator.named_parameters() if id(p) not in shared}
-
-
-@contextmanager
-def fused(model: PreTrainedModel, calibrator: PreTrainedModel, alpha: float) -> Iterator[None]:
-    """Mix the calibrator's hidden state into `model`'s within this context; leaving it removes every trace."""
-    decoder = Architecture.of(model).decoder
-    names = list(inspect.signature(decoder.forward).parameters)
-    layers = len(Architecture.of(model).layers)
-    pending: list[torch.Tensor] = []
-
-    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
-        # The calibrator goes first: it reads the length of the past from the target's layers, which this same call
-        # is about to extend.
-        kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
-        use_cache = kwargs.get("use_cache")
-        if kwargs.get("past_key_values") is None and (model.config.use_cache if use_cache is None else use_cache):
-            kwargs["past_key_values"] = DynamicCache(config=model.config)
-        _make_room(kwargs.get("past_key_values"), layers, calibrator)
-        passed = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values", "use_cache")
-        given = {name: kwargs[name] for name in passed if kwargs.get(name) is not None}
-        pending[:] = [Architecture.of(calibrator).decoder(**given).last_hidden_state]
-        return (), kwargs
-
-    def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-        mixed = fuse(output[0], pending.pop(), alpha)
-        if isinstance(output, tuple):
-            return (mixed, *output[1:])
-        output.last_hidden_state = mixed
-        return output
-
-    handles = [decoder.register_forward_pre_hook(before, with_kwargs=True), decoder.register_forward_hook(after)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _make_room(cache: Any, layers: int, calibrator: PreTrainedModel) -> None:
-    """Append the calibrator's cache layers behind the target's, once."""
-    if cache is None:
-        return
-    if not isinstance(cache, DynamicCache):
-        raise UsageError(
-            f"cache: fusion needs a DynamicCache, not {type(cache).__name__}; leave out cache_implementation."
-        )
-    while len(cache.layers) < layers:  # a cache made without a config grows as it is used
-        cache.layers.append(cache.layer_class_to_replicate())
-    if len(cache.layers) == layers:
-        cache.layers += DynamicCache(config=calibrator.config).layers
-    if cache.get_seq_length(layers) != cache.get_seq_length():
-        raise UsageError("cache: part of it was filled without this detoxifier; start from an empty cache.")
-
-
-# --- detoxifier and method ------------------------------------------------------------------------------------------
+# --- the detoxifier -------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class FusionDetoxifier(Detoxifier):
-    """A trained calibration model, to be fused with the target that it was cut from."""
+    """A calibrator for one target: attached to the model, or as a `LogitsProcessor`."""
 
     method: ClassVar[str] = "fusion"
     kind: ClassVar = "decoding"
     settings_type: ClassVar = FusionSettings
 
-    _built: tuple[PreTrainedModel, PreTrainedModel] | None = field(default=None, repr=False)
+    _built: tuple[PreTrainedModel, dict[bool, _Fitted]] | None = field(default=None, repr=False)
 
     @property
     def default_strength(self) -> float:
-        """The strength used where none is given: alpha from the settings."""
-        return float(self.settings.strength)  # type: ignore[attr-defined]
+        """The strength used where none is given: the setting, else 1 (contrast) or 0.1 (paper: alpha)."""
+        chosen = self._options.strength
+        return chosen if chosen is not None else 0.1 if self._options.variant == "paper" else 1.0
 
     @property
     def max_strength(self) -> float:
-        """1: the calibration model alone."""
-        return 1.0
+        """paper: 1, the calibrator alone. contrast: 4, where any token above the threshold is as good as banned."""
+        return 1.0 if self._options.variant == "paper" else 4.0
 
-    def _attach(self, model: PreTrainedModel, strength: float) -> Any:
+    @property
+    def default_strengths(self) -> tuple[float, ...]:
+        """What `run` measures where nothing is asked for."""
+        return (0.1, 0.3) if self._options.variant == "paper" else (0.5, 1.0, 1.5)
+
+    @property
+    def _options(self) -> FusionSettings:
+        assert isinstance(self.settings, FusionSettings)
+        return self.settings
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the calibrator was cut from another model than the target."""
+        return bool(self.files)
+
+    def attached(self, model: PreTrainedModel, strength: Strength | None = None) -> AbstractContextManager[None]:
+        """Return a context in which `model` is detoxified. Strength 0 leaves it untouched, bit for bit.
+
+        Args:
+            model: the model that this detoxifier was fitted for.
+            strength: from 0 to `max_strength`, or one for each request of the batches to come (their beams and
+                samples share it); None takes `default_strength`.
+
+        Raises:
+            UsageError: another model, or a strength out of range.
+        """
+        if strength is None or isinstance(strength, int | float):
+            return super().attached(model, strength)
+        checked = [self.check_strength(one) for one in strength]
+        self.check_target(model)
+        return self._attach(model, checked) if any(checked) else nullcontext()
+
+    def _attach(self, model: PreTrainedModel, strength: Strength) -> AbstractContextManager[None]:
+        options = self._options
+        if options.as_released:
+            if self.foreign:
+                raise UsageError(
+                    "as_released: the released code knows one tokenizer; fit for the calibrator's own target."
+                )
+            return acting_on_states(
+                model, _NewestOnly(self._fitted(model, True)), self._act(model, strength, states=True)
+            )
+        if self.foreign:
+            source: Source = Recorded(model, self._reader(model))
+            return acting_on_logits(model, source, self._act(model, strength, states=False))
+        source = SharedCache(model, self._fitted(model, True).decoder)
+        if options.variant == "paper":  # at the hidden state the mixture costs one head product
+            return acting_on_states(model, source, self._act(model, strength, states=True))
+        return acting_on_logits(model, source, self._act(model, strength, states=False))
+
+    def logits_processor(
+        self, model: PreTrainedModel, strength: Strength | None = None, *, pad_token_id: int | None = None
+    ) -> FusionProcessor:
+        """Return fusion as a `LogitsProcessor`, for loops and engines that only show token ids and logits.
+
+        The same logits as `attached`, to float rounding, at the same strengths; each call reads only what is new.
+
+        Args:
+            model: the model that this detoxifier was fitted for; it is read, not changed.
+            strength: as in `attached`.
+            pad_token_id: what rows are padded with on the left; None takes the model's.
+
+        Raises:
+            UsageError: another model, a strength out of range, or `paper` for a model with soft-capped logits (there
+                the mixture is no function of the logits).
+        """
+        if strength is None or isinstance(strength, int | float):
+            strength = self.check_strength(strength)
+        else:
+            strength = [self.check_strength(one) for one in strength]
+        self.check_target(model)
+        if self._options.as_released:
+            raise UsageError("as_released: the released code works on hidden states; use attached().")
+        act = self._act(model, strength, states=False)
+        if pad_token_id is None:
+            config = model.generation_config if model.generation_config is not None else model.config
+            pad_token_id = config.pad_token_id if config.pad_token_id is not None else model.config.pad_token_id
+        return FusionProcessor(self._reader(model), act, pad_token_id)
+
+    def _act(self, model: PreTrainedModel, strength: Strength, *, states: bool) -> Act:
+        options, fitted = self._options, self._fitted(model, not self.foreign)
+        if options.variant == "contrast":
+            assert fitted.calibrator is not None
+            head, vocabulary = fitted.calibrator.risk, self.tensors.get("vocabulary")
+            if vocabulary is not None:
+                vocabulary = vocabulary.long().to(model.device)
+
+            def lower(logits: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+                return contrast(
+                    logits,
+                    g,
+                    head,
+                    strength,
+                    threshold=options.threshold,
+                    ceiling=max(options.threshold, options.ceiling),
+                    candidates=options.candidates,
+                    vocabulary=vocabulary,
+                )
+
+            return lower
+        matrix = self.tensors.get("alignment")
+        if states:
+            return lambda h, g: fuse(h, mapped(g, matrix), strength)
+        view = Architecture.of(model)
+        if view.softcap is not None:
+            raise UsageError(
+                f"fusion: this {view.name} model caps its logits softly, so the paper's mixture cannot be done on "
+                "logits; use attached() with a calibrator of this model's own, or variant=contrast."
+            )
+        # (1 - alpha) (Wh + b) + alpha (W z~ + b): the same mixture, behind the head
+        return lambda logits, g: fuse(logits, view.head(mapped(g, matrix).to(view.head.weight.dtype)), strength)
+
+    def _reader(self, model: PreTrainedModel) -> Reader:
+        fitted = self._fitted(model, False)
+        translator = SameTokens() if "target_tokenizer" not in self.files else _retokenizer(self.files)
+        config = fitted.decoder.config
+        sliding = bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)
+        if sliding and "target_tokenizer" in self.files:
+            raise UsageError(
+                "calibrator: its layers attend through a sliding window, which cannot follow text that is tokenised "
+                "again; take one without, such as calibrator=shipped."
+            )
+        window = getattr(config, "max_position_embeddings", None)
+        return Reader(fitted.decoder, translator, window, fitted.width, cached=not sliding)
+
+    def _fitted(self, model: PreTrainedModel, behind: bool) -> _Fitted:
+        """Build the calibrator for a model, once for each numbering of its cache layers."""
         if self._built is None or self._built[0] is not model:
-            self._built = (model, self._build(model))
-        return fused(model, self._built[1], strength)
+            self._built = (model, {})
+        made = self._built[1]
+        if behind not in made:
+            try:
+                made[behind] = self._build(model, behind)
+            except (KeyError, RuntimeError, ValueError, TypeError) as error:
+                raise UsageError(
+                    f"detoxifier: the weights of {self.folder or 'this one'} do not fit this model: {first_line(error)}"
+                ) from error
+        return made[behind]
 
-    def _build(self, model: PreTrainedModel) -> PreTrainedModel:
-        settings: Any = self.settings
-        calibrator = cut_calibrator(model, settings.layers, own_embeddings=settings.train_embeddings)
-        own = own_tensors(calibrator, settings.train_embeddings)
-        if own.keys() != self.tensors.keys():
-            odd = sorted(own.keys() ^ self.tensors.keys())
-            raise UsageError(f"detoxifier: its weights do not fit this model: {odd[0]} and {len(odd) - 1} more differ.")
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(self.tensors[name])
-        return calibrator
+    def _build(self, model: PreTrainedModel, behind: bool) -> _Fitted:
+        options = self._options
+        if self.foreign:
+            trunk = trunk_from(json.loads(self.files["calibrator_config"]), self.tensors).to(model.device)
+        else:
+            paper = options.variant == "paper"
+            own = paper and options.train_embeddings
+            trunk = cut_calibrator(model, options.layers, own_embeddings=own, behind=behind)
+        if options.variant == "contrast":
+            calibrator = unpack_change(trunk, self.tensors)
+            return _Fitted(calibrator.decoder, Architecture.of(trunk).hidden_size, calibrator)
+        if not self.foreign:
+            expected = mixing.own_tensors(trunk, options.train_embeddings)
+            stored = {
+                name.removeprefix("mixture."): t for name, t in self.tensors.items() if name.startswith("mixture.")
+            }
+            if expected.keys() != stored.keys():
+                raise KeyError(f"{sorted(expected.keys() ^ stored.keys())[0]} is in only one of them")
+            with torch.no_grad():
+                for name, parameter in expected.items():
+                    parameter.copy_(stored[name])
+        return _Fitted(Architecture.of(trunk).decoder, Architecture.of(trunk).hidden_size, None)
+
+
+@dataclass
+class _Fitted:
+    """A calibrator ready to run."""
+
+    decoder: torch.nn.Module
+    width: int
+    calibrator: Calibrator | None
+
+
+class _NewestOnly:
+    """What the released code shows the calibrator: the prompt once, then each new token alone, without a past."""
+
+    def __init__(self, fitted: _Fitted) -> None:
+        self._decoder, self._states = fitted.decoder, torch.empty(0)
+
+    def before(self, arguments: dict[str, Any]) -> None:
+        passed = ("input_ids", "inputs_embeds")
+        given = {name: arguments[name] for name in passed if arguments.get(name) is not None}
+        ids = next(iter(given.values()))
+        mask = arguments.get("attention_mask")
+        if mask is not None and ids.shape[1] == mask.shape[-1]:
+            given["attention_mask"] = mask
+        self._states = self._decoder(**given, use_cache=False).last_hidden_state
+
+    def states(self, keep: int) -> torch.Tensor:
+        return self._states[:, -keep:]
+
+
+class FusionProcessor(LogitsProcessor):
+    """Fusion on logits: `model.generate(..., logits_processor=[processor])`; also for beams and assisted generation."""
+
+    def __init__(self, reader: Reader, act: Act, pad_token_id: int | None) -> None:
+        """Take the calibrator's reader, what to do with its states, and the token that pads rows on the left."""
+        self._reader, self._act, self._pad = reader, act, pad_token_id
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Return the fused log-probabilities [B, V] of the next token after `input_ids` [B, T].
+
+        Normalised, because beam search adds up what it is given.
+        """
+        rows = [self._without_padding(row) for row in input_ids.tolist()]
+        states = self._reader.last_states(rows)
+        fused = self._act(scores.clone()[:, None], states[:, None].to(scores.device))
+        return fused[:, 0].log_softmax(-1)  # type: ignore[return-value]
+
+    def _without_padding(self, row: list[int]) -> list[int]:
+        start = 0
+        while start < len(row) - 1 and row[start] == self._pad:
+            start += 1
+        return row[start:]
+
+
+def _retokenizer(files: dict[str, str]) -> Retokenizer:
+    return Retokenizer(
+        tokenizer_from_json(files["target_tokenizer"]), tokenizer_from_json(files["calibrator_tokenizer"])
+    )
+
+
+# --- fitting --------------------------------------------------------------------------------------------------------
 
 
 class Fusion(Method):
-    """Train a calibration model on non-toxic text and fuse it with the target at decoding time."""
+    """Train or align a small calibration model, and fuse it with the target at decoding time."""
 
     name: ClassVar[str] = "fusion"
     paper: ClassVar[str] = "Output-layer fusion with a calibration model, arXiv 2506.01266"
-    summary: ClassVar[str] = "Mixes a small model trained on non-toxic text into the target's last hidden state."
+    summary: ClassVar[str] = (
+        "A small calibrator, shipped or trained, steers the target's next token. No weights change."
+    )
     detoxifier_type: ClassVar = FusionDetoxifier
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
-        """Train the calibration model on `data.corpus`, or on the target's own least toxic continuations."""
-        cut_calibrator(target.model, settings.layers)  # refuse before hours of harvesting, not after
-        fitting: dict[str, Any] = {}
-        ended = data.corpus is not None  # harvested text stops mid-sentence: no end token belongs there
-        corpus = data.corpus if data.corpus is not None else _own_corpus(target, data, settings, fitting)
-        sequences = [tokens for example in corpus if (tokens := _tokenise(target, example, settings, ended))]
-        if len(sequences) < 2 * settings.train_batch:
-            needed = f"at least {2 * settings.train_batch} (twice train_batch) are needed"
-            if data.corpus is None:
-                raise UsageError(
-                    f"prompts: only {len(sequences)} of the target's own continuations are clean enough to learn from; "
-                    f"{needed}. Raise --set samples=…, give more --prompts, or give clean text with --corpus."
-                )
-            raise UsageError(f"corpus: {len(sequences)} usable texts (of two tokens or more) are too few; {needed}.")
-        calibrator = cut_calibrator(target.model, settings.layers, own_embeddings=settings.train_embeddings)
-        fitting |= train(calibrator, sequences, settings, data.seed)
-        tensors = {k: v.detach().clone() for k, v in own_tensors(calibrator, settings.train_embeddings).items()}
-        return FusionDetoxifier(settings, describe_target(target), tensors, fitting)
+        """Take the shipped calibrator, another folder's, or train one on `data` or the target's own continuations."""
+        choice = settings.calibrator
+        if choice == "auto":
+            given = data.corpus is not None or data.pairs is not None or data.prompts is not None
+            choice = "own" if given or settings.variant == "paper" else "shipped"
+        if choice == "own":
+            cut_calibrator(target.model, settings.layers)  # refuse before hours of harvesting, not after
+            make = _own_mixture if settings.variant == "paper" else _own_contrast
+            return make(target, data, settings)
+        if choice == "shipped":
+            if settings.variant == "paper":
+                raise UsageError("calibrator: the shipped one is for variant=contrast; for paper use calibrator=own.")
+            return _shipped(target, settings)
+        found = Detoxifier.from_pretrained(choice)
+        if not isinstance(found, FusionDetoxifier):
+            raise UsageError(f"calibrator: {choice} holds {found.method}, not fusion.")
+        return _realigned(found, target, settings, data.seed)
+
+
+def _shipped(target: Target, settings: FusionSettings) -> FusionDetoxifier:
+    """The calibrator that comes with detoxlm, for the model it was trained on or aligned to another."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(SHIPPED)
+    facts = json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))
+    settings = settings.model_copy(update={"layers": facts["layers"]})
+    origin = {"source": "shipped", "base": facts["base"]}
+    if facts["base"]["fingerprint"] == target.architecture.fingerprint:
+        return FusionDetoxifier(settings, describe_target(target), tensors, {"calibrator": origin})
+    base = load_target(facts["base"]["name"], device="cpu", dtype="float32")
+    return _aligned(base, tensors, target, settings, origin, 0)
+
+
+def _realigned(found: FusionDetoxifier, target: Target, settings: FusionSettings, seed: int) -> FusionDetoxifier:
+    """A fitted calibrator from its folder, for its own target or aligned to another."""
+    if found.foreign:
+        raise UsageError(
+            f"calibrator: {found.folder} is itself aligned from another model's; give the folder of the calibrator "
+            f"that was trained for {found.fitting['calibrator']['base']['name']}, or calibrator=shipped."
+        )
+    kept = {name: getattr(found._options, name) for name in ("variant", "layers", "train_embeddings")}
+    settings = settings.model_copy(update=kept)
+    origin = {"source": str(found.folder), "base": {key: found.target[key] for key in ("name", "fingerprint")}}
+    if found.target["fingerprint"] == target.architecture.fingerprint:
+        return FusionDetoxifier(settings, found.target, found.tensors, {"calibrator": origin})
+    base = load_target(found.target["name"], device="cpu", dtype="float32")
+    found.check_target(base.model)
+    if settings.variant == "contrast":
+        return _aligned(base, found.tensors, target, settings, origin, seed)
+    trunk = found._fitted(base.model, False)
+    cut = cut_calibrator(base.model, settings.layers, own_embeddings=True, behind=False)
+    Architecture.of(cut).decoder.load_state_dict(trunk.decoder.state_dict())
+    return _with_base(cut, {}, base, target, settings, origin, seed)
+
+
+def _aligned(
+    base: Target,
+    tensors: dict[str, torch.Tensor],
+    target: Target,
+    settings: FusionSettings,
+    origin: dict[str, Any],
+    seed: int,
+) -> FusionDetoxifier:
+    cut = cut_calibrator(base.model, settings.layers, own_embeddings=True, behind=False)
+    return _with_base(cut, tensors, base, target, settings, origin, seed)
+
+
+def _with_base(
+    cut: PreTrainedModel,
+    tensors: dict[str, torch.Tensor],
+    base: Target,
+    target: Target,
+    settings: FusionSettings,
+    origin: dict[str, Any],
+    seed: int,
+) -> FusionDetoxifier:
+    """A detoxifier that carries its calibrator whole, with what ties the two vocabularies together."""
+    config = cut.config.to_dict() | {"model_type": cut.config.model_type}
+    files = {"calibrator_config": json.dumps(config)}
+    tensors = {**tensors, **whole_trunk(cut)}
+    fitting: dict[str, Any] = {"calibrator": origin}
+    theirs = spellings(base.tokenizer, base.architecture.vocab_size)
+    same = same_tokens(base.tokenizer, target.tokenizer)
+    if not same:
+        files |= {
+            "target_tokenizer": tokenizer_to_json(target.tokenizer),
+            "calibrator_tokenizer": tokenizer_to_json(base.tokenizer),
+        }
+    ours = spellings(target.tokenizer, target.architecture.vocab_size)
+    pairs = common_tokens(theirs, ours)
+    if settings.variant == "paper":
+        view = target.architecture
+        rows = view.embeddings.weight if settings.alignment == "input" else view.head.weight
+        cut_view = base.architecture
+        from_rows = cut_view.embeddings.weight if settings.alignment == "input" else cut_view.head.weight
+        tensors["alignment"], fitting["alignment"] = align(from_rows, rows, pairs, seed=seed)
+    elif not same:
+        vocabulary = stand_ins(ours, theirs, base.tokenizer)
+        spelled = sum(spelling is not None for spelling in ours)
+        covered = int((vocabulary >= 0).sum())
+        if covered < FEWEST_TEXTS:
+            raise UsageError(
+                f"calibrator: {base.name} and {target.name} have no tokens in common, so its risks say nothing about "
+                "this target's tokens; train one for it: --set calibrator=own."
+            )
+        tensors["vocabulary"] = vocabulary.int()
+        fitting["vocabulary"] = {
+            "tokens": spelled,
+            "same_spelling": round(len(pairs) / spelled, 4),
+            "covered": round(covered / spelled, 4),
+        }
+    return FusionDetoxifier(settings, describe_target(target), tensors, fitting, files=files)
+
+
+def _own_contrast(target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
+    """Train a calibrator on texts with their toxicity: the target's own continuations, and what the user gave."""
+    fitting: dict[str, Any] = {"calibrator": {"source": "own"}}
+    rows: list[Row] = []
+    if data.corpus is not None:
+        rows += [(example.prompt or "", example.completion, None) for example in data.corpus]
+    for pair in data.pairs or []:
+        rows += [(pair.prompt or "", side, None) for side in (pair.nontoxic, pair.toxic)]
+    if data.prompts is not None or not rows:
+        made = _harvest(target, data, settings, fitting)
+        rows += [(sample.prompt, sample.continuation, sample.toxicity) for sample in made]
+    passages = score_passages(target, rows, _scorer_of(data), settings.max_length)
+    toxic = sum(passage.toxicity >= 0.5 for passage in passages)
+    if len(passages) < FEWEST_TEXTS:
+        raise UsageError(
+            f"corpus: {len(passages)} usable texts (of two tokens or more) are too few to train a calibrator on; at "
+            f"least {FEWEST_TEXTS} are needed. Leave the data out to take the shipped one."
+        )
+    low, high = (pick(passage.toxicity for passage in passages) for pick in (min, max))
+    if high - low < 0.05:
+        raise UsageError(
+            f"corpus: all {len(passages)} texts have a toxicity of {low:.2f} to {high:.2f} by {_scorer_of(data).name}; "
+            "the contrast needs both kinds. Add --pairs or --prompts, or take the shipped calibrator."
+        )
+    if toxic < FEWEST_TEXTS:
+        log.warning(
+            "fusion: only %d of %d texts are toxic; a calibrator learns little from so few.", toxic, len(passages)
+        )
+    calibrator = fresh_calibrator(target.model, settings.layers)
+    fitting |= training.train(
+        calibrator,
+        passages,
+        epochs=settings.epochs,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        seed=data.seed,
+    )
+    tensors = pack_change(calibrator, cut_calibrator(target.model, settings.layers))
+    return FusionDetoxifier(settings, describe_target(target), tensors, fitting)
+
+
+def fresh_calibrator(model: PreTrainedModel, layers: int) -> Calibrator:
+    """Return an untrained calibrator cut from `model`, ready for `training.train`."""
+    return Calibrator(cut_calibrator(model, layers))
+
+
+def _scorer_of(data: FitData) -> Scorer:
+    if data.scorer is None:
+        raise UsageError("scorer: training a calibrator needs a scorer to tell which texts are toxic.")
+    return data.scorer
+
+
+#: (context, continuation, its toxicity in [0, 1] or None where the scorer is to say).
+Row = tuple[str, str, float | None]
+
+
+def score_passages(target: Target, rows: Sequence[Row], scorer: Scorer, max_length: int) -> list[training.Passage]:
+    """Tokenise rows; the scorer says how toxic the continuations of unknown toxicity are.
+
+    Texts of fewer than two tokens are left out; a text without context stands after one end-of-text token.
+    """
+    missing = [i for i, row in enumerate(rows) if row[2] is None]
+    scores = scorer.score([rows[i][1] for i in missing]) if missing else np.empty(0)
+    known = dict(zip(missing, (float(score) for score in scores), strict=True))
+    end, first = target.tokenizer.eos_token_id, target.tokenizer.bos_token_id
+    start = next(token for token in (first, end, 0) if token is not None)
+    passages = []
+    for i, (context, text, toxicity) in enumerate(rows):
+        before = (target.tokenizer(context)["input_ids"] if context else [start])[-(max_length // 2) :]
+        tokens = target.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
+        tokens = tokens[: max_length - len(before)]
+        if tokens:
+            passages.append(training.Passage(before + tokens, len(before), known[i] if toxicity is None else toxicity))
+    return passages
+
+
+def _harvest(target: Target, data: FitData, settings: FusionSettings, fitting: dict[str, Any]) -> list[Sampled]:
+    """Let the target continue prompts, and score what it says."""
+    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
+    sampling = Sampling(max_new_tokens=20, samples=settings.samples, temperature=1.0, top_p=0.9, seed=data.seed)
+    made = harvest(target, prompts, _scorer_of(data), sampling, batch_size=data.batch_size, workdir=data.workdir)
+    fitting["harvest"] = {
+        "prompts": len(prompts),
+        "continuations": len(made),
+        "mean_toxicity_all": sum(s.toxicity for s in made) / max(1, len(made)),
+    }
+    return made
+
+
+# --- the paper's variant --------------------------------------------------------------------------------------------
+
+
+def _own_mixture(target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
+    """Train the paper's calibration model on `data.corpus`, or on the target's own least toxic continuations."""
+    fitting: dict[str, Any] = {"calibrator": {"source": "own"}}
+    ended = data.corpus is not None  # harvested text stops mid-sentence: no end token belongs there
+    corpus = data.corpus if data.corpus is not None else _own_corpus(target, data, settings, fitting)
+    sequences = [tokens for example in corpus if (tokens := _tokenise(target, example, settings, ended))]
+    if len(sequences) < 2 * settings.train_batch:
+        needed = f"at least {2 * settings.train_batch} (twice train_batch) are needed"
+        if data.corpus is None:
+            raise UsageError(
+                f"prompts: only {len(sequences)} of the target's own continuations are clean enough to learn from; "
+                f"{needed}. Raise --set samples=…, give more --prompts, or give clean text with --corpus."
+            )
+        raise UsageError(f"corpus: {len(sequences)} usable texts (of two tokens or more) are too few; {needed}.")
+    calibrator = cut_calibrator(target.model, settings.layers, own_embeddings=settings.train_embeddings)
+    fitting |= mixing.train(
+        calibrator,
+        sequences,
+        steps=settings.steps,
+        batch=settings.train_batch,
+        learning_rate=settings.learning_rate,
+        own_embeddings=settings.train_embeddings,
+        seed=data.seed,
+    )
+    own = mixing.own_tensors(calibrator, settings.train_embeddings)
+    tensors = {f"mixture.{name}": value.detach().clone() for name, value in own.items()}
+    return FusionDetoxifier(settings, describe_target(target), tensors, fitting)
 
 
 def _own_corpus(target: Target, data: FitData, settings: FusionSettings, fitting: dict[str, Any]) -> list[Example]:
-    """Let the target continue prompts and keep each prompt's least toxic continuations."""
-    if data.scorer is None:
-        raise UsageError("scorer: fitting without a corpus needs a scorer to tell which continuations are clean.")
-    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
-    sampling = Sampling(max_new_tokens=20, samples=settings.samples, temperature=1.0, top_p=0.9, seed=data.seed)
-    made = harvest(target, prompts, data.scorer, sampling, batch_size=data.batch_size, workdir=data.workdir)
-    groups: dict[str, list[Any]] = {}
-    for sample in made:
+    """Keep the least toxic of the target's own continuations of each prompt."""
+    groups: dict[str, list[Sampled]] = {}
+    for sample in _harvest(target, data, settings, fitting):
         groups.setdefault(sample.prompt, []).append(sample)
     kept = [
         sample
@@ -265,11 +613,8 @@ def _own_corpus(target: Target, data: FitData, settings: FusionSettings, fitting
         for sample in sorted(group, key=lambda s: s.toxicity)[: max(1, round(settings.keep * len(group)))]
         if sample.toxicity < 0.5
     ]
-    fitting["harvest"] = {
-        "prompts": len(prompts),
-        "continuations": len(made),
+    fitting["harvest"] |= {
         "kept": len(kept),
-        "mean_toxicity_all": sum(s.toxicity for s in made) / max(1, len(made)),
         "mean_toxicity_kept": sum(s.toxicity for s in kept) / max(1, len(kept)),
     }
     return [Example(sample.prompt, sample.continuation) for sample in kept]
@@ -289,73 +634,3 @@ def _tokenise(
     ids = (before + tokens)[: settings.max_length]
     labels = ([-100] * len(before) + tokens)[: settings.max_length]
     return (ids, labels) if any(label != -100 for label in labels[1:]) else None
-
-
-def train(
-    calibrator: PreTrainedModel, sequences: Sequence[tuple[list[int], list[int]]], settings: FusionSettings, seed: int
-) -> dict[str, Any]:
-    """Train the calibrator in place; return its loss curve, held-out losses before and after, and counts.
-
-    Raises:
-        DetoxError: the loss became NaN or infinite.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(sequences), generator=generator).tolist()
-    held = max(1, len(sequences) // 20)
-    held_out, kept = [sequences[i] for i in order[:held]], [sequences[i] for i in order[held:]]
-    parameters = list(own_tensors(calibrator, settings.train_embeddings).values())
-    for parameter in parameters:
-        parameter.requires_grad_(True).data = parameter.data.float()  # not the target's embeddings, if shared
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
-    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=settings.steps)
-    before = _held_out_loss(calibrator, held_out, settings)
-    curve: list[list[float]] = []
-    queue: list[int] = []
-    calibrator.train()
-    try:
-        with track("training the calibration model", settings.steps, "steps") as advance, torch.enable_grad():
-            for step in range(settings.steps):
-                if len(queue) < settings.train_batch:
-                    queue += torch.randperm(len(kept), generator=generator).tolist()
-                batch = [kept[queue.pop(0)] for _ in range(settings.train_batch)]
-                loss = _loss(calibrator, batch)
-                if not math.isfinite(loss.item()):
-                    raise DetoxError(f"fusion: the training loss is {loss.item()} at step {step}; lower learning_rate.")
-                loss.backward()
-                nn.utils.clip_grad_norm_(parameters, 1.0)
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-                decay.step()
-                curve.append([step + 1, round(loss.item(), 4)])
-                advance(1)
-    finally:
-        calibrator.eval().requires_grad_(False)
-    after = _held_out_loss(calibrator, held_out, settings)
-    return {
-        "texts": len(kept),
-        "held_out_texts": held,
-        "held_out_loss_before": before,
-        "held_out_loss_after": after,
-        "loss_curve": curve,
-    }
-
-
-@torch.no_grad()
-def _held_out_loss(calibrator: PreTrainedModel, sequences: Sequence[Any], settings: FusionSettings) -> float:
-    size = settings.train_batch
-    batches = [sequences[i : i + size] for i in range(0, len(sequences), size)]
-    return sum(float(_loss(calibrator, batch)) * len(batch) for batch in batches) / len(sequences)
-
-
-def _loss(calibrator: PreTrainedModel, batch: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
-    view = Architecture.of(calibrator)
-    longest = max(len(ids) for ids, _ in batch)
-    device = calibrator.device
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row, _ in batch], device=device)
-    labels = torch.tensor([row + [-100] * (longest - len(row)) for _, row in batch], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row, _ in batch], device=device)
-    # the embeddings may be the target's, in its dtype; training is in float32
-    inputs = view.embeddings(ids).float()
-    hidden = view.decoder(inputs_embeds=inputs, attention_mask=mask, use_cache=False).last_hidden_state
-    bias = None if view.head.bias is None else view.head.bias.float()
-    return completion_loss(hidden, view.head.weight.float(), bias, labels)

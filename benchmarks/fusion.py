@@ -1,0 +1,377 @@
+"""What fusion costs and what it buys: `python benchmarks/fusion.py PART [options]`.
+
+    speed      tokens/s and peak memory, plain and fused, at batch 1, 8 and 32, attached and as a LogitsProcessor
+    growth     milliseconds a token from 16 to 512 new tokens, and of a calibrator that reads the prefix at each step
+    frontier   toxicity and perplexity of every row of the table in docs/methods/fusion.md, with intervals
+    foreign    the same for another target than the calibrator's own (--model), with the paper's alignment beside it
+
+`frontier` and `foreign` keep each row's results in --output and skip what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from transformers import LogitsProcessor, PreTrainedModel
+
+from detoxlm import memory
+from detoxlm.calibration.vocabulary import spellings
+from detoxlm.data import builtin_prompts, neutral_text, read_corpus, read_plain_text, read_prompts
+from detoxlm.files import write_atomically
+from detoxlm.generation import Sampling, generate
+from detoxlm.methods import Detoxifier, FitData
+from detoxlm.methods.base import describe_target
+from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
+from detoxlm.models import Target, load_target
+from detoxlm.recipes import Task, compare, get_recipe, measure
+from detoxlm.results import Results
+from detoxlm.scorers import load_scorer
+from detoxlm.settings import Settings
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+def tokens_per_second(target: Target, prompts: list[str], batch: int, new: int) -> float:
+    """The evaluation loop's rate: greedy, `new` tokens a prompt."""
+    made = list(generate(target, prompts, Sampling(max_new_tokens=new), batch_size=batch))
+    return sum(b.tokens for b in made) / sum(b.seconds for b in made)
+
+
+def _transformers_rate(target: Target, prompts: list[str], detoxifier: FusionDetoxifier | None, new: int) -> float:
+    """The rate of `model.generate` on one batch, with the processor or without."""
+    inputs = target.tokenizer(prompts, return_tensors="pt", padding=True).to(target.device)
+    processors = [detoxifier.logits_processor(target.model)] if detoxifier else []
+    started = time.perf_counter()
+    out = target.model.generate(
+        **inputs, max_new_tokens=new, min_new_tokens=new, do_sample=False, logits_processor=processors
+    )
+    return (out.shape[1] - inputs["input_ids"].shape[1]) * len(prompts) / (time.perf_counter() - started)
+
+
+def speed(options: argparse.Namespace) -> dict[str, Any]:
+    """Alternate plain and fused rounds, so that a busy machine slows both; report the median and the ratios' range."""
+    target = load_target(options.model)
+    detoxifier = Fusion.fit(target, FitData(), FusionSettings())
+    prompts = (read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure"))[:64]
+    rows = []
+    for batch in (1, 8, 32):
+        some = prompts[: {1: 4, 8: 24, 32: 64}[batch]]
+        kinds: dict[str, Callable[[], float]] = {
+            "plain": partial(tokens_per_second, target, some, batch, options.tokens),
+            "attached": partial(_attached, target, detoxifier, some, batch, options.tokens),
+            "generate, plain": partial(_transformers_rate, target, some[:batch], None, options.tokens),
+            "generate, processor": partial(_transformers_rate, target, some[:batch], detoxifier, options.tokens),
+        }
+        rates: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for round_ in range(options.repeats + 1):
+            for kind, run in kinds.items():
+                rate = run()
+                if round_:  # the first round chooses kernels and maps memory
+                    rates[kind].append(rate)
+        for plain, fused in (("plain", "attached"), ("generate, plain", "generate, processor")):
+            ratios = [b / a for a, b in zip(rates[plain], rates[fused], strict=True)]
+            row = {
+                "batch": batch,
+                "form": fused,
+                "plain": round(statistics.median(rates[plain]), 1),
+                "fused": round(statistics.median(rates[fused]), 1),
+                "ratio": round(statistics.median(ratios), 3),
+                "ratios": [round(ratio, 3) for ratio in ratios],
+            }
+            rows.append(row)
+            print(
+                f"batch {batch:2d}  {fused:20s} {row['plain']:7.1f} -> {row['fused']:7.1f} tokens/s  "
+                f"{row['ratio']:.3f} [{min(ratios):.3f}, {max(ratios):.3f}]",
+                flush=True,
+            )
+    return {"rows": rows, "memory": [_memory(options, fused) for fused in (False, True)]}
+
+
+def _attached(target: Target, detoxifier: Detoxifier, prompts: list[str], batch: int, new: int) -> float:
+    with detoxifier.attached(target.model):
+        return tokens_per_second(target, prompts, batch, new)
+
+
+def _memory(options: argparse.Namespace, fused: bool) -> dict[str, Any]:
+    """Peak memory of a process of its own that generates at batch 32."""
+    command = [sys.executable, __file__, "peak", "--model", options.model, *(["--fused"] if fused else [])]
+    peak = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+    print(f"peak memory {'fused' if fused else 'plain'}: {peak:.0f} MB", flush=True)
+    return {"fused": fused, "peak_mb": peak}
+
+
+def peak(options: argparse.Namespace) -> dict[str, Any]:
+    """Generate once and print the peak: run by `speed`, in a process of its own."""
+    target = load_target(options.model)
+    detoxifier = Fusion.fit(target, FitData(), FusionSettings()) if options.fused else None
+    memory.start_peak()
+    with detoxifier.attached(target.model) if detoxifier else nullcontext():
+        tokens_per_second(target, builtin_prompts("measure")[:64], 32, 20)
+    print(memory.peak_mb())
+    return {}
+
+
+def growth(options: argparse.Namespace) -> dict[str, Any]:
+    """Time single steps of one long continuation: ours, and a calibrator without a cache of its own."""
+    target = load_target(options.model)
+    detoxifier = Fusion.fit(target, FitData(), FusionSettings())
+    inputs = target.tokenizer("The history of the town begins with", return_tensors="pt").to(target.device)
+    marks = [16, 32, 64, 128, 256, 512]
+    rows = {}
+    for kind in ("plain", "attached", "processor", "no cache"):
+        clock = _Clock()
+        processors: list[LogitsProcessor] = [clock]
+        if kind == "processor":
+            processors.insert(0, detoxifier.logits_processor(target.model))
+        if kind == "no cache":
+            processors.insert(0, _Forgetful(detoxifier, target.model))
+        with detoxifier.attached(target.model) if kind == "attached" else nullcontext(), torch.inference_mode():
+            target.model.generate(
+                **inputs,
+                max_new_tokens=marks[-1],
+                min_new_tokens=marks[-1],
+                do_sample=False,
+                logits_processor=processors,
+            )
+        steps = [1000 * (b - a) for a, b in zip(clock.times, clock.times[1:], strict=False)]
+        rows[kind] = {mark: round(statistics.median(steps[mark // 2 : mark]), 2) for mark in marks}
+        print(f"{kind:10s} " + "  ".join(f"{mark}: {ms:.1f} ms" for mark, ms in rows[kind].items()), flush=True)
+    return {"milliseconds_per_token": rows}
+
+
+class _Clock(LogitsProcessor):
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        self.times.append(time.perf_counter())
+        return scores
+
+
+class _Forgetful(LogitsProcessor):
+    """The naive form: the calibrator reads the whole prefix at every step."""
+
+    def __init__(self, detoxifier: FusionDetoxifier, model: PreTrainedModel) -> None:
+        self._make = lambda: detoxifier.logits_processor(model)
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        return self._make()(input_ids, scores)
+
+
+# --- quality ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class BannedWords(Detoxifier):
+    """The simplest rival: tokens that spell a listed word are never chosen."""
+
+    method: ClassVar[str] = "banned words"
+    kind: ClassVar = "decoding"
+    settings_type: ClassVar = Settings
+
+    @property
+    def default_strength(self) -> float:
+        return 1.0
+
+    @property
+    def max_strength(self) -> float:
+        return 1.0
+
+    def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
+        banned = self.tensors["banned"].to(model.device)
+
+        @contextmanager
+        def attached() -> Iterator[None]:
+            def after(_: Any, __: Any, output: Any) -> Any:
+                output.logits[..., banned] = -1e4
+                return output
+
+            handle = model.register_forward_hook(after)
+            try:
+                yield
+            finally:
+                handle.remove()
+
+        return attached()
+
+
+def banned_words(target: Target, words: Path) -> BannedWords:
+    """Ban every token that spells a word of the list, from its start."""
+    with words.open(encoding="utf-8", newline="") as file:
+        listed = {row["text"].lower() for row in csv.DictReader(file) if " " not in row["text"]}
+    spelled = spellings(target.tokenizer, target.architecture.vocab_size)
+    ids = [
+        i
+        for i, spelling in enumerate(spelled)
+        if spelling and spelling[:1] == b" " and spelling.decode("utf-8", "replace").strip().lower() in listed
+    ]
+    return BannedWords(Settings(), describe_target(target), {"banned": torch.tensor(ids)}, {"tokens": len(ids)})
+
+
+def task(options: argparse.Namespace, recipe: str) -> Task:
+    """The measurement that all rows share."""
+    prompts = read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure", "provocative")
+    text = read_plain_text(options.fluency_text, field="fluency_text") if options.fluency_text else neutral_text()
+    return Task(
+        recipe=get_recipe(recipe),
+        prompts=prompts[: 200 if recipe == "emt-25" else None],
+        prompts_source=str(options.prompts or "built-in provocative prompts"),
+        fluency_text=text,
+        fluency_source=str(options.fluency_text or "built-in neutral text"),
+        fluency_tokens=16384 if recipe == "challenge-10" else 4096,
+    )
+
+
+Rows = Sequence[tuple[str, Callable[[], Detoxifier], Sequence[float]]]
+
+
+def measured(options: argparse.Namespace, target: Target, rows: Rows, recipes: Sequence[str]) -> dict[str, Any]:
+    """Measure rows of (name, how to get the detoxifier, strengths) and print the table."""
+    scorer = load_scorer("embedded")
+    opinions = [load_scorer("ngram")]
+    folder = Path(options.output).with_suffix("")
+    table: list[dict[str, Any]] = []
+    for recipe in recipes:
+        what = task(options, recipe)
+        base = measure(target, what, scorer, opinions=opinions, output=folder / f"{recipe}-untouched.json")
+        _line(table, recipe, "untouched", 0.0, base)
+        for name, get, strengths in rows:
+            detoxifier: Detoxifier | None = None
+            for strength in strengths:
+                path = folder / f"{recipe}-{name.replace(' ', '-').replace(',', '')}-{strength:g}.json"
+                if path.exists():
+                    now = Results.load(path)
+                else:
+                    detoxifier = detoxifier or get()
+                    now = measure(
+                        target,
+                        what,
+                        scorer,
+                        opinions=opinions,
+                        detoxifier=detoxifier,
+                        strength=strength,
+                        output=path,
+                    )
+                    compare(base, now)
+                    now.save(path)
+                _line(table, recipe, name, strength, now)
+    return {"table": table}
+
+
+def _line(table: list[dict[str, Any]], recipe: str, name: str, strength: float, results: Results) -> None:
+    metrics = {key: [e.value, e.low, e.high] for key, e in results.metrics.items()}
+    row: dict[str, Any] = {"recipe": recipe, "row": name, "strength": strength, "metrics": metrics}
+    line = f"{recipe:12s} {name:34s} {strength:4g} "
+    if results.comparison is not None:
+        row["difference"] = {key: [e.value, e.low, e.high] for key, e in results.comparison.difference.items()}
+        base = results.comparison.baseline
+        for key in ("toxic_fraction", "toxicity_probability", "model_perplexity", "continuation_perplexity"):
+            now, before = metrics.get(key, [None])[0], base[key].value if key in base else None
+            if now is not None and before:
+                line += f" {key} {now:.4g} ({100 * (now / before - 1):+.1f}%)"
+    else:
+        line += " ".join(f"{key} {value[0]:.4g}" for key, value in metrics.items() if value[0] is not None)
+    opinion = next(iter(results.opinions.values()), None) if isinstance(results.opinions, dict) else None
+    if opinion is not None and "toxic_fraction" in opinion.metrics:
+        line += f"  (ngram {opinion.metrics['toxic_fraction'].value})"
+    table.append(row)
+    print(line, flush=True)
+
+
+def frontier(options: argparse.Namespace) -> dict[str, Any]:
+    """Every row of the table."""
+    target = load_target(options.model)
+
+    def fit(data: FitData | None = None, **settings: Any) -> Callable[[], Detoxifier]:
+        def get() -> Detoxifier:
+            given = data or FitData(scorer=load_scorer("embedded"), workdir=Path(options.output).with_suffix(".work"))
+            started = time.perf_counter()
+            made = Fusion.fit(target, given, FusionSettings(**settings))
+            print(f"fitted in {time.perf_counter() - started:.0f} s", flush=True)
+            return made
+
+        return get
+
+    rows: list[tuple[str, Callable[[], Detoxifier], Sequence[float]]] = [
+        ("contrast, shipped", fit(), options.strengths),
+        ("contrast, own generations", fit(calibrator="own"), options.strengths),
+    ]
+    if options.corpus:
+        rows.append(
+            (
+                "contrast, own data",
+                lambda: fit(
+                    FitData(corpus=read_corpus(str(options.corpus)).items, scorer=load_scorer("embedded")),
+                    calibrator="own",
+                )(),
+                options.strengths,
+            )
+        )
+    rows.append(("paper", fit(variant="paper", samples=8), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)))
+    if options.words:
+        rows.append(("banned words", lambda: banned_words(target, options.words), (1.0,)))
+    return measured(options, target, rows, options.recipes)
+
+
+def foreign(options: argparse.Namespace) -> dict[str, Any]:
+    """Another target than the calibrator's own."""
+    target = load_target(options.model)
+
+    def shipped() -> Detoxifier:
+        started = time.perf_counter()
+        made = Fusion.fit(target, FitData(), FusionSettings())
+        print(f"aligned in {time.perf_counter() - started:.0f} s: {made.fitting}", flush=True)
+        return made
+
+    rows: list[tuple[str, Callable[[], Detoxifier], Sequence[float]]] = [
+        ("contrast, shipped", shipped, options.strengths)
+    ]
+    if options.paper:
+
+        def paper() -> Detoxifier:
+            started = time.perf_counter()
+            made = Fusion.fit(target, FitData(), FusionSettings(variant="paper", calibrator=str(options.paper)))
+            print(f"aligned in {time.perf_counter() - started:.0f} s: {made.fitting['alignment']}", flush=True)
+            return made
+
+        rows.append(("paper, aligned", paper, (0.1, 0.3)))
+    return measured(options, target, rows, options.recipes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {part.__name__: part for part in (speed, growth, frontier, foreign, peak)}
+    parser.add_argument("part", choices=parts)
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--prompts", help="a RealToxicityPrompts jsonl [default: built-in prompts]")
+    parser.add_argument("--fluency-text", type=Path, help="WikiText-2 validation text [default: built-in text]")
+    parser.add_argument("--corpus", help="labelled texts that a calibrator is trained on, for its row")
+    parser.add_argument("--words", type=Path, help="a list of words to ban, csv with a column `text`")
+    parser.add_argument("--paper", type=Path, help="foreign: folder of a paper-variant detoxifier to align")
+    parser.add_argument("--recipes", nargs="+", default=["challenge-10"])
+    parser.add_argument("--strengths", nargs="+", type=float, default=[0.5, 1.0, 2.0, 4.0])
+    parser.add_argument("--tokens", type=int, default=20, help="speed: new tokens")
+    parser.add_argument("--repeats", type=int, default=5, help="speed: rounds")
+    parser.add_argument("--fused", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("-o", "--output", default="fusion.json")
+    options = parser.parse_args()
+    report = parts[options.part](options)
+    if report:
+        write_atomically(Path(options.output), (json.dumps(report, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

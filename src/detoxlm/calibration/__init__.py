@@ -1,0 +1,1 @@
+"""Calibration models: the small models that fusion adds to a target at decoding time."""
