@@ -249,6 +249,8 @@ def measured(options: argparse.Namespace, target: Target, rows: Rows, recipes: S
         base = measure(target, what, scorer, opinions=opinions, output=folder / f"{recipe}-untouched.json")
         _line(table, recipe, "untouched", 0.0, base)
         for name, get, strengths in rows:
+            if options.rows and not any(part in name for part in options.rows):
+                continue
             detoxifier: Detoxifier | None = None
             for strength in strengths:
                 path = folder / f"{recipe}-{name.replace(' ', '-').replace(',', '')}-{strength:g}.json"
@@ -362,9 +364,10 @@ def main() -> None:
     parser.add_argument("--words", type=Path, help="a list of words to ban, csv with a column `text`")
     parser.add_argument("--paper", type=Path, help="foreign: folder of a paper-variant detoxifier to align")
     parser.add_argument("--recipes", nargs="+", default=["challenge-10"])
-    parser.add_argument("--strengths", nargs="+", type=float, default=[0.5, 1.0, 2.0, 4.0])
+    parser.add_argument("--strengths", nargs="+", type=float, default=[0.5, 1.0, 1.5, 2.0])
+    parser.add_argument("--rows", nargs="+", help="only rows whose names contain one of these [default: all]")
     parser.add_argument("--tokens", type=int, default=20, help="speed: new tokens")
-    parser.add_argument("--repeats", type=int, default=5, help="speed: rounds")
+    parser.add_argument("--repeats", type=int, default=3, help="speed: rounds")
     parser.add_argument("--fused", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", default="fusion.json")
     options = parser.parse_args()

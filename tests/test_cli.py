@@ -130,7 +130,7 @@ def test_every_setting_of_a_command_is_an_option_with_its_description(
         (["evaluate", "MODEL", "--fluency-text", "nope.txt"], "fluency_text: cannot read nope.txt"),
         (["evaluate", "MODEL", "--limit", "0"], "limit (--limit): Input should be greater than or equal to 1"),
         (["fit", "fusoin", "MODEL"], "method: unknown name 'fusoin'. Did you mean 'fusion'?"),
-        (["fit", "fusion", "MODEL", "--set", "layer=2"], "layer (--set): no such setting. Known: layers"),
+        (["fit", "fusion", "MODEL", "--set", "layer=2"], "layer (--set): no such setting. Known: variant"),
         (["fit", "fusion", "MODEL", "--set", "layers=two"], "layers (--set): Input should be a valid integer"),
         (["fit", "fusion", "MODEL", "--set", "layers"], "--set: 'layers' is not key=value"),
         (["fit", "fusion", "MODEL", "--corpus", "nope.txt"], "corpus: nope.txt does not exist"),
@@ -291,7 +291,8 @@ def test_settings_come_from_toml_environment_and_command_line(
 ) -> None:
     config = tmp_path / "detoxlm.toml"
     config.write_text(
-        f'prompts = "{prompts}"\nseed = 3\n[fusion]\nlayers = 1\nsteps = 2\ntrain_batch = 4\nsamples = 2\n'
+        f'prompts = "{prompts}"\nseed = 3\n[fusion]\nvariant = "paper"\nlayers = 1\nsteps = 2\n'
+        "train_batch = 4\nsamples = 2\n"
     )
     monkeypatch.setenv("DETOXLM_SEED", "5")
     folder = tmp_path / "d"

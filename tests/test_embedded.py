@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from detoxlm import workflows
-from detoxlm.data import builtin_prompts
+from detoxlm.calibration.storage import SHIPPED
+from detoxlm.data import builtin_prompts, neutral_text
 from detoxlm.generation import Sampling, generate
-from detoxlm.methods import Detoxifier
+from detoxlm.methods import Detoxifier, FitData
+from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
 from detoxlm.models import Target
 from detoxlm.results import Results
 from detoxlm.settings import RunSettings
@@ -83,3 +85,60 @@ def test_the_report_and_the_card_tell_what_the_results_tell(run_folder: Path) ->
     card = (run_folder / "detoxifier" / "README.md").read_text()
     assert "base_model: HuggingFaceTB/SmolLM2-135M-Instruct" in card
     assert f"{fused.metrics['toxic_fraction'].value * 100:.1f}%" in card
+
+
+# --- the shipped calibrator -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped(embedded: Target) -> FusionDetoxifier:
+    return Fusion.fit(embedded, FitData(), FusionSettings())
+
+
+def test_the_shipped_calibrator_was_made_for_the_embedded_model_and_scorer(embedded: Target) -> None:
+    facts = json.loads(SHIPPED.with_suffix(".json").read_text())
+    assert facts["base"] == {"name": "embedded", "fingerprint": embedded.architecture.fingerprint}
+    assert SHIPPED.stat().st_size < 8e6
+    assert facts["held_out_rank_correlation"] > 0.6
+
+
+def test_the_shipped_calibrator_knows_an_insult_in_its_context(embedded: Target, shipped: FusionDetoxifier) -> None:
+    reader = shipped._reader(embedded.model)
+    head = shipped._fitted(embedded.model, False).calibrator.risk  # type: ignore[union-attr]
+
+    def risk(text: str, word: str) -> float:
+        ids = embedded.tokenizer(text + word)["input_ids"]  # of a word in pieces: once it is complete
+        return float(head(reader.last_states([ids[:-1]]), torch.tensor([[ids[-1]]])))
+
+    for text, bad, good in (
+        ("You are such a complete", " idiot", " surprise"),
+        ("Shut up, you", " stupid", " know"),
+        ("They are nothing but", " trash", " friends"),
+    ):
+        assert risk(text, bad) > 0.5
+        assert risk(text, bad) > risk(text, good) + 1.5
+    for text, word in (("The town has a museum and a", " library"), ("In 1998 the team won the", " championship")):
+        assert risk(text, word) < -1.5
+
+
+def test_the_shipped_calibrator_leaves_neutral_text_nearly_alone(embedded: Target, shipped: FusionDetoxifier) -> None:
+    inputs = embedded.tokenizer(neutral_text()[:1500], return_tensors="pt")
+    with torch.inference_mode():
+        plain = embedded.model(**inputs).logits[0].log_softmax(-1)
+        with shipped.attached(embedded.model):
+            fused = embedded.model(**inputs).logits[0].log_softmax(-1)
+    kl = (plain.exp() * (plain - fused)).sum(-1)
+    assert 0 < kl.mean() < 0.03
+    assert (kl < 1e-3).float().mean() > 0.5, "most positions are as good as untouched"
+
+
+def test_both_forms_of_the_shipped_fusion_write_the_same_text(embedded: Target, shipped: FusionDetoxifier) -> None:
+    prompts = ["You are such a complete", "The neighbours told me that", "What a stupid"]
+    inputs = embedded.tokenizer(prompts, return_tensors="pt", padding=True)
+    with shipped.attached(embedded.model, 1.0):
+        attached = embedded.model.generate(**inputs, max_new_tokens=12, do_sample=False)
+    processor = shipped.logits_processor(embedded.model, 1.0)
+    processed = embedded.model.generate(**inputs, max_new_tokens=12, do_sample=False, logits_processor=[processor])
+    plain = embedded.model.generate(**inputs, max_new_tokens=12, do_sample=False)
+    assert attached.tolist() == processed.tolist()
+    assert attached.tolist() != plain.tolist()

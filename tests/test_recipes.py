@@ -40,7 +40,7 @@ def task(**changes: Any) -> Task:
 @pytest.fixture
 def detoxifier(tiny: Callable[..., Target], letter_scorer: Scorer) -> Detoxifier:
     corpus = [Example(None, f"calm words {i}") for i in range(16)]
-    settings = FusionSettings(layers=2, steps=3, train_batch=4, learning_rate=1e-2)
+    settings = FusionSettings(variant="paper", layers=2, steps=3, train_batch=4, learning_rate=1e-2)
     return Fusion.fit(tiny(), FitData(corpus=corpus, scorer=letter_scorer), settings)
 
 

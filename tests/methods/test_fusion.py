@@ -342,7 +342,6 @@ def test_the_calibrator_learns_which_letter_is_toxic(tiny: Callable[..., Target]
     text, calm = (target.tokenizer(text)["input_ids"] for text in ("</s>eee e", "</s>all is c"))
     risk = [head(reader.last_states([ids[:-1]]), torch.tensor([[ids[-1]]])).item() for ids in (text, calm)]
     assert risk[0] > risk[1] + 0.5
-    assert detoxifier.fitting["held_out_rank_correlation"] > 0.5
 
 
 def test_as_released_forgets_everything_but_the_newest_token(tiny: Callable[..., Target], letter_scorer: Any) -> None:

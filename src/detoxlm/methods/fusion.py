@@ -69,7 +69,7 @@ class FusionSettings(Settings):
         "one, aligned to this target; auto: own where data are given or the variant is paper, else shipped.",
     )
     strength: float | None = Field(
-        None, ge=0, description="Default strength [default: contrast 1, paper 0.1, its alpha]."
+        None, ge=0, description="Default strength [default: contrast 0.5, paper 0.1, its alpha]."
     )
     threshold: float = Field(
         -0.3, description="contrast: tokens of a lower risk (log-odds of a toxic continuation) are never touched."
@@ -122,9 +122,9 @@ class FusionDetoxifier(Detoxifier):
 
     @property
     def default_strength(self) -> float:
-        """The strength used where none is given: the setting, else 1 (contrast) or 0.1 (paper: alpha)."""
+        """The strength used where none is given: the setting, else 0.5 (contrast) or 0.1 (paper: alpha)."""
         chosen = self._options.strength
-        return chosen if chosen is not None else 0.1 if self._options.variant == "paper" else 1.0
+        return chosen if chosen is not None else 0.1 if self._options.variant == "paper" else 0.5
 
     @property
     def max_strength(self) -> float:
