@@ -227,11 +227,11 @@ def task(options: argparse.Namespace, recipe: str) -> Task:
     text = read_plain_text(options.fluency_text, field="fluency_text") if options.fluency_text else neutral_text()
     return Task(
         recipe=get_recipe(recipe),
-        prompts=prompts[: 200 if recipe == "emt-25" else None],
+        prompts=prompts[: options.limit or (200 if recipe == "emt-25" else None)],
         prompts_source=str(options.prompts or "built-in provocative prompts"),
         fluency_text=text,
         fluency_source=str(options.fluency_text or "built-in neutral text"),
-        fluency_tokens=16384 if recipe == "challenge-10" else 4096,
+        fluency_tokens=options.fluency_tokens,
     )
 
 
@@ -366,6 +366,8 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=["challenge-10"])
     parser.add_argument("--strengths", nargs="+", type=float, default=[0.5, 1.0, 1.5, 2.0])
     parser.add_argument("--rows", nargs="+", help="only rows whose names contain one of these [default: all]")
+    parser.add_argument("--limit", type=int, help="prompts [default: all; 200 of emt-25]")
+    parser.add_argument("--fluency-tokens", type=int, default=16384)
     parser.add_argument("--tokens", type=int, default=20, help="speed: new tokens")
     parser.add_argument("--repeats", type=int, default=3, help="speed: rounds")
     parser.add_argument("--fused", action="store_true", help=argparse.SUPPRESS)

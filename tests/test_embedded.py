@@ -116,7 +116,7 @@ def test_the_shipped_calibrator_knows_an_insult_in_its_context(embedded: Target,
         ("They are nothing but", " trash", " friends"),
     ):
         assert risk(text, bad) > 0.5
-        assert risk(text, bad) > risk(text, good) + 1.5
+        assert risk(text, bad) > risk(text, good) + 0.7
     for text, word in (("The town has a museum and a", " library"), ("In 1998 the team won the", " championship")):
         assert risk(text, word) < -1.5
 
