@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -126,10 +126,20 @@ def _make_room(cache: Any, layers: int, more: Callable[[], list[Any]]) -> None:
         raise UsageError("cache: part of it was filled without this detoxifier; start from an empty cache.")
 
 
-@contextmanager
-def acting_on_logits(model: PreTrainedModel, source: Source, act: Act) -> Iterator[None]:
+def acting_on_logits(model: PreTrainedModel, source: Source, act: Act) -> AbstractContextManager[None]:
     """Change `model`'s logits within this context; leaving it removes every trace."""
-    names = list(inspect.signature(model.forward).parameters)
+    return _acting(model, "logits", source, act)
+
+
+def acting_on_states(model: PreTrainedModel, source: Source, act: Act) -> AbstractContextManager[None]:
+    """Change `model`'s final hidden states within this context, before its head; leaving it removes every trace."""
+    return _acting(Architecture.of(model).decoder, "last_hidden_state", source, act)
+
+
+@contextmanager
+def _acting(module: nn.Module, output_name: str, source: Source, act: Act) -> Iterator[None]:
+    """Let `act` change the first output of `module`, which is called `output_name`."""
+    names = list(inspect.signature(module.forward).parameters)
 
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
         kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -139,41 +149,12 @@ def acting_on_logits(model: PreTrainedModel, source: Source, act: Act) -> Iterat
         return (), kwargs
 
     def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-        logits = output[0]
-        changed = act(logits, source.states(logits.shape[1]))
-        if isinstance(output, tuple):
-            return (changed, *output[1:])
-        output.logits = changed
-        return output
-
-    with _hooks(model, before, after):
-        yield
-
-
-@contextmanager
-def acting_on_states(model: PreTrainedModel, source: Source, act: Act) -> Iterator[None]:
-    """Change `model`'s final hidden states within this context, before its head; leaving it removes every trace."""
-    decoder = Architecture.of(model).decoder
-    names = list(inspect.signature(decoder.forward).parameters)
-
-    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
-        kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
-        source.before(kwargs)
-        return (), kwargs
-
-    def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
         changed = act(output[0], source.states(output[0].shape[1]))
         if isinstance(output, tuple):
             return (changed, *output[1:])
-        output.last_hidden_state = changed
+        setattr(output, output_name, changed)
         return output
 
-    with _hooks(decoder, before, after):
-        yield
-
-
-@contextmanager
-def _hooks(module: nn.Module, before: Any, after: Any) -> Iterator[None]:
     handles = [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
     try:
         yield

@@ -173,16 +173,18 @@ class FusionDetoxifier(Detoxifier):
                 raise UsageError(
                     "as_released: the released code knows one tokenizer; fit for the calibrator's own target."
                 )
-            return acting_on_states(
-                model, _NewestOnly(self._fitted(model, True)), self._act(model, strength, states=True)
-            )
+            fitted = self._fitted(model, True)
+            return acting_on_states(model, _NewestOnly(fitted), self._act(model, fitted, strength, states=True))
         if self.foreign:
+            fitted = self._fitted(model, False)
             source: Source = Recorded(model, self._reader(model))
-            return acting_on_logits(model, source, self._act(model, strength, states=False))
-        source = SharedCache(model, self._fitted(model, True).decoder)
-        if options.variant == "paper":  # at the hidden state the mixture costs one head product
-            return acting_on_states(model, source, self._act(model, strength, states=True))
-        return acting_on_logits(model, source, self._act(model, strength, states=False))
+            return acting_on_logits(model, source, self._act(model, fitted, strength, states=False))
+        fitted = self._fitted(model, True)
+        source = SharedCache(model, fitted.decoder)
+        # the paper's mixture costs one head product at the hidden state, two behind the head
+        states = options.variant == "paper"
+        acting = acting_on_states if states else acting_on_logits
+        return acting(model, source, self._act(model, fitted, strength, states=states))
 
     def logits_processor(
         self, model: PreTrainedModel, strength: Strength | None = None, *, pad_token_id: int | None = None
@@ -207,14 +209,14 @@ class FusionDetoxifier(Detoxifier):
         self.check_target(model)
         if self._options.as_released:
             raise UsageError("as_released: the released code works on hidden states; use attached().")
-        act = self._act(model, strength, states=False)
+        act = self._act(model, self._fitted(model, False), strength, states=False)
         if pad_token_id is None:
             config = model.generation_config if model.generation_config is not None else model.config
             pad_token_id = config.pad_token_id if config.pad_token_id is not None else model.config.pad_token_id
         return FusionProcessor(self._reader(model), act, pad_token_id)
 
-    def _act(self, model: PreTrainedModel, strength: Strength, *, states: bool) -> Act:
-        options, fitted = self._options, self._fitted(model, not self.foreign)
+    def _act(self, model: PreTrainedModel, fitted: _Fitted, strength: Strength, *, states: bool) -> Act:
+        options = self._options
         if options.variant == "contrast":
             assert fitted.calibrator is not None
             head, vocabulary = fitted.calibrator.risk, self.tensors.get("vocabulary")
