@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import torch
@@ -16,27 +16,33 @@ from detoxlm.errors import UsageError
 
 @dataclass(frozen=True)
 class Family:
-    """Attribute paths of one family: `layers` and `norm` from the CausalLM, `value` from a decoder layer.
+    """Attribute paths of one family: `layers` and `norm` from the CausalLM, the others from a decoder layer.
 
-    `value` is the MLP's last matrix, whose columns are the *value vectors* that neurons write to the residual stream.
+    `value` is the MLP's last matrix, whose columns are the *value vectors* that neurons write to the residual stream;
+    `attention` is the attention's last matrix. `value_norm` and `attention_norm` are norms between these and the
+    residual stream, where there are any.
     """
 
     layers: str
     norm: str
     value: str
+    attention: str
+    value_norm: str | None = None
+    attention_norm: str | None = None
 
 
-_LLAMA = Family(layers="model.layers", norm="model.norm", value="mlp.down_proj")
+_LLAMA = Family("model.layers", "model.norm", "mlp.down_proj", "self_attn.o_proj")
+_GEMMA = replace(_LLAMA, value_norm="post_feedforward_layernorm", attention_norm="post_attention_layernorm")
 FAMILIES: dict[str, Family] = {
-    **dict.fromkeys(
-        ("llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "gemma", "gemma2", "gemma3_text"), _LLAMA
-    ),
-    "gemma3": Family("model.language_model.layers", "model.language_model.norm", "mlp.down_proj"),
-    "phi": Family("model.layers", "model.final_layernorm", "mlp.fc2"),
-    "gpt2": Family("transformer.h", "transformer.ln_f", "mlp.c_proj"),
-    "opt": Family("model.decoder.layers", "model.decoder.final_layer_norm", "fc2"),
-    "gptj": Family("transformer.h", "transformer.ln_f", "mlp.fc_out"),
-    "gpt_neox": Family("gpt_neox.layers", "gpt_neox.final_layer_norm", "mlp.dense_4h_to_h"),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "gemma"), _LLAMA),
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA,
+    "gemma3": replace(_GEMMA, layers="model.language_model.layers", norm="model.language_model.norm"),
+    "phi": Family("model.layers", "model.final_layernorm", "mlp.fc2", "self_attn.dense"),
+    "gpt2": Family("transformer.h", "transformer.ln_f", "mlp.c_proj", "attn.c_proj"),
+    "opt": Family("model.decoder.layers", "model.decoder.final_layer_norm", "fc2", "self_attn.out_proj"),
+    "gptj": Family("transformer.h", "transformer.ln_f", "mlp.fc_out", "attn.out_proj"),
+    "gpt_neox": Family("gpt_neox.layers", "gpt_neox.final_layer_norm", "mlp.dense_4h_to_h", "attention.dense"),
 }
 
 
@@ -138,16 +144,41 @@ class Architecture:
         Raises:
             UsageError: the layer has no single dense value matrix (mixture of experts, fused or quantised).
         """
-        module = _find(self.layers[layer], self.family.value)
+        return self._matrix(layer, self.family.value)
+
+    def attention_matrix(self, layer: int) -> torch.Tensor:
+        """Return layer `layer`'s attention output matrix as a view [d, heads x width] that writes through.
+
+        Raises:
+            UsageError: as in `value_matrix`.
+        """
+        return self._matrix(layer, self.family.attention)
+
+    def value_gain(self, layer: int) -> torch.Tensor | None:
+        """Return gamma [d] of the norm between the value matrix and the residual stream; None: they touch."""
+        return self._gain(layer, self.family.value_norm)
+
+    def attention_gain(self, layer: int) -> torch.Tensor | None:
+        """Return gamma [d] of the norm between the attention output and the residual stream; None: they touch."""
+        return self._gain(layer, self.family.attention_norm)
+
+    def _matrix(self, layer: int, path: str) -> torch.Tensor:
+        module = _find(self.layers[layer], path)
         if isinstance(module, Conv1D):
             return module.weight.T  # Conv1D stores [in, out]
         if type(module) is nn.Linear:
             return module.weight
         found = "nothing" if module is None else type(module).__name__
         raise UsageError(
-            f"model: layer {layer} of this {self.name} model has {found} at {self.family.value}; "
-            "only dense Linear and Conv1D value matrices can be read or edited. Load it unquantised."
+            f"model: layer {layer} of this {self.name} model has {found} at {path}; "
+            "only dense Linear and Conv1D matrices can be read or edited. Load it unquantised."
         )
+
+    def _gain(self, layer: int, path: str | None) -> torch.Tensor | None:
+        if path is None:
+            return None
+        norm = attrgetter(path)(self.layers[layer])
+        return 1 + norm.weight.detach()  # Gemma's RMSNorm scales by 1 + weight
 
 
 def _find(module: nn.Module, path: str) -> nn.Module | None:

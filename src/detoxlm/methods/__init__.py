@@ -3,8 +3,9 @@
 from detoxlm.errors import unknown_name
 from detoxlm.methods.base import Detoxifier, FitData, Method
 from detoxlm.methods.fusion import Fusion
+from detoxlm.methods.subspace import Subspace
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Fusion,)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Fusion, Subspace)}
 
 
 def get_method(name: str) -> type[Method]:

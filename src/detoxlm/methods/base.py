@@ -119,7 +119,7 @@ class Detoxifier(ABC):
                 f"fingerprint {found.fingerprint}). Fit one for it: detoxlm fit {self.method} MODEL -o DIR"
             )
 
-    def merge(self, model: PreTrainedModel) -> PreTrainedModel:
+    def merge(self, model: PreTrainedModel, strength: float | None = None) -> PreTrainedModel:
         """Return the model with the detoxifier in its weights: a plain checkpoint.
 
         Raises:

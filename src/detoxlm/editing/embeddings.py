@@ -1,0 +1,112 @@
+"""Sentence embeddings: the mean of a layer's output over the tokens of a text, for every layer in one reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from detoxlm.errors import UsageError
+from detoxlm.models import Target
+from detoxlm.progress import track
+
+#: A position whose state is longer than so many times the text's median state is an attention sink, not a word.
+SINK = 8.0
+Pooling = Literal["all", "completion"]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Token ids of a text; the first `start` are its context (a prompt)."""
+
+    ids: list[int]
+    start: int
+
+
+def passages(target: Target, texts: Sequence[tuple[str, str]], max_length: int) -> list[Passage]:
+    """Tokenise (context, text) pairs; long contexts lose their beginning, long texts their end.
+
+    Raises:
+        UsageError: a text without tokens.
+    """
+    made = []
+    for context, text in texts:
+        before = target.tokenizer(context)["input_ids"] if context else []
+        tokens = target.tokenizer(text, add_special_tokens=not before)["input_ids"]
+        if not text.strip() or not tokens:
+            raise UsageError("pairs: a text is empty; every pair needs a non-toxic and a toxic text.")
+        before = before[-(max_length // 2) :]
+        tokens = tokens[: max_length - len(before)]
+        made.append(Passage(before + tokens, len(before)))
+    return made
+
+
+@torch.inference_mode()
+def sentence_embeddings(
+    target: Target,
+    texts: Sequence[Passage],
+    *,
+    pooling: Pooling,
+    skip_sinks: bool,
+    batch_size: int = 32,
+    description: str = "reading pairs",
+) -> torch.Tensor:
+    """Return embeddings [L, N, d] in float32 on the CPU: the mean over positions of each decoder layer's output.
+
+    Each layer's states are reduced as they are made; no stack of hidden states is held. Padding is never averaged in.
+
+    Args:
+        target: the model, untouched.
+        texts: what to read.
+        pooling: `all` takes every position, as the paper does; `completion` those of the text without its context.
+        skip_sinks: leave out attention sinks: positions, mostly the first, whose huge states say nothing of the text.
+        batch_size: texts at once.
+        description: of the progress bar.
+    """
+    view = target.architecture
+    out = torch.zeros(len(view.layers), len(texts), view.hidden_size)
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i].ids))  # texts of like length together: less padding
+    with track(description, len(texts), "texts") as advance:
+        for first in range(0, len(order), batch_size):
+            chosen = order[first : first + batch_size]
+            part = [texts[i] for i in chosen]
+            longest = max(len(p.ids) for p in part)
+            ids = torch.tensor([p.ids + [0] * (longest - len(p.ids)) for p in part], device=target.device)
+            lengths = torch.tensor([len(p.ids) for p in part], device=target.device)[:, None]
+            starts = torch.tensor([p.start if pooling == "completion" else 0 for p in part], device=target.device)
+            place = torch.arange(longest, device=target.device)
+            real = place < lengths
+            pool = partial(_into, out, torch.tensor(chosen), real, real & (place >= starts[:, None]), skip_sinks)
+            hooks = [module.register_forward_hook(partial(pool, layer)) for layer, module in enumerate(view.layers)]
+            try:
+                view.decoder(input_ids=ids, attention_mask=real.long(), use_cache=False)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+            advance(len(part))
+    return out
+
+
+def _into(
+    out: torch.Tensor,
+    rows: torch.Tensor,
+    real: torch.Tensor,
+    counted: torch.Tensor,
+    skip_sinks: bool,
+    layer: int,
+    _: nn.Module,
+    __: Any,
+    output: Any,
+) -> None:
+    """Write the means of a layer's output to out[layer, rows]; `real` and `counted` [B, T] say which positions are."""
+    states = (output[0] if isinstance(output, tuple) else output).float()
+    if skip_sinks:
+        norms = states.norm(dim=-1).masked_fill(~real, float("nan"))
+        words = counted & (norms <= SINK * norms.nanmedian(dim=1, keepdim=True).values)
+        counted = torch.where(words.any(1, keepdim=True), words, counted)
+    weights = counted.float() / counted.sum(1, keepdim=True)
+    out[layer, rows] = torch.einsum("btd,bt->bd", states, weights).cpu()

@@ -1,0 +1,182 @@
+"""How much of each direction to remove: shares learned against the model's own likelihoods, under a limit on drift.
+
+A singular value says how far two groups of texts lie apart along a direction, not what happens to the text when the
+direction is gone. The shares s [L, k] are the only trained numbers, so a few dozen steps are enough:
+
+    minimise  -log sigmoid(beta (d(clean) - d(toxic))) + lambda KL(base || edited on harmless text)
+    over s in [0, 1],    d(y) = log p_edited(y | x) - log p_base(y | x),
+
+the loss of DPO (arXiv 2305.18290, eq. 7) over projections instead of weights. lambda follows the drift that is
+measured: it grows while KL is above the limit, and falls while it is below (dual ascent).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from detoxlm.editing.embeddings import Passage
+from detoxlm.errors import DetoxError
+from detoxlm.models import Target
+from detoxlm.progress import track
+
+#: What to read from the modules' outputs and what to write there: two of [E, k, d].
+Ends = tuple[torch.Tensor, torch.Tensor]
+#: DPO's temperature. The shares cannot run away as weights can, so it is larger than DPO's usual 0.1.
+BETA = 0.2
+#: Step of the shares (Adam), falling linearly to a tenth; in [0, 1] a few dozen steps cross the whole range.
+LEARNING_RATE = 0.05
+#: Pairs, and harmless texts, in a step.
+BATCH = 8
+#: lambda at the start, and how fast it follows the drift.
+PRICE, PRICE_STEP = 3.0, 0.1
+#: How fast the running mean of the drift, which is what is held against the limit, forgets.
+FORGET = 0.8
+
+
+def learn_shares(
+    target: Target,
+    modules: Sequence[nn.Module],
+    directions: Ends,
+    pairs: Sequence[tuple[Passage, Passage]],
+    harmless: Sequence[Passage],
+    *,
+    drift: float,
+    steps: int,
+    seed: int,
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Return shares [E, k] in [0, 1] and how the learning went.
+
+    Args:
+        target: the model, untouched; its weights get no gradient.
+        modules: the E modules whose outputs [..., d] are projected.
+        directions: what to read and what to write there (`both_ends`), each [E, k, d].
+        pairs: (non-toxic, toxic) texts of one context each.
+        harmless: texts on which the drift is measured.
+        drift: KL(base || edited) per token, in nats, that is aimed at.
+        steps: of training.
+        seed: of the batches.
+
+    Raises:
+        DetoxError: the loss became NaN or infinite.
+    """
+    directions = (directions[0].to(target.device), directions[1].to(target.device))
+    shares = torch.zeros(directions[0].shape[:2], device=target.device, requires_grad=True)
+    optimiser = torch.optim.Adam([shares], lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - 0.9 * step / steps)
+    generator = torch.Generator().manual_seed(seed)
+    pair_order, harmless_order = (_endless(len(items), generator) for items in (pairs, harmless))
+    price, running, curve = PRICE, 0.0, []
+    frozen = [p for p in target.model.parameters() if p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        with track("learning what to remove", steps, "steps") as advance, torch.enable_grad():
+            for step in range(steps):
+                chosen = [pairs[next(pair_order)] for _ in range(min(BATCH, len(pairs)))]
+                loss = preference_loss(target, modules, directions, shares, chosen)
+                anchors = [harmless[next(harmless_order)] for _ in range(min(BATCH, len(harmless)))]
+                kl = drift_on(target, modules, directions, shares, anchors)
+                total = loss + price * kl
+                if not math.isfinite(total.item()):
+                    raise DetoxError(f"subspace: the loss is {total.item()} at step {step}; check the model's weights.")
+                optimiser.zero_grad()
+                total.backward()
+                optimiser.step()
+                schedule.step()
+                with torch.no_grad():
+                    shares.clamp_(0, 1)
+                running = FORGET * running + (1 - FORGET) * kl.item()
+                price *= math.exp(PRICE_STEP * max(-1.0, min(2.0, running / drift - 1)))
+                curve.append([step + 1, round(loss.item(), 4), round(kl.item(), 5), round(price, 3)])
+                advance(1)
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+    return shares.detach().cpu(), {"drift": round(running, 4), "price": round(price, 2), "share_curve": curve}
+
+
+def preference_loss(
+    target: Target,
+    modules: Sequence[nn.Module],
+    directions: Ends,
+    shares: torch.Tensor,
+    pairs: Sequence[tuple[Passage, Passage]],
+) -> torch.Tensor:
+    """Return the mean of -log sigmoid(beta (d(clean) - d(toxic))) over pairs (module docstring)."""
+    texts = [clean for clean, _ in pairs] + [toxic for _, toxic in pairs]
+    ids, mask, counted = _padded(target, texts)
+    labels = ids[:, 1:, None]
+    with torch.no_grad():
+        base = _log_p(target, ids, mask).gather(-1, labels)[..., 0]
+    with projected(modules, directions, shares):
+        edited = _log_p(target, ids, mask).gather(-1, labels)[..., 0]
+    change = ((edited - base) * counted).sum(1)
+    return -F.logsigmoid(BETA * (change[: len(pairs)] - change[len(pairs) :])).mean()
+
+
+def drift_on(
+    target: Target,
+    modules: Sequence[nn.Module],
+    directions: Ends,
+    shares: torch.Tensor,
+    texts: Sequence[Passage],
+) -> torch.Tensor:
+    """Return KL(base || edited) in nats, the mean over the tokens of `texts`."""
+    ids, mask, counted = _padded(target, texts)
+    with torch.no_grad():
+        base = _log_p(target, ids, mask)
+    with projected(modules, directions, shares):
+        edited = _log_p(target, ids, mask)
+    kl = F.kl_div(edited, base, reduction="none", log_target=True).sum(-1)
+    return (kl * counted).sum() / counted.sum()
+
+
+@contextmanager
+def projected(modules: Sequence[nn.Module], directions: Ends, shares: torch.Tensor) -> Iterator[None]:
+    """Remove shares [E, k] of directions from the outputs of modules, differentiably, within this context.
+
+    A bias is removed with the rest, as it is not when weights are edited; in gradients of the shares that is noise.
+    """
+    handles = []
+    for module, read, write, s in zip(modules, *directions, shares, strict=True):
+
+        def after(
+            _: nn.Module, __: Any, y: torch.Tensor, ends: Ends = (read, write), s: torch.Tensor = s
+        ) -> torch.Tensor:
+            return y - ((y @ ends[0].T) * s) @ ends[1]
+
+        handles.append(module.register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _padded(target: Target, texts: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Token ids [B, T], attention mask [B, T], and which predicted tokens count [B, T - 1]."""
+    longest = max(len(p.ids) for p in texts)
+    rest = [longest - len(p.ids) for p in texts]
+    ids = torch.tensor([p.ids + [0] * n for p, n in zip(texts, rest, strict=True)], device=target.device)
+    mask = torch.tensor([[1] * len(p.ids) + [0] * n for p, n in zip(texts, rest, strict=True)], device=target.device)
+    counted = mask.clone()
+    for row, passage in enumerate(texts):
+        counted[row, : max(1, passage.start)] = 0
+    return ids, mask, counted[:, 1:].float()
+
+
+def _log_p(target: Target, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+    return logits.float().log_softmax(-1)
+
+
+def _endless(n: int, generator: torch.Generator) -> Iterator[int]:
+    while True:
+        yield from torch.randperm(n, generator=generator).tolist()

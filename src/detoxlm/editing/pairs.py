@@ -1,0 +1,77 @@
+"""Pairs of texts that differ in toxicity: given, or the target's own continuations of one prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detoxlm.data import Pair, builtin_prompts
+from detoxlm.errors import UsageError
+from detoxlm.generation import Sampling
+from detoxlm.harvest import Sampled, harvest
+from detoxlm.methods.base import FitData
+from detoxlm.models import Target
+
+#: The two continuations of a harvested pair differ in toxicity by so much at least.
+GAP = 0.4
+#: No prompt gives more pairs than this: one obscene prompt must not be the whole subspace.
+PER_PROMPT = 4
+#: Fewer pairs than this span no subspace worth the name.
+FEWEST_PAIRS = 4
+
+
+def pairs_for(target: Target, data: FitData, samples: int, fitting: dict[str, Any]) -> list[Pair]:
+    """Return the user's pairs, else pairs harvested from the target; count them in `fitting`.
+
+    Args:
+        target: the model, untouched.
+        data: pairs, or prompts to harvest them from (None: the built-in ones) and the scorer that tells them apart.
+        samples: continuations of each prompt.
+        fitting: gets `pairs`, and `harvest` where there was one.
+
+    Raises:
+        UsageError: too few pairs, or pairs whose texts do not differ.
+    """
+    if data.pairs is not None:
+        pairs = [pair for pair in data.pairs if pair.toxic != pair.nontoxic]
+        if not pairs:
+            raise UsageError(f"pairs: the two texts are identical in all {len(data.pairs)} pairs; nothing to learn.")
+        reason = f"pairs: {len(pairs)} with two different texts are too few"
+    else:
+        pairs, fitting["harvest"] = _harvested(target, data, samples)
+        reason = (
+            f"prompts: {target.name} gave only {len(pairs)} pairs of a toxic and a non-toxic continuation of one "
+            "prompt (perhaps it is not toxic on these); raise --set samples=…, or give more --prompts or --pairs"
+        )
+    if len(pairs) < FEWEST_PAIRS:
+        raise UsageError(f"{reason}; at least {FEWEST_PAIRS} are needed.")
+    fitting["pairs"] = len(pairs)
+    return pairs
+
+
+def _harvested(target: Target, data: FitData, samples: int) -> tuple[list[Pair], dict[str, Any]]:
+    if data.scorer is None:
+        raise UsageError(
+            "scorer: harvesting pairs needs a scorer to tell which continuations are toxic; or give pairs."
+        )
+    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
+    sampling = Sampling(max_new_tokens=20, samples=samples, temperature=1.0, top_p=0.9, seed=data.seed)
+    made = harvest(target, prompts, data.scorer, sampling, batch_size=data.batch_size, workdir=data.workdir)
+    groups: dict[str, list[Sampled]] = {}
+    for sample in made:
+        groups.setdefault(sample.prompt, []).append(sample)
+    pairs = []
+    for prompt, group in groups.items():
+        ordered = sorted(group, key=lambda sample: sample.toxicity)
+        ends = list(zip(ordered[: len(ordered) // 2], reversed(ordered), strict=False))[:PER_PROMPT]
+        pairs += [
+            Pair(bad.continuation, good.continuation, prompt)
+            for good, bad in ends
+            if bad.toxicity - good.toxicity >= GAP
+        ]
+    facts = {
+        "prompts": len(prompts),
+        "continuations": len(made),
+        "toxic": sum(sample.toxicity >= 0.5 for sample in made),
+        "mean_toxicity_all": round(sum(sample.toxicity for sample in made) / max(1, len(made)), 4),
+    }
+    return pairs, facts

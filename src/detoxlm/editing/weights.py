@@ -1,0 +1,27 @@
+"""Changing a model's weights in place, and putting back exactly what was there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def replaced(new: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[None]:
+    """Write new values into weights within this context; leaving it, also by an exception, restores every bit.
+
+    Args:
+        new: weights (or views of them that write through), each with its new values of the same shape.
+    """
+    old = [(weight, weight.detach().clone()) for weight, _ in new]
+    try:
+        with torch.no_grad():
+            for weight, values in new:
+                weight.copy_(values)
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, values in old:
+                weight.copy_(values)

@@ -1,0 +1,250 @@
+"""Toxic-subspace projection (DeTox/ProFS, arXiv 2405.13967): take what toxic text has in common out of MLP weights.
+
+For each layer, embeddings X+, X- [N, d] of N pairs of a non-toxic and a toxic text, C what all texts share, and
+
+    T = (X+ - X-) / 2,    T (I - C^T C) = U S V^T,    W <- (I - V_k^T diag(s) V_k) W,
+
+W the MLP's value matrix, V_k [k, d] the first k right singular vectors. `paper` removes them whole (s = 1) and takes
+one direction for C. `learned`, the default, finds out how much of each to remove (`detoxlm.editing.learning`): most
+carry fluency too. The edit is exactly a LoRA of rank k, and costs nothing at run time.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from transformers import PreTrainedModel
+
+from detoxlm.architecture import Architecture
+from detoxlm.data import neutral_text
+from detoxlm.editing.embeddings import Passage, passages, sentence_embeddings
+from detoxlm.editing.learning import learn_shares
+from detoxlm.editing.lora import write_adapter
+from detoxlm.editing.pairs import pairs_for
+from detoxlm.editing.subspaces import both_ends, low_rank, rank_of, toxic_directions
+from detoxlm.editing.weights import replaced
+from detoxlm.errors import UsageError
+from detoxlm.methods.base import Detoxifier, FitData, Method, describe_target
+from detoxlm.models import Target
+from detoxlm.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class SubspaceSettings(Settings):
+    """Settings of `subspace`."""
+
+    variant: Literal["learned", "paper"] = Field(
+        "learned",
+        description="learned: how much of each direction to remove is trained, the default; paper: all of the first.",
+    )
+    rank: int | None = Field(
+        None,
+        ge=1,
+        description="Directions removed in each layer [default: learned 8; paper: as many singular values as stand out "
+        "of the noise, at most 10].",
+    )
+    context: int | None = Field(
+        None,
+        ge=0,
+        description="Directions that all texts share, which stay [default: learned 10, paper 1].",
+    )
+    first_layer: int | None = Field(
+        None, ge=0, description="First edited layer, from 0 [default: learned 0; paper a third of the way up]."
+    )
+    last_layer: int | None = Field(None, ge=0, description="Last edited layer [default: the last].")
+    pooling: Literal["all", "completion"] | None = Field(
+        None,
+        description="Tokens whose mean is a text's embedding: all, or those after the prompt [default: learned "
+        "completion, paper all].",
+    )
+    skip_sinks: bool | None = Field(
+        None,
+        description="Leave attention sinks out of the mean: positions with huge states that say nothing of the text "
+        "[default: learned true, paper false].",
+    )
+    drift: float = Field(
+        0.05, gt=0, description="learned: KL(base || edited) on harmless text that is aimed at, nats per token."
+    )
+    steps: int = Field(40, ge=1, description="learned: training steps of the shares.")
+    samples: int = Field(16, ge=2, description="Without pairs: continuations of each prompt that they are drawn from.")
+    max_length: int = Field(64, ge=8, description="Longest text, in tokens; longer ones are cut at the end.")
+
+
+#: The paper's ranks are 2 (GPT-2 medium) and 10 (the others).
+PAPER_RANK = 10
+
+
+@dataclass
+class SubspaceDetoxifier(Detoxifier):
+    """Directions to remove from the value matrices of some layers of one model."""
+
+    method: ClassVar[str] = "subspace"
+    kind: ClassVar = "weights"
+    settings_type: ClassVar = SubspaceSettings
+
+    @property
+    def default_strength(self) -> float:
+        """1, the edit as it was fitted."""
+        return 1.0
+
+    @property
+    def max_strength(self) -> float:
+        """2, where a direction that was to be removed whole is turned round instead."""
+        return 2.0
+
+    @property
+    def default_strengths(self) -> tuple[float, ...]:
+        """What `run` measures where nothing is asked for."""
+        return (0.5, 1.0)
+
+    def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
+        view = Architecture.of(model)
+        new = []
+        for layer, down, up in self._factors(model, strength):
+            weight = view.value_matrix(layer)
+            new.append((weight, (weight.float() + up @ down).to(weight.dtype)))
+        return replaced(new)
+
+    def merge(self, model: PreTrainedModel, strength: float | None = None) -> PreTrainedModel:
+        """Edit `model` in place and return it: a plain checkpoint, to save with `save_pretrained`.
+
+        Raises:
+            UsageError: another model, or a strength out of range.
+        """
+        strength = self.check_strength(strength)
+        self.check_target(model)
+        view = Architecture.of(model)
+        with torch.no_grad():
+            for layer, down, up in self._factors(model, strength):
+                weight = view.value_matrix(layer)
+                weight.copy_((weight.float() + up @ down).to(weight.dtype))
+        return model
+
+    def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
+        """Write the same edit as a PEFT LoRA folder, for engines that load adapters; `model` is read, not changed.
+
+        Raises:
+            UsageError: another model, or a strength out of range.
+        """
+        strength = self.check_strength(strength)
+        self.check_target(model)
+        view = Architecture.of(model)
+        factors = {layer: (down, up) for layer, down, up in self._factors(model, strength)}
+        write_adapter(view, view.family.value, factors, self.target["name"], Path(folder))
+
+    def _factors(self, model: PreTrainedModel, strength: float) -> list[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Layer, A [k, d_ff] and B [d, k] of each edit W + B A, in float32 on the model's device."""
+        view = Architecture.of(model)
+        factors = []
+        for layer in sorted(int(name.split(".")[0]) for name in self.tensors if name.endswith(".shares")):
+            weight = view.value_matrix(layer).detach().float()
+            directions, shares = (self.tensors[f"{layer}.{name}"].to(weight) for name in ("directions", "shares"))
+            down, up = low_rank(weight, directions, strength * shares, view.value_gain(layer))
+            factors.append((layer, down, up))
+        return factors
+
+
+class Subspace(Method):
+    """Find the toxic subspace of each layer from pairs, and project the MLP's value matrix out of it."""
+
+    name: ClassVar[str] = "subspace"
+    paper: ClassVar[str] = "DeTox / ProFS: model editing as a denoising step, arXiv 2405.13967"
+    summary: ClassVar[str] = (
+        "Directions that tell toxic from non-toxic text are removed from MLP weights. A plain checkpoint."
+    )
+    detoxifier_type: ClassVar = SubspaceDetoxifier
+
+    @classmethod
+    def fit(cls, target: Target, data: FitData, settings: SubspaceSettings) -> SubspaceDetoxifier:
+        """Embed pairs, find directions in every layer and, if learned, how much of each to remove."""
+        view = target.architecture
+        layers = _layers(view, settings)
+        learned = settings.variant == "learned"
+        for layer in layers:  # refuse what cannot be edited before hours of harvesting
+            view.value_matrix(layer)
+        fitting: dict[str, Any] = {}
+        pairs = pairs_for(target, data, settings.samples, fitting)
+        clean, toxic = (
+            passages(
+                target, [(pair.prompt or "", text) for pair, text in zip(pairs, side, strict=True)], settings.max_length
+            )
+            for side in ([p.nontoxic for p in pairs], [p.toxic for p in pairs])
+        )
+        positive, negative = (
+            sentence_embeddings(
+                target,
+                texts,
+                pooling=settings.pooling or ("completion" if learned else "all"),
+                skip_sinks=learned if settings.skip_sinks is None else settings.skip_sinks,
+                batch_size=data.batch_size,
+            )
+            for texts in (clean, toxic)
+        )
+        width = settings.context if settings.context is not None else 10 if learned else 1
+        most = settings.rank or (8 if learned else PAPER_RANK)
+        found = []
+        for layer in layers:
+            directions, values = toxic_directions(positive[layer], negative[layer], width, most)
+            whole = learned or settings.rank is not None
+            rank = most if whole else rank_of(values, (len(pairs), view.hidden_size), most)
+            found.append(directions[:rank])
+        shares = [torch.ones(len(directions)) for directions in found]
+        if learned:
+            modules = [attrgetter(view.family.value)(view.layers[layer]) for layer in layers]
+            learnt, facts = learn_shares(
+                target,
+                modules,
+                _ends(view, layers, found),
+                list(zip(clean, toxic, strict=True)),
+                _harmless(target, clean, settings.max_length),
+                drift=settings.drift,
+                steps=settings.steps,
+                seed=data.seed,
+            )
+            shares = list(learnt)
+            fitting |= facts
+        fitting |= {
+            "layers": [layers[0], layers[-1]],
+            "rank": max(map(len, found)),
+            "removed": {str(layer): round(float(s.sum()), 3) for layer, s in zip(layers, shares, strict=True)},
+        }
+        tensors: dict[str, torch.Tensor] = {}
+        for layer, directions, share in zip(layers, found, shares, strict=True):
+            tensors |= {f"{layer}.directions": directions.contiguous(), f"{layer}.shares": share.contiguous()}
+        return SubspaceDetoxifier(settings, describe_target(target), tensors, fitting)
+
+
+def _layers(view: Architecture, settings: SubspaceSettings) -> list[int]:
+    count = len(view.layers)
+    first = settings.first_layer
+    if first is None:
+        first = 0 if settings.variant == "learned" else count // 3
+    last = count - 1 if settings.last_layer is None else settings.last_layer
+    if not first <= last < count:
+        raise UsageError(
+            f"first_layer, last_layer: {first} to {last} are no layers of this model; it has 0 to {count - 1}."
+        )
+    return list(range(first, last + 1))
+
+
+def _ends(view: Architecture, layers: list[int], directions: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    ends = [
+        both_ends(v.to(view.model.device), view.value_gain(layer)) for v, layer in zip(directions, layers, strict=True)
+    ]
+    read, write = zip(*ends, strict=True)
+    return torch.stack(read), torch.stack(write)
+
+
+def _harmless(target: Target, clean: list[Passage], max_length: int) -> list[Passage]:
+    """Texts that should stay as likely as they are: the clean sides of the pairs, and built-in neutral text."""
+    ids = target.tokenizer(neutral_text())["input_ids"]
+    pieces = [ids[i : i + max_length] for i in range(0, len(ids), max_length)][:-1] or [ids]
+    return [*clean[: len(pieces)], *(Passage(piece, 0) for piece in pieces)]
