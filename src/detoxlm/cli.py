@@ -12,13 +12,14 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
 
 import typer
 
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.settings import (
     EvaluateSettings,
+    ExportSettings,
     FitSettings,
     GenerateSettings,
     RunSettings,
@@ -90,8 +91,8 @@ def _option(name: str, field: Any) -> inspect.Parameter:
     kind = field.annotation
     if kind is bool:
         names = [f"{flag}/--no-{name.replace('_', '-')}"]
-    # `X | None` is an option of X; a list is an option to repeat
-    bare = kind if get_origin(kind) is list else next((a for a in get_args(kind) if a is not type(None)), kind)
+    # `X | None` is an option of X; a list is an option to repeat, a Literal one of choices
+    bare = kind if get_origin(kind) in (list, Literal) else next((a for a in get_args(kind) if a is not type(None)), kind)
     unsaid = field.default is None or field.default is False
     default = ",".join(field.default) if isinstance(field.default, list) else field.default
     help_text = field.description + ("" if unsaid else f" [default: {default}]")
@@ -198,6 +199,25 @@ def generate(
         return
     for text in texts:
         print(prompt + text)
+
+
+@app.command(epilog="Example: detoxlm export embedded my-detoxifier --form adapter -o my-adapter")
+@with_settings(ExportSettings)
+def export(
+    settings: ExportSettings,
+    model: Model,
+    detoxifier: Annotated[str, typer.Argument(help="Detoxifier folder or Hub id; of kind weights or adapter.")],
+    config_path: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Write a detoxified model that loads anywhere: a plain checkpoint, or a LoRA adapter."""
+    from detoxlm import workflows
+
+    workflows.export(model, detoxifier, settings)
+    if as_json:
+        _print_json({"folder": str(settings.output), "form": settings.form})
+        return
+    print(f"{settings.form.capitalize()}: {settings.output}")
 
 
 @app.command(epilog="Example: detoxlm score --file comments.jsonl --json")

@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -134,6 +134,16 @@ class GenerateSettings(ModelOptions, SeedOptions):
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus: sample from the likeliest tokens of this total mass.")
     top_k: int = Field(0, ge=0, description="Sample from the k likeliest tokens only; 0: no such limit.")
     samples: int = Field(1, ge=1, description="Continuations.")
+
+
+class ExportSettings(ModelOptions):
+    """`detoxlm export`."""
+
+    strength: float | None = Field(None, gt=0, description="Strength of the edit [default: the detoxifier's own].")
+    form: Literal["checkpoint", "adapter"] = Field(
+        "checkpoint", description="checkpoint: a whole model; adapter: a PEFT (LoRA) folder beside the untouched model."
+    )
+    output: Path = Field(Path("detoxified"), description="The folder to write; an old one is replaced whole.")
 
 
 class ScoreSettings(ScorerOptions):

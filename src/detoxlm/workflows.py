@@ -20,6 +20,7 @@ from detoxlm.data import (
     read_prompts,
 )
 from detoxlm.errors import UsageError
+from detoxlm.files import folder_written_atomically
 from detoxlm.generation import Sampling, generate
 from detoxlm.journal import digest_of
 from detoxlm.methods import Detoxifier, FitData, Method, get_method
@@ -32,6 +33,7 @@ from detoxlm.scorers import load_scorer
 from detoxlm.scorers.several import load_scorers
 from detoxlm.settings import (
     EvaluateSettings,
+    ExportSettings,
     FitSettings,
     GenerateSettings,
     MeasureOptions,
@@ -312,6 +314,28 @@ def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list
         return next(batches).generations[0].texts
     with detoxifier.attached(target.model, settings.strength):
         return next(batches).generations[0].texts
+
+
+def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
+    """Write the model with the detoxifier in its weights, or the detoxifier as an adapter, to `settings.output`.
+
+    Raises:
+        UsageError: a detoxifier for another model, or of a kind that has no such form.
+    """
+    if settings.output.exists() and Path(detoxifier).exists() and settings.output.samefile(detoxifier):
+        raise UsageError(f"output: {settings.output} is the detoxifier itself; choose another -o.")
+    found = Detoxifier.from_pretrained(detoxifier)
+    target = target_of(model, settings)
+    if settings.form == "adapter":
+        found.save_adapter(target.model, settings.output, settings.strength)
+        return
+    merged = found.merge(target.model, settings.strength)
+    with folder_written_atomically(settings.output) as temporary:
+        merged.save_pretrained(temporary)
+        target.tokenizer.save_pretrained(temporary)
+        card = found.folder / "README.md" if found.folder is not None else None
+        if card is not None and card.is_file():
+            shutil.copy(card, temporary / "README.md")
 
 
 def _strengths(text: str) -> list[float]:

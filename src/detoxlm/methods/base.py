@@ -120,14 +120,26 @@ class Detoxifier(ABC):
             )
 
     def merge(self, model: PreTrainedModel, strength: float | None = None) -> PreTrainedModel:
-        """Return the model with the detoxifier in its weights: a plain checkpoint.
+        """Edit `model` in place and return it: a plain checkpoint, to save with `save_pretrained`.
 
         Raises:
-            UsageError: this kind of method works at decoding time and has no weights form.
+            UsageError: another model, a strength out of range, or a method that works at decoding time and has no
+                weights form.
         """
         raise UsageError(
             f"merge: {self.method} works at decoding time and cannot become plain weights; use it attached, or fit a "
             "method of kind weights or adapter (see `detoxlm methods`)."
+        )
+
+    def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
+        """Write the detoxifier as a PEFT (LoRA) folder; `model` is read, not changed.
+
+        Raises:
+            UsageError: another model, a strength out of range, or a method that has no such form.
+        """
+        raise UsageError(
+            f"adapter: {self.method} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or "
+            "adapter."
         )
 
     def info(self, strength: float | None) -> DetoxifierInfo:

@@ -114,11 +114,7 @@ class SubspaceDetoxifier(Detoxifier):
         return replaced(new)
 
     def merge(self, model: PreTrainedModel, strength: float | None = None) -> PreTrainedModel:
-        """Edit `model` in place and return it: a plain checkpoint, to save with `save_pretrained`.
-
-        Raises:
-            UsageError: another model, or a strength out of range.
-        """
+        """Edit `model` in place and return it."""
         strength = self.check_strength(strength)
         self.check_target(model)
         view = Architecture.of(model)
@@ -129,11 +125,7 @@ class SubspaceDetoxifier(Detoxifier):
         return model
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
-        """Write the same edit as a PEFT LoRA folder, for engines that load adapters; `model` is read, not changed.
-
-        Raises:
-            UsageError: another model, or a strength out of range.
-        """
+        """Write the same edit as a LoRA of the same rank."""
         strength = self.check_strength(strength)
         self.check_target(model)
         view = Architecture.of(model)

@@ -1,0 +1,279 @@
+"""Toxic-subspace projection on tiny models: the paper's algorithm re-derived, both outputs equal, learning honest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from detoxlm.cli import main
+from detoxlm.data import Pair
+from detoxlm.editing.embeddings import Passage
+from detoxlm.editing.learning import drift_on, learn_shares, preference_loss, projected
+from detoxlm.editing.weights import replaced
+from detoxlm.errors import UsageError
+from detoxlm.methods import Detoxifier, FitData
+from detoxlm.methods.subspace import Subspace, SubspaceDetoxifier, SubspaceSettings
+from detoxlm.models import Target
+
+SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
+PAIRS = [Pair(f"eeee {word} e{i}", f"good {word} {i}", "the old") for i, word in enumerate(["sea", "hill", "road"] * 4)]
+
+
+def logits(target: Target, text: str = "the weather is") -> torch.Tensor:
+    with torch.inference_mode():
+        return target.model(**target.tokenizer(text, return_tensors="pt")).logits.clone()
+
+
+def fitted(target: Target, **settings: Any) -> SubspaceDetoxifier:
+    chosen = SubspaceSettings(**{"variant": "paper", "rank": 3, **settings})
+    return Subspace.fit(target, FitData(pairs=PAIRS), chosen)
+
+
+def test_the_papers_edit_is_re_derived_in_float64(tiny: Callable[..., Target]) -> None:
+    target = tiny("llama")
+    seen: list[list[np.ndarray]] = []
+    for texts in ([p.nontoxic for p in PAIRS], [p.toxic for p in PAIRS]):
+        rows = []
+        for text in texts:
+            ids = target.tokenizer("the old")["input_ids"] + target.tokenizer(text)["input_ids"]
+            with torch.inference_mode():
+                out = target.model.model(input_ids=torch.tensor([ids]), output_hidden_states=True, use_cache=False)
+            rows.append(torch.stack(out.hidden_states[1:-1])[:, 0].double().mean(1).numpy())  # the last is normed
+        seen.append(rows)
+    positive, negative = (np.stack(rows, 1) for rows in seen)
+    merged = fitted(target, first_layer=0, last_layer=0).merge(tiny("llama").model)
+    layer = 0
+    mu = np.linalg.eigh(positive[layer].T @ positive[layer])[1][:, -1:]
+    difference = (positive[layer] - negative[layer]) / 2
+    difference = difference - difference @ mu @ mu.T
+    v = np.linalg.eigh(difference.T @ difference)[1][:, ::-1][:, :3]
+    weight = target.model.model.layers[layer].mlp.down_proj.weight.detach().double().numpy()
+    expected = weight - v @ v.T @ weight
+    np.testing.assert_allclose(merged.model.layers[layer].mlp.down_proj.weight.detach().numpy(), expected, atol=1e-5)
+    untouched = target.model.model.layers[1].mlp.down_proj.weight
+    assert torch.equal(merged.model.layers[1].mlp.down_proj.weight, untouched)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_the_edited_layers_write_has_nothing_along_the_directions(shape: str, tiny: Callable[..., Target]) -> None:
+    """Behind a norm too (Gemma 2 and 3), where editing W by V itself would leave something."""
+    target = tiny(shape)
+    detoxifier = fitted(target, first_layer=1)
+    view = target.architecture
+    module = view.layers[1].get_submodule(view.family.value_norm or view.family.value)
+    written: list[torch.Tensor] = []
+    bias = getattr(module, "bias", None)
+    handle = module.register_forward_hook(lambda _, __, out: written.append(out - (0 if bias is None else bias)))
+    v = detoxifier.tensors["1.directions"]
+    logits(target)
+    with detoxifier.attached(target.model):
+        logits(target)
+    handle.remove()
+    before, after = ((out.reshape(-1, view.hidden_size) @ v.T).abs().max() for out in written)
+    assert before > 1e-3
+    assert after < 1e-5
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_adapter_in_peft_and_the_checkpoint_give_the_attached_logits(
+    shape: str, tiny: Callable[..., Target], tiny_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    target = tiny(shape)
+    detoxifier = fitted(target, last_layer=0, first_layer=0)
+    detoxifier.save_pretrained(tmp_path / "detoxifier")
+    with detoxifier.attached(target.model, 0.7):
+        expected = logits(target)
+    source = str(tiny_folder(shape))
+    for form in ("adapter", "checkpoint"):
+        command = ["export", source, str(tmp_path / "detoxifier"), "--form", form, "--strength", "0.7", "--json"]
+        run_cli([*command, "-o", str(tmp_path / form)])
+    inputs = target.tokenizer("the weather is", return_tensors="pt")
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(source), tmp_path / "adapter")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
+    with torch.inference_mode():
+        for model in (adapted, plain):
+            torch.testing.assert_close(model(**inputs).logits, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(expected, logits(target), atol=1e-3)
+
+
+def run_cli(arguments: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["detoxlm", *arguments])
+        try:
+            main()
+        except SystemExit as stop:
+            assert not stop.code, f"exit {stop.code}"
+
+
+def test_a_decoding_detoxifier_has_no_adapter_and_the_source_is_not_overwritten(
+    tiny: Callable[..., Target], tiny_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted(tiny()).save_pretrained(tmp_path / "saved")
+    with pytest.raises(AssertionError, match="exit 2"):
+        run_cli(["export", str(tiny_folder("llama")), str(tmp_path / "saved"), "-o", str(tmp_path / "saved")])
+    assert "output: " in capsys.readouterr().err
+    assert Detoxifier.from_pretrained(tmp_path / "saved").method == "subspace"
+
+
+def test_strength_scales_the_edit(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    detoxifier = fitted(target)
+    weight = target.architecture.value_matrix(2)
+    untouched = weight.detach().clone()
+    changes = []
+    for strength in (0.5, 1.0, 2.0):
+        with detoxifier.attached(target.model, strength):
+            changes.append(weight.detach() - untouched)
+    torch.testing.assert_close(changes[0] * 2, changes[1])
+    torch.testing.assert_close(changes[1] * 2, changes[2])
+
+
+def test_replaced_restores_every_bit_also_of_views_and_after_an_exception() -> None:
+    weight = torch.nn.Parameter(torch.randn(3, 4))
+    before = weight.detach().clone()
+    with pytest.raises(RuntimeError, match="inside"), replaced([(weight.T, torch.full((4, 3), 1e-30))]):
+        assert float(weight[0, 0]) == pytest.approx(1e-30)
+        raise RuntimeError("inside")
+    assert torch.equal(weight, before)
+
+
+# --- learned shares -------------------------------------------------------------------------------------------------
+
+
+def task(target: Target) -> dict[str, Any]:
+    """Two directions in each of two layers, and texts."""
+    torch.manual_seed(3)
+    ids = {name: target.tokenizer(text)["input_ids"] for name, text in {"a": "good morning", "b": "eeeeeeeee"}.items()}
+    v = torch.linalg.qr(torch.randn(2, target.architecture.hidden_size, 2)).Q.transpose(1, 2).contiguous()
+    modules = [attrgetter(target.architecture.family.value)(target.architecture.layers[i]) for i in (0, 1)]
+    pairs = [(Passage(ids["a"], 0), Passage(ids["b"], 0)), (Passage(ids["a"][:6], 2), Passage(ids["b"][:5], 2))]
+    harmless = [Passage(target.tokenizer("bread rises in a warm room")["input_ids"], 0)]
+    return {"modules": modules, "directions": (v, v), "pairs": pairs, "harmless": harmless}
+
+
+def test_gradients_of_the_loss_and_the_drift_are_those_of_finite_differences(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    target.model.double()
+    given = task(target)
+    ends = tuple(end.double() for end in given["directions"])
+    for function, texts in ((preference_loss, given["pairs"]), (drift_on, given["harmless"])):
+        shares = torch.full((2, 2), 0.3, dtype=torch.float64, requires_grad=True)
+        function(target, given["modules"], ends, shares, texts).backward()
+        for place in ((0, 0), (1, 1)):
+            nudge = torch.zeros(2, 2, dtype=torch.float64)
+            nudge[place] = 0.05
+            with torch.no_grad():
+                up, down = (
+                    function(target, given["modules"], ends, shares + sign * nudge, texts).item() for sign in (1, -1)
+                )
+            assert shares.grad is not None
+            assert (up - down) / 0.1 == pytest.approx(shares.grad[place].item(), rel=0.05, abs=1e-6)
+
+
+def test_nothing_removed_is_no_drift_and_an_even_preference(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    given = task(target)
+    none = torch.zeros(2, 2)
+    assert drift_on(target, given["modules"], given["directions"], none, given["harmless"]).item() == pytest.approx(0)
+    loss = preference_loss(target, given["modules"], given["directions"], none, given["pairs"])
+    assert loss.item() == pytest.approx(np.log(2), abs=1e-5)
+
+
+def test_learning_prefers_the_clean_texts_and_leaves_the_model_as_it_was(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    given = task(target)
+    before = logits(target)
+    shares, facts = learn_shares(target, **given, drift=99.0, steps=20, seed=0)
+    assert torch.equal(logits(target), before)
+    assert all(p.grad is None for p in target.model.parameters())
+    assert float(shares.min()) >= 0
+    assert float(shares.max()) <= 1
+    assert len(facts["share_curve"]) == 20
+    with torch.no_grad():
+        loss = preference_loss(target, given["modules"], given["directions"], shares, given["pairs"])
+    assert loss.item() < np.log(2)
+
+
+def test_a_tight_limit_on_drift_is_kept_to(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    given = task(target)
+    with torch.no_grad():
+        loose, tight = (
+            drift_on(
+                target,
+                given["modules"],
+                given["directions"],
+                learn_shares(target, **given, drift=drift, steps=60, seed=0)[0],
+                given["harmless"],
+            ).item()
+            for drift in (99.0, 1e-7)
+        )
+    assert tight < loose / 4
+
+
+def test_the_projection_of_outputs_is_the_edit_of_weights(tiny: Callable[..., Target]) -> None:
+    target = tiny("gemma2")
+    detoxifier = fitted(target, first_layer=0)
+    from detoxlm.methods.subspace import _ends
+
+    layers = list(range(len(target.architecture.layers)))
+    directions = [detoxifier.tensors[f"{layer}.directions"] for layer in layers]
+    modules = [layer.mlp.down_proj for layer in target.architecture.layers]
+    ends = _ends(target.architecture, layers, directions)
+    with projected(modules, ends, torch.ones(len(layers), 3)):
+        hooked = logits(target)
+    with detoxifier.attached(target.model):
+        torch.testing.assert_close(logits(target), hooked, atol=1e-4, rtol=1e-4)
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (PAIRS[:2], "2 with two different texts are too few"),
+        ([Pair("same", "same", None)] * 6, "identical in all 6 pairs"),
+        ([*PAIRS[:5], Pair("", "text", None)], "a text is empty"),
+    ],
+)
+def test_bad_pairs_are_refused(pairs: list[Pair], message: str, tiny: Callable[..., Target]) -> None:
+    with pytest.raises(UsageError, match=f"pairs: .*{message}|pairs: {message}"):
+        Subspace.fit(tiny(), FitData(pairs=pairs), SubspaceSettings())
+
+
+def test_layers_out_of_range_and_a_harmless_model_are_refused(tiny: Callable[..., Target], letter_scorer: Any) -> None:
+    with pytest.raises(UsageError, match=r"first_layer, last_layer: 2 to 1 .* it has 0 to"):
+        fitted(tiny(), first_layer=2, last_layer=1)
+    with pytest.raises(UsageError, match="last_layer"):
+        fitted(tiny(), last_layer=99)
+    with pytest.raises(UsageError, match=r"prompts: .* gave only 0 pairs .*samples"):
+        Subspace.fit(tiny(), FitData(prompts=["the old"], scorer=letter_scorer), SubspaceSettings(samples=2))
+
+
+def test_a_quantised_matrix_is_refused_by_name(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+
+    class Packed(torch.nn.Linear):
+        """Stands for a quantised layer: a subclass that stores its weight some other way."""
+
+    target.model.model.layers[1].mlp.down_proj = Packed(4, 4)
+    with pytest.raises(UsageError, match=r"layer 1 of this llama model has Packed at mlp.down_proj"):
+        fitted(target, first_layer=0)
+
+
+def test_the_folder_says_what_was_done(tiny: Callable[..., Target], tmp_path: Path) -> None:
+    fitted(tiny()).save_pretrained(tmp_path / "saved")
+    fitting = json.loads((tmp_path / "saved" / "detoxifier.json").read_text())["fitting"]
+    assert fitting["pairs"] == len(PAIRS)
+    assert fitting["rank"] == 3
+    assert set(fitting["removed"].values()) == {3.0}
