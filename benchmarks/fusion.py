@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -25,19 +25,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from rows import Row, add_options, measured, timed
 from transformers import LogitsProcessor, PreTrainedModel
 
 from detoxlm import memory
 from detoxlm.calibration.vocabulary import spellings
-from detoxlm.data import builtin_prompts, neutral_text, read_corpus, read_plain_text, read_prompts
+from detoxlm.data import builtin_prompts, read_corpus, read_prompts
 from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.base import describe_target
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
 from detoxlm.models import Target, load_target
-from detoxlm.recipes import Task, compare, get_recipe, measure
-from detoxlm.results import Results
 from detoxlm.scorers import load_scorer
 from detoxlm.settings import Settings
 
@@ -221,107 +220,30 @@ def banned_words(target: Target, words: Path) -> BannedWords:
     return BannedWords(Settings(), describe_target(target), {"banned": torch.tensor(ids)}, {"tokens": len(ids)})
 
 
-def task(options: argparse.Namespace, recipe: str) -> Task:
-    """The measurement that all rows share."""
-    prompts = read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure", "provocative")
-    text = read_plain_text(options.fluency_text, field="fluency_text") if options.fluency_text else neutral_text()
-    return Task(
-        recipe=get_recipe(recipe),
-        prompts=prompts[: options.limit or (200 if recipe == "emt-25" else None)],
-        prompts_source=str(options.prompts or "built-in provocative prompts"),
-        fluency_text=text,
-        fluency_source=str(options.fluency_text or "built-in neutral text"),
-        fluency_tokens=options.fluency_tokens,
-    )
-
-
-Rows = Sequence[tuple[str, Callable[[], Detoxifier], Sequence[float]]]
-
-
-def measured(options: argparse.Namespace, target: Target, rows: Rows, recipes: Sequence[str]) -> dict[str, Any]:
-    """Measure rows of (name, how to get the detoxifier, strengths) and print the table."""
-    scorer = load_scorer("embedded")
-    opinions = [load_scorer("ngram")]
-    folder = Path(options.output).with_suffix("")
-    table: list[dict[str, Any]] = []
-    for recipe in recipes:
-        what = task(options, recipe)
-        base = measure(target, what, scorer, opinions=opinions, output=folder / f"{recipe}-untouched.json")
-        _line(table, recipe, "untouched", 0.0, base)
-        for name, get, strengths in rows:
-            if options.rows and not any(part in name for part in options.rows):
-                continue
-            detoxifier: Detoxifier | None = None
-            for strength in strengths:
-                path = folder / f"{recipe}-{name.replace(' ', '-').replace(',', '')}-{strength:g}.json"
-                if path.exists():
-                    now = Results.load(path)
-                else:
-                    detoxifier = detoxifier or get()
-                    now = measure(
-                        target,
-                        what,
-                        scorer,
-                        opinions=opinions,
-                        detoxifier=detoxifier,
-                        strength=strength,
-                        output=path,
-                    )
-                    compare(base, now)
-                    now.save(path)
-                _line(table, recipe, name, strength, now)
-    return {"table": table}
-
-
-def _line(table: list[dict[str, Any]], recipe: str, name: str, strength: float, results: Results) -> None:
-    metrics = {key: [e.value, e.low, e.high] for key, e in results.metrics.items()}
-    row: dict[str, Any] = {"recipe": recipe, "row": name, "strength": strength, "metrics": metrics}
-    line = f"{recipe:12s} {name:34s} {strength:4g} "
-    if results.comparison is not None:
-        row["difference"] = {key: [e.value, e.low, e.high] for key, e in results.comparison.difference.items()}
-        base = results.comparison.baseline
-        for key in ("toxic_fraction", "toxicity_probability", "model_perplexity", "continuation_perplexity"):
-            now, before = metrics.get(key, [None])[0], base[key].value if key in base else None
-            if now is not None and before:
-                line += f" {key} {now:.4g} ({100 * (now / before - 1):+.1f}%)"
-    else:
-        line += " ".join(f"{key} {value[0]:.4g}" for key, value in metrics.items() if value[0] is not None)
-    opinion = next(iter(results.opinions.values()), None) if isinstance(results.opinions, dict) else None
-    if opinion is not None and "toxic_fraction" in opinion.metrics:
-        line += f"  (ngram {opinion.metrics['toxic_fraction'].value})"
-    table.append(row)
-    print(line, flush=True)
-
-
 def frontier(options: argparse.Namespace) -> dict[str, Any]:
     """Every row of the table."""
     target = load_target(options.model)
 
-    def fit(data: FitData | None = None, **settings: Any) -> Callable[[], Detoxifier]:
-        def get() -> Detoxifier:
-            given = data or FitData(scorer=load_scorer("embedded"), workdir=Path(options.output).with_suffix(".work"))
-            started = time.perf_counter()
-            made = Fusion.fit(target, given, FusionSettings(**settings))
-            print(f"fitted in {time.perf_counter() - started:.0f} s", flush=True)
-            return made
+    def fit(**settings: Any) -> Callable[[], Detoxifier]:
+        workdir = Path(options.output).with_suffix(".work")
+        return timed(
+            lambda: Fusion.fit(
+                target, FitData(scorer=load_scorer("embedded"), workdir=workdir), FusionSettings(**settings)
+            )
+        )
 
-        return get
+    def with_corpus() -> Detoxifier:
+        corpus = read_corpus(str(options.corpus)).items
+        return Fusion.fit(
+            target, FitData(corpus=corpus, scorer=load_scorer("embedded")), FusionSettings(calibrator="own")
+        )
 
-    rows: list[tuple[str, Callable[[], Detoxifier], Sequence[float]]] = [
+    rows: list[Row] = [
         ("contrast, shipped", fit(), options.strengths),
         ("contrast, own generations", fit(calibrator="own"), options.strengths),
     ]
     if options.corpus:
-        rows.append(
-            (
-                "contrast, own data",
-                lambda: fit(
-                    FitData(corpus=read_corpus(str(options.corpus)).items, scorer=load_scorer("embedded")),
-                    calibrator="own",
-                )(),
-                options.strengths,
-            )
-        )
+        rows.append(("contrast, own data", timed(with_corpus), options.strengths))
     rows.append(("paper", fit(variant="paper", samples=8), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)))
     if options.words:
         rows.append(("banned words", lambda: banned_words(target, options.words), (1.0,)))
@@ -332,24 +254,12 @@ def foreign(options: argparse.Namespace) -> dict[str, Any]:
     """Another target than the calibrator's own."""
     target = load_target(options.model)
 
-    def shipped() -> Detoxifier:
-        started = time.perf_counter()
-        made = Fusion.fit(target, FitData(), FusionSettings())
-        print(f"aligned in {time.perf_counter() - started:.0f} s: {made.fitting}", flush=True)
-        return made
+    def fit(**settings: Any) -> Callable[[], Detoxifier]:
+        return timed(lambda: Fusion.fit(target, FitData(), FusionSettings(**settings)))
 
-    rows: list[tuple[str, Callable[[], Detoxifier], Sequence[float]]] = [
-        ("contrast, shipped", shipped, options.strengths)
-    ]
+    rows: list[Row] = [("contrast, shipped", fit(), options.strengths)]
     if options.paper:
-
-        def paper() -> Detoxifier:
-            started = time.perf_counter()
-            made = Fusion.fit(target, FitData(), FusionSettings(variant="paper", calibrator=str(options.paper)))
-            print(f"aligned in {time.perf_counter() - started:.0f} s: {made.fitting['alignment']}", flush=True)
-            return made
-
-        rows.append(("paper, aligned", paper, (0.1, 0.3)))
+        rows.append(("paper, aligned", fit(variant="paper", calibrator=str(options.paper)), (0.1, 0.3)))
     return measured(options, target, rows, options.recipes)
 
 
@@ -357,21 +267,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {part.__name__: part for part in (speed, growth, frontier, foreign, peak)}
     parser.add_argument("part", choices=parts)
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument("--prompts", help="a RealToxicityPrompts jsonl [default: built-in prompts]")
-    parser.add_argument("--fluency-text", type=Path, help="WikiText-2 validation text [default: built-in text]")
+    add_options(parser, (0.5, 1.0, 1.5, 2.0), "fusion.json")
     parser.add_argument("--corpus", help="labelled texts that a calibrator is trained on, for its row")
     parser.add_argument("--words", type=Path, help="a list of words to ban, csv with a column `text`")
     parser.add_argument("--paper", type=Path, help="foreign: folder of a paper-variant detoxifier to align")
-    parser.add_argument("--recipes", nargs="+", default=["challenge-10"])
-    parser.add_argument("--strengths", nargs="+", type=float, default=[0.5, 1.0, 1.5, 2.0])
-    parser.add_argument("--rows", nargs="+", help="only rows whose names contain one of these [default: all]")
-    parser.add_argument("--limit", type=int, help="prompts [default: all; 200 of emt-25]")
-    parser.add_argument("--fluency-tokens", type=int, default=16384)
     parser.add_argument("--tokens", type=int, default=20, help="speed: new tokens")
     parser.add_argument("--repeats", type=int, default=3, help="speed: rounds")
     parser.add_argument("--fused", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("-o", "--output", default="fusion.json")
     options = parser.parse_args()
     report = parts[options.part](options)
     if report:

@@ -1,0 +1,115 @@
+"""What the benchmarks of methods share: rows of a table, each a detoxifier at some strengths, measured with recipes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from detoxlm.data import builtin_prompts, neutral_text, read_plain_text, read_prompts
+from detoxlm.methods import Detoxifier
+from detoxlm.models import Target
+from detoxlm.recipes import Task, compare, get_recipe, measure
+from detoxlm.results import Results
+from detoxlm.scorers import load_scorer
+
+#: (name, how to get the detoxifier, strengths).
+Row = tuple[str, Callable[[], Detoxifier], Sequence[float]]
+
+
+def add_options(parser: argparse.ArgumentParser, strengths: Sequence[float], output: str) -> None:
+    """Add what every benchmark of a method asks for."""
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--prompts", help="a RealToxicityPrompts jsonl [default: built-in prompts]")
+    parser.add_argument("--fluency-text", type=Path, help="WikiText-2 validation text [default: built-in text]")
+    parser.add_argument("--recipes", nargs="+", default=["challenge-10"])
+    parser.add_argument("--strengths", nargs="+", type=float, default=list(strengths))
+    parser.add_argument("--rows", nargs="+", help="only rows whose names contain one of these [default: all]")
+    parser.add_argument("--limit", type=int, help="prompts [default: all; 200 of emt-25]")
+    parser.add_argument("--fluency-tokens", type=int, default=16384)
+    parser.add_argument("-o", "--output", default=output)
+
+
+def timed(fit: Callable[[], Detoxifier]) -> Callable[[], Detoxifier]:
+    """Return `fit`, saying how long it takes."""
+
+    def get() -> Detoxifier:
+        started = time.perf_counter()
+        made = fit()
+        print(f"fitted in {time.perf_counter() - started:.0f} s", flush=True)
+        return made
+
+    return get
+
+
+def task(options: argparse.Namespace, recipe: str) -> Task:
+    """The measurement that all rows share."""
+    prompts = read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure", "provocative")
+    text = read_plain_text(options.fluency_text, field="fluency_text") if options.fluency_text else neutral_text()
+    return Task(
+        recipe=get_recipe(recipe),
+        prompts=prompts[: options.limit or (200 if recipe == "emt-25" else None)],
+        prompts_source=str(options.prompts or "built-in provocative prompts"),
+        fluency_text=text,
+        fluency_source=str(options.fluency_text or "built-in neutral text"),
+        fluency_tokens=options.fluency_tokens,
+    )
+
+
+def measured(
+    options: argparse.Namespace, target: Target, rows: Sequence[Row], recipes: Sequence[str]
+) -> dict[str, Any]:
+    """Measure rows of (name, how to get the detoxifier, strengths) and print the table."""
+    scorer = load_scorer("embedded")
+    opinions = [load_scorer("ngram")]
+    folder = Path(options.output).with_suffix("")
+    table: list[dict[str, Any]] = []
+    for recipe in recipes:
+        what = task(options, recipe)
+        base = measure(target, what, scorer, opinions=opinions, output=folder / f"{recipe}-untouched.json")
+        _line(table, recipe, "untouched", 0.0, base)
+        for name, get, strengths in rows:
+            if options.rows and not any(part in name for part in options.rows):
+                continue
+            detoxifier: Detoxifier | None = None
+            for strength in strengths:
+                path = folder / f"{recipe}-{name.replace(' ', '-').replace(',', '')}-{strength:g}.json"
+                if path.exists():
+                    now = Results.load(path)
+                else:
+                    detoxifier = detoxifier or get()
+                    now = measure(
+                        target,
+                        what,
+                        scorer,
+                        opinions=opinions,
+                        detoxifier=detoxifier,
+                        strength=strength,
+                        output=path,
+                    )
+                    compare(base, now)
+                    now.save(path)
+                _line(table, recipe, name, strength, now)
+    return {"table": table}
+
+
+def _line(table: list[dict[str, Any]], recipe: str, name: str, strength: float, results: Results) -> None:
+    metrics = {key: [e.value, e.low, e.high] for key, e in results.metrics.items()}
+    row: dict[str, Any] = {"recipe": recipe, "row": name, "strength": strength, "metrics": metrics}
+    line = f"{recipe:12s} {name:34s} {strength:4g} "
+    if results.comparison is not None:
+        row["difference"] = {key: [e.value, e.low, e.high] for key, e in results.comparison.difference.items()}
+        base = results.comparison.baseline
+        for key in ("toxic_fraction", "toxicity_probability", "model_perplexity", "continuation_perplexity"):
+            now, before = metrics.get(key, [None])[0], base[key].value if key in base else None
+            if now is not None and before:
+                line += f" {key} {now:.4g} ({100 * (now / before - 1):+.1f}%)"
+    else:
+        line += " ".join(f"{key} {value[0]:.4g}" for key, value in metrics.items() if value[0] is not None)
+    opinion = next(iter(results.opinions.values()), None) if isinstance(results.opinions, dict) else None
+    if opinion is not None and "toxic_fraction" in opinion.metrics:
+        line += f"  (ngram {opinion.metrics['toxic_fraction'].value})"
+    table.append(row)
+    print(line, flush=True)
