@@ -19,30 +19,30 @@ class Family:
     """Attribute paths of one family: `layers` and `norm` from the CausalLM, the others from a decoder layer.
 
     `value` is the MLP's last matrix, whose columns are the *value vectors* that neurons write to the residual stream;
-    `attention` is the attention's last matrix. `value_norm` and `attention_norm` are norms between these and the
-    residual stream, where there are any.
+    `gate` is the matrix whose rows decide how active each neuron is. `value_norm` is the norm between value matrix and
+    residual stream, where there is one.
     """
 
     layers: str
     norm: str
     value: str
-    attention: str
+    gate: str
     value_norm: str | None = None
-    attention_norm: str | None = None
 
 
-_LLAMA = Family("model.layers", "model.norm", "mlp.down_proj", "self_attn.o_proj")
-_GEMMA = replace(_LLAMA, value_norm="post_feedforward_layernorm", attention_norm="post_attention_layernorm")
+_LLAMA = Family("model.layers", "model.norm", "mlp.down_proj", "mlp.gate_proj")
+_GEMMA = replace(_LLAMA, value_norm="post_feedforward_layernorm")
 FAMILIES: dict[str, Family] = {
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3", "gemma"), _LLAMA),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma"), _LLAMA),
+    "phi3": replace(_LLAMA, gate="mlp.gate_up_proj"),  # gate above up in one matrix
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
     "gemma3": replace(_GEMMA, layers="model.language_model.layers", norm="model.language_model.norm"),
-    "phi": Family("model.layers", "model.final_layernorm", "mlp.fc2", "self_attn.dense"),
-    "gpt2": Family("transformer.h", "transformer.ln_f", "mlp.c_proj", "attn.c_proj"),
-    "opt": Family("model.decoder.layers", "model.decoder.final_layer_norm", "fc2", "self_attn.out_proj"),
-    "gptj": Family("transformer.h", "transformer.ln_f", "mlp.fc_out", "attn.out_proj"),
-    "gpt_neox": Family("gpt_neox.layers", "gpt_neox.final_layer_norm", "mlp.dense_4h_to_h", "attention.dense"),
+    "phi": Family("model.layers", "model.final_layernorm", "mlp.fc2", "mlp.fc1"),
+    "gpt2": Family("transformer.h", "transformer.ln_f", "mlp.c_proj", "mlp.c_fc"),
+    "opt": Family("model.decoder.layers", "model.decoder.final_layer_norm", "fc2", "fc1"),
+    "gptj": Family("transformer.h", "transformer.ln_f", "mlp.fc_out", "mlp.fc_in"),
+    "gpt_neox": Family("gpt_neox.layers", "gpt_neox.final_layer_norm", "mlp.dense_4h_to_h", "mlp.dense_h_to_4h"),
 }
 
 
@@ -146,21 +146,21 @@ class Architecture:
         """
         return self._matrix(layer, self.family.value)
 
-    def attention_matrix(self, layer: int) -> torch.Tensor:
-        """Return layer `layer`'s attention output matrix as a view [d, heads x width] that writes through.
+    def gate_matrix(self, layer: int) -> torch.Tensor:
+        """Return layer `layer`'s gate matrix as a view [d_ff, d] that writes through; MLPs without gates: the first.
 
         Raises:
             UsageError: as in `value_matrix`.
         """
-        return self._matrix(layer, self.family.attention)
+        matrix = self._matrix(layer, self.family.gate)
+        return matrix[: self.value_matrix(layer).shape[1]]  # phi3's is followed by the up matrix
 
     def value_gain(self, layer: int) -> torch.Tensor | None:
         """Return gamma [d] of the norm between the value matrix and the residual stream; None: they touch."""
-        return self._gain(layer, self.family.value_norm)
-
-    def attention_gain(self, layer: int) -> torch.Tensor | None:
-        """Return gamma [d] of the norm between the attention output and the residual stream; None: they touch."""
-        return self._gain(layer, self.family.attention_norm)
+        if self.family.value_norm is None:
+            return None
+        norm = attrgetter(self.family.value_norm)(self.layers[layer])
+        return 1 + norm.weight.detach()  # Gemma's RMSNorm scales by 1 + weight
 
     def _matrix(self, layer: int, path: str) -> torch.Tensor:
         module = _find(self.layers[layer], path)
@@ -173,12 +173,6 @@ class Architecture:
             f"model: layer {layer} of this {self.name} model has {found} at {path}; "
             "only dense Linear and Conv1D matrices can be read or edited. Load it unquantised."
         )
-
-    def _gain(self, layer: int, path: str | None) -> torch.Tensor | None:
-        if path is None:
-            return None
-        norm = attrgetter(path)(self.layers[layer])
-        return 1 + norm.weight.detach()  # Gemma's RMSNorm scales by 1 + weight
 
 
 def _find(module: nn.Module, path: str) -> nn.Module | None:

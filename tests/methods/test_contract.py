@@ -30,9 +30,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fusion, the paper's": ("fusion", {**FUSION, "variant": "paper", "steps": 4, "train_batch": 4}),
     "subspace": ("subspace", {"steps": 4, "context": 1, "rank": 4, "drift": 9.0}),
     "subspace, the paper's": ("subspace", {"variant": "paper", "rank": 4}),
+    "surgery": ("surgery", {"rows": 0.5, "alpha": 2.0}),
+    "probe": ("probe", {}),
+    "dinm": ("dinm", {"learning_rate": 1e-2}),
 }
 #: Methods without anything random, once they have their data.
-DETERMINISTIC = {"subspace, the paper's"}
+DETERMINISTIC = {"subspace, the paper's", "surgery", "probe"}
 SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
 PROMPTS = ["the old", "a much longer prompt than the others, which is", "x", "over the hills and"]
 

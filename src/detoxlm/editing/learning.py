@@ -71,7 +71,7 @@ def learn_shares(
     optimiser = torch.optim.Adam([shares], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - 0.9 * step / steps)
     generator = torch.Generator().manual_seed(seed)
-    pair_order, harmless_order = (_endless(len(items), generator) for items in (pairs, harmless))
+    pair_order, harmless_order = (endless(len(items), generator) for items in (pairs, harmless))
     price, running, curve = PRICE, 0.0, []
     frozen = [p for p in target.model.parameters() if p.requires_grad]
     for parameter in frozen:
@@ -111,12 +111,12 @@ def preference_loss(
 ) -> torch.Tensor:
     """Return the mean of -log sigmoid(beta (d(clean) - d(toxic))) over pairs (module docstring)."""
     texts = [clean for clean, _ in pairs] + [toxic for _, toxic in pairs]
-    ids, mask, counted = _padded(target, texts)
+    ids, mask, counted = padded(target, texts)
     labels = ids[:, 1:, None]
     with torch.no_grad():
-        base = _log_p(target, ids, mask).gather(-1, labels)[..., 0]
+        base = log_p(target, ids, mask).gather(-1, labels)[..., 0]
     with projected(modules, directions, shares):
-        edited = _log_p(target, ids, mask).gather(-1, labels)[..., 0]
+        edited = log_p(target, ids, mask).gather(-1, labels)[..., 0]
     change = ((edited - base) * counted).sum(1)
     return -F.logsigmoid(BETA * (change[: len(pairs)] - change[len(pairs) :])).mean()
 
@@ -129,11 +129,11 @@ def drift_on(
     texts: Sequence[Passage],
 ) -> torch.Tensor:
     """Return KL(base || edited) in nats, the mean over the tokens of `texts`."""
-    ids, mask, counted = _padded(target, texts)
+    ids, mask, counted = padded(target, texts)
     with torch.no_grad():
-        base = _log_p(target, ids, mask)
+        base = log_p(target, ids, mask)
     with projected(modules, directions, shares):
-        edited = _log_p(target, ids, mask)
+        edited = log_p(target, ids, mask)
     kl = F.kl_div(edited, base, reduction="none", log_target=True).sum(-1)
     return (kl * counted).sum() / counted.sum()
 
@@ -160,8 +160,8 @@ def projected(modules: Sequence[nn.Module], directions: Ends, shares: torch.Tens
             handle.remove()
 
 
-def _padded(target: Target, texts: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Token ids [B, T], attention mask [B, T], and which predicted tokens count [B, T - 1]."""
+def padded(target: Target, texts: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return token ids [B, T], attention mask [B, T], and which predicted tokens count [B, T - 1]: not the context."""
     longest = max(len(p.ids) for p in texts)
     rest = [longest - len(p.ids) for p in texts]
     ids = torch.tensor([p.ids + [0] * n for p, n in zip(texts, rest, strict=True)], device=target.device)
@@ -172,11 +172,13 @@ def _padded(target: Target, texts: Sequence[Passage]) -> tuple[torch.Tensor, tor
     return ids, mask, counted[:, 1:].float()
 
 
-def _log_p(target: Target, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def log_p(target: Target, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return log-probabilities [B, T - 1, V] of each next token."""
     logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
     return logits.float().log_softmax(-1)
 
 
-def _endless(n: int, generator: torch.Generator) -> Iterator[int]:
+def endless(n: int, generator: torch.Generator) -> Iterator[int]:
+    """Yield 0 to n - 1 in random order, again and again."""
     while True:
         yield from torch.randperm(n, generator=generator).tolist()

@@ -1,10 +1,14 @@
-"""Pairs of texts that differ in toxicity: given, or the target's own continuations of one prompt."""
+"""Pairs of texts that differ in toxicity: given, or the target's own continuations of one prompt; and embedded."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from detoxlm.data import Pair, builtin_prompts
+import torch
+
+from detoxlm.data import Pair, builtin_prompts, neutral_text
+from detoxlm.editing.embeddings import Passage, Pooling, passages, sentence_embeddings
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling
 from detoxlm.harvest import Sampled, harvest
@@ -17,6 +21,43 @@ GAP = 0.4
 PER_PROMPT = 4
 #: Fewer pairs than this span no subspace worth the name.
 FEWEST_PAIRS = 4
+
+
+@dataclass(frozen=True)
+class EmbeddedPairs:
+    """N pairs: their tokens, and their embeddings after every layer [L, N, d], X+ of the clean and X- of the toxic."""
+
+    clean: list[Passage]
+    toxic: list[Passage]
+    positive: torch.Tensor
+    negative: torch.Tensor
+
+
+def embedded_pairs(
+    target: Target,
+    data: FitData,
+    samples: int,
+    max_length: int,
+    fitting: dict[str, Any],
+    *,
+    pooling: Pooling = "completion",
+    skip_sinks: bool = True,
+) -> EmbeddedPairs:
+    """Get pairs (`pairs_for`) and read them (`sentence_embeddings`).
+
+    Raises:
+        UsageError: too few pairs, pairs whose texts do not differ, or an empty text.
+    """
+    pairs = pairs_for(target, data, samples, fitting)
+    clean, toxic = (
+        passages(target, [(pair.prompt or "", text) for pair, text in zip(pairs, side, strict=True)], max_length)
+        for side in ([pair.nontoxic for pair in pairs], [pair.toxic for pair in pairs])
+    )
+    positive, negative = (
+        sentence_embeddings(target, texts, pooling=pooling, skip_sinks=skip_sinks, batch_size=data.batch_size)
+        for texts in (clean, toxic)
+    )
+    return EmbeddedPairs(clean, toxic, positive, negative)
 
 
 def pairs_for(target: Target, data: FitData, samples: int, fitting: dict[str, Any]) -> list[Pair]:
@@ -75,3 +116,10 @@ def _harvested(target: Target, data: FitData, samples: int) -> tuple[list[Pair],
         "mean_toxicity_all": round(sum(sample.toxicity for sample in made) / max(1, len(made)), 4),
     }
     return pairs, facts
+
+
+def harmless_texts(target: Target, clean: list[Passage], max_length: int) -> list[Passage]:
+    """Return texts that should stay as likely as they are: clean sides of pairs, and as much built-in neutral text."""
+    ids = target.tokenizer(neutral_text())["input_ids"]
+    pieces = [ids[i : i + max_length] for i in range(0, len(ids), max_length)][:-1] or [ids]
+    return [*clean[: len(pieces)], *(Passage(piece, 0) for piece in pieces)]

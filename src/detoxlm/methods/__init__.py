@@ -2,10 +2,13 @@
 
 from detoxlm.errors import unknown_name
 from detoxlm.methods.base import Detoxifier, FitData, Method
+from detoxlm.methods.dinm import Dinm
 from detoxlm.methods.fusion import Fusion
+from detoxlm.methods.probe import Probe
 from detoxlm.methods.subspace import Subspace
+from detoxlm.methods.surgery import Surgery
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Fusion, Subspace)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Fusion, Subspace, Surgery, Probe, Dinm)}
 
 
 def get_method(name: str) -> type[Method]:

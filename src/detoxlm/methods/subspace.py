@@ -12,7 +12,6 @@ carry fluency too. The edit is exactly a LoRA of rank k, and costs nothing at ru
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -23,15 +22,13 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.data import neutral_text
-from detoxlm.editing.embeddings import Passage, passages, sentence_embeddings
+from detoxlm.editing.detoxifier import WeightDetoxifier
 from detoxlm.editing.learning import learn_shares
 from detoxlm.editing.lora import write_adapter
-from detoxlm.editing.pairs import pairs_for
+from detoxlm.editing.pairs import embedded_pairs, harmless_texts
 from detoxlm.editing.subspaces import both_ends, low_rank, rank_of, toxic_directions
-from detoxlm.editing.weights import replaced
 from detoxlm.errors import UsageError
-from detoxlm.methods.base import Detoxifier, FitData, Method, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.models import Target
 from detoxlm.settings import Settings
 
@@ -83,64 +80,32 @@ PAPER_RANK = 10
 
 
 @dataclass
-class SubspaceDetoxifier(Detoxifier):
+class SubspaceDetoxifier(WeightDetoxifier):
     """Directions to remove from the value matrices of some layers of one model."""
 
     method: ClassVar[str] = "subspace"
-    kind: ClassVar = "weights"
     settings_type: ClassVar = SubspaceSettings
 
-    @property
-    def default_strength(self) -> float:
-        """1, the edit as it was fitted."""
-        return 1.0
-
-    @property
-    def max_strength(self) -> float:
-        """2, where a direction that was to be removed whole is turned round instead."""
-        return 2.0
-
-    @property
-    def default_strengths(self) -> tuple[float, ...]:
-        """What `run` measures where nothing is asked for."""
-        return (0.5, 1.0)
-
-    def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
+    def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
         view = Architecture.of(model)
-        new = []
-        for layer, down, up in self._factors(model, strength):
-            weight = view.value_matrix(layer)
-            new.append((weight, (weight.float() + up @ down).to(weight.dtype)))
-        return replaced(new)
-
-    def merge(self, model: PreTrainedModel, strength: float | None = None) -> PreTrainedModel:
-        """Edit `model` in place and return it."""
-        strength = self.check_strength(strength)
-        self.check_target(model)
-        view = Architecture.of(model)
-        with torch.no_grad():
-            for layer, down, up in self._factors(model, strength):
-                weight = view.value_matrix(layer)
-                weight.copy_((weight.float() + up @ down).to(weight.dtype))
-        return model
+        return [(view.value_matrix(layer), up @ down) for layer, (down, up) in self._factors(model).items()]
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the same edit as a LoRA of the same rank."""
         strength = self.check_strength(strength)
         self.check_target(model)
+        factors = {layer: (down, strength * up) for layer, (down, up) in self._factors(model).items()}
         view = Architecture.of(model)
-        factors = {layer: (down, up) for layer, down, up in self._factors(model, strength)}
         write_adapter(view, view.family.value, factors, self.target["name"], Path(folder))
 
-    def _factors(self, model: PreTrainedModel, strength: float) -> list[tuple[int, torch.Tensor, torch.Tensor]]:
-        """Layer, A [k, d_ff] and B [d, k] of each edit W + B A, in float32 on the model's device."""
+    def _factors(self, model: PreTrainedModel) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+        """By layer A [k, d_ff] and B [d, k] of the edit W + B A, in float32 on the model's device."""
         view = Architecture.of(model)
-        factors = []
+        factors = {}
         for layer in sorted(int(name.split(".")[0]) for name in self.tensors if name.endswith(".shares")):
             weight = view.value_matrix(layer).detach().float()
             directions, shares = (self.tensors[f"{layer}.{name}"].to(weight) for name in ("directions", "shares"))
-            down, up = low_rank(weight, directions, strength * shares, view.value_gain(layer))
-            factors.append((layer, down, up))
+            factors[layer] = low_rank(weight, directions, shares, view.value_gain(layer))
         return factors
 
 
@@ -163,30 +128,22 @@ class Subspace(Method):
         for layer in layers:  # refuse what cannot be edited before hours of harvesting
             view.value_matrix(layer)
         fitting: dict[str, Any] = {}
-        pairs = pairs_for(target, data, settings.samples, fitting)
-        clean, toxic = (
-            passages(
-                target, [(pair.prompt or "", text) for pair, text in zip(pairs, side, strict=True)], settings.max_length
-            )
-            for side in ([p.nontoxic for p in pairs], [p.toxic for p in pairs])
-        )
-        positive, negative = (
-            sentence_embeddings(
-                target,
-                texts,
-                pooling=settings.pooling or ("completion" if learned else "all"),
-                skip_sinks=learned if settings.skip_sinks is None else settings.skip_sinks,
-                batch_size=data.batch_size,
-            )
-            for texts in (clean, toxic)
+        pairs = embedded_pairs(
+            target,
+            data,
+            settings.samples,
+            settings.max_length,
+            fitting,
+            pooling=settings.pooling or ("completion" if learned else "all"),
+            skip_sinks=learned if settings.skip_sinks is None else settings.skip_sinks,
         )
         width = settings.context if settings.context is not None else 10 if learned else 1
         most = settings.rank or (8 if learned else PAPER_RANK)
         found = []
         for layer in layers:
-            directions, values = toxic_directions(positive[layer], negative[layer], width, most)
+            directions, values = toxic_directions(pairs.positive[layer], pairs.negative[layer], width, most)
             whole = learned or settings.rank is not None
-            rank = most if whole else rank_of(values, (len(pairs), view.hidden_size), most)
+            rank = most if whole else rank_of(values, (len(pairs.clean), view.hidden_size), most)
             found.append(directions[:rank])
         shares = [torch.ones(len(directions)) for directions in found]
         if learned:
@@ -195,8 +152,8 @@ class Subspace(Method):
                 target,
                 modules,
                 _ends(view, layers, found),
-                list(zip(clean, toxic, strict=True)),
-                _harmless(target, clean, settings.max_length),
+                list(zip(pairs.clean, pairs.toxic, strict=True)),
+                harmless_texts(target, pairs.clean, settings.max_length),
                 drift=settings.drift,
                 steps=settings.steps,
                 seed=data.seed,
@@ -233,10 +190,3 @@ def _ends(view: Architecture, layers: list[int], directions: list[torch.Tensor])
     ]
     read, write = zip(*ends, strict=True)
     return torch.stack(read), torch.stack(write)
-
-
-def _harmless(target: Target, clean: list[Passage], max_length: int) -> list[Passage]:
-    """Texts that should stay as likely as they are: the clean sides of the pairs, and built-in neutral text."""
-    ids = target.tokenizer(neutral_text())["input_ids"]
-    pieces = [ids[i : i + max_length] for i in range(0, len(ids), max_length)][:-1] or [ids]
-    return [*clean[: len(pieces)], *(Passage(piece, 0) for piece in pieces)]
