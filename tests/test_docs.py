@@ -68,8 +68,9 @@ def workplace(
     def tiny_embedded(name: str, **options: Any) -> Any:
         return original_load(str(tiny_folder("llama")) if name == "embedded" else name, **options)
 
-    for module in ("detoxlm.data", "detoxlm.workflows", "detoxlm.methods.fusion"):
+    for module in ("detoxlm.data", "detoxlm.workflows", "detoxlm.methods.fusion", "detoxlm.editing.pairs"):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
+    monkeypatch.setattr("detoxlm.editing.pairs.GAP", 0.0)  # a random model says nothing toxic
     for module in ("detoxlm.models", "detoxlm.workflows", "detoxlm.methods.fusion"):
         monkeypatch.setattr(f"{module}.load_target", tiny_embedded)
     monkeypatch.setattr(
