@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser, strengths: Sequence[float], out
     parser.add_argument("--rows", nargs="+", help="only rows whose names contain one of these [default: all]")
     parser.add_argument("--limit", type=int, help="prompts [default: all; 200 of emt-25]")
     parser.add_argument("--fluency-tokens", type=int, default=16384)
+    parser.add_argument("--batch-size", type=int, default=32, help="sequences generated at once")
     parser.add_argument("-o", "--output", default=output)
 
 
@@ -55,6 +56,7 @@ def task(options: argparse.Namespace, recipe: str) -> Task:
         fluency_text=text,
         fluency_source=str(options.fluency_text or "built-in neutral text"),
         fluency_tokens=options.fluency_tokens,
+        batch_size=options.batch_size,
     )
 
 

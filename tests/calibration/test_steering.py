@@ -14,18 +14,25 @@ from detoxlm.calibration.steering import SLOPE, by_row, contrast, fuse, mapped, 
 
 
 def test_penalties_by_hand() -> None:
-    risk = torch.tensor([2.0, -1.0, -4.0])
-    p = torch.tensor([0.5, 0.25, 0.25])  # expected risk: 1 - 0.25 - 1 = -0.25
-    two = torch.tensor(2.0)
-    assert penalties(risk, p, two, -1.5, 0.5).tolist() == pytest.approx([2 * SLOPE * 2.25, 0.0, 0.0])
-    # what the target is sure of stays, up to the ceiling
-    sure = torch.tensor([1.0, 0.0, 0.0])
-    assert penalties(risk, sure, two, -1.5, 9.0).tolist() == [0.0, 0.0, 0.0]
-    assert penalties(risk, sure, two, -1.5, 0.5).tolist() == pytest.approx([2 * SLOPE * 1.5, 0.0, 0.0])
-    # a calm text: the threshold is above the expectation
-    calm = torch.tensor([-0.5, -6.0, -6.0])
-    assert penalties(calm, p, torch.tensor(3.0), -1.0, 0.5).tolist() == pytest.approx([SLOPE * 1.5, 0.0, 0.0])
-    assert penalties(calm, p, torch.tensor(3.0), 0.0, 0.5).tolist() == [0.0, 0.0, 0.0]
+    toxicity = torch.tensor([0.9, 0.4, 0.1])
+    assert penalties(toxicity, torch.tensor(0.5), 0.3).tolist() == pytest.approx([SLOPE * 0.3, SLOPE * 0.05, 0.0])
+    assert penalties(toxicity, torch.tensor(2.0), 0.95).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_no_other_distribution_buys_as_little_toxicity_with_as_little_divergence() -> None:
+    """q ~ p exp(-beta t) maximises -E_q[t] - KL(q || p) / beta: any small step away from it is worse."""
+    torch.manual_seed(0)
+    p, toxicity = torch.randn(50).softmax(-1).double(), torch.rand(50).double()
+    beta = SLOPE * 0.5
+    q = (p.log() - penalties(toxicity, torch.tensor(0.5), 0.0)).softmax(-1)
+
+    def worth(logits: torch.Tensor) -> float:
+        other = logits.softmax(-1)
+        return float(-(other * toxicity).sum() - (other * (other / p).log()).sum() / beta)
+
+    best = worth(q.log())
+    for _ in range(50):
+        assert worth(q.log() + 0.05 * torch.randn(50).double()) < best
 
 
 def test_the_risk_head_by_hand() -> None:
@@ -49,27 +56,35 @@ def steer(logits: torch.Tensor, strength: float | list[float], **options: object
     head = RiskHead(torch.randn(30, 8))
     nn.init.normal_(head.token, std=3)
     states = torch.zeros(*logits.shape[:2], 8)
-    settings = {"threshold": -1.0, "ceiling": 9.0, "candidates": 5, **options}
+    settings = {"threshold": 0.2, "candidates": 5, **options}
     return contrast(logits.clone(), states, head, strength, **settings)  # type: ignore[arg-type]
 
 
-def test_contrast_lowers_only_risky_candidates() -> None:
+def test_contrast_lowers_risky_candidates_and_gives_what_they_lose_to_the_others() -> None:
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 30)
-    got = steer(logits, 1.5)
+    got = steer(logits, 0.5)
     torch.manual_seed(1)
     head = RiskHead(torch.randn(30, 8))
     nn.init.normal_(head.token, std=3)
     for b in range(2):
         for t in range(3):
             chosen = logits[b, t].topk(5).indices.tolist()
-            risk = {v: head.token[v].item() - 2.0 for v in chosen}  # states are 0, so only b_v and c are left
-            p = F.softmax(logits[b, t][chosen], -1).tolist()
-            floor = max(-1.0, sum(q * risk[v] for q, v in zip(p, chosen, strict=True)))
+            before, after = logits[b, t].softmax(-1), got[b, t].softmax(-1)
+            # states are 0, so only b_v and c are left of the risk
+            toxicity = {v: 1 / (1 + math.exp(2.0 - head.token[v].item())) for v in chosen}
+            weight = {v: before[v].item() * math.exp(-SLOPE * 0.5 * max(0.0, toxicity[v] - 0.2)) for v in chosen}
+            share = before[chosen].sum().item() / sum(weight.values())
             for v in range(30):
-                lowered = SLOPE * 1.5 * max(0.0, risk[v] - floor) if v in chosen else 0.0
-                assert got[b, t, v].item() == pytest.approx(logits[b, t, v].item() - lowered, abs=1e-4)
+                expected = weight[v] * share if v in chosen else before[v].item()
+                assert after[v].item() == pytest.approx(expected, rel=1e-3, abs=1e-6)
     assert not torch.equal(got, logits)
+
+
+def test_text_below_the_threshold_is_left_alone_bit_for_bit() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 30)
+    assert torch.equal(steer(logits, 4.0, threshold=0.9999), logits)
 
 
 def test_each_request_has_its_own_strength_and_its_beams_share_it() -> None:
@@ -83,7 +98,7 @@ def test_each_request_has_its_own_strength_and_its_beams_share_it() -> None:
         by_row([1.0] * 4, logits)
 
 
-def test_a_vocabulary_map_gives_each_token_its_stand_ins_risk_and_leaves_the_uncovered_alone() -> None:
+def test_a_vocabulary_map_gives_each_token_its_stand_ins_risk_and_the_uncovered_the_average() -> None:
     torch.manual_seed(0)
     logits = torch.randn(1, 1, 20)
     vocabulary = torch.randperm(30)[:20]
@@ -93,12 +108,11 @@ def test_a_vocabulary_map_gives_each_token_its_stand_ins_risk_and_leaves_the_unc
     head = RiskHead(torch.randn(30, 8))
     nn.init.normal_(head.token, std=3)
     covered = vocabulary >= 0
-    risk = head.token[vocabulary.clamp(min=0)] - 2.0
+    toxicity = (head.token[vocabulary.clamp(min=0)] - 2.0).sigmoid()
     p = F.softmax(logits[0, 0], -1) * covered
-    floor = max(-1.0, float((p * risk).sum().detach() / p.sum()))
-    expected = logits[0, 0] - SLOPE * 3.0 * (risk - floor).clamp(min=0) * covered
-    # the uncovered token counts as average: it is not lowered, unless the average itself is above the floor
-    assert torch.allclose(got[0, 0], expected, atol=1e-4)
+    toxicity = torch.where(covered, toxicity, (p * toxicity).sum() / p.sum())  # the uncovered token counts as average
+    expected = (logits[0, 0] - SLOPE * 3.0 * (toxicity - 0.2).clamp(min=0)).softmax(-1)
+    torch.testing.assert_close(got[0, 0].softmax(-1), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_the_papers_mixture_and_its_layer_norm() -> None:

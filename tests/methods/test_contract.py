@@ -26,7 +26,7 @@ from detoxlm.scorers.base import Scorer
 #: Every method and variant, with settings that make its fit a matter of a second on a tiny model.
 FUSION = {"calibrator": "own", "layers": 2, "learning_rate": 1e-2, "samples": 8}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "fusion": ("fusion", {**FUSION, "batch": 8, "threshold": -9.0}),
+    "fusion": ("fusion", {**FUSION, "batch": 8, "threshold": 0.0}),
     "fusion, the paper's": ("fusion", {**FUSION, "variant": "paper", "steps": 4, "train_batch": 4}),
     "subspace": ("subspace", {"steps": 4, "context": 1, "rank": 4, "drift": 9.0}),
     "subspace, the paper's": ("subspace", {"variant": "paper", "rank": 4}),

@@ -21,7 +21,7 @@ from detoxlm.calibration import mixing
 from detoxlm.calibration.calibrator import cut_calibrator
 from detoxlm.calibration.mixing import completion_loss, own_tensors
 from detoxlm.calibration.sources import SharedCache, acting_on_states
-from detoxlm.calibration.steering import fuse
+from detoxlm.calibration.steering import SLOPE, fuse
 from detoxlm.data import Example
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods import FitData
@@ -225,7 +225,7 @@ def test_prompts_and_completions_are_joined_as_the_paper_does(tiny: Callable[...
 def fitted(target: Target, letter_scorer: Any, **settings: Any) -> FusionDetoxifier:
     """A quickly trained calibrator of the target's own; the scorer says that the letter e is toxic."""
     texts = [f"{'eee ee' if i % 2 else 'all is calm'} and {i}" for i in range(48)]
-    quick = {"calibrator": "own", "layers": 2, "batch": 8, "learning_rate": 1e-2, "threshold": -9.0, "steps": 4}
+    quick = {"calibrator": "own", "layers": 2, "batch": 8, "learning_rate": 1e-2, "threshold": 0.0, "steps": 4}
     data = FitData(corpus=[Example(None, text) for text in texts], scorer=letter_scorer)
     return Fusion.fit(target, data, FusionSettings(**{**quick, "train_batch": 4, **settings}))
 
@@ -375,7 +375,7 @@ def test_a_calibrator_serves_another_model_from_its_folder(
     own = tiny()
     fitted(own, letter_scorer, variant=variant).save_pretrained(tmp_path / "calibrator")
     other = tiny(shape, 1)
-    moved = Fusion.fit(other, FitData(seed=0), FusionSettings(calibrator=str(tmp_path / "calibrator"), threshold=-9.0))
+    moved = Fusion.fit(other, FitData(seed=0), FusionSettings(calibrator=str(tmp_path / "calibrator"), threshold=0.0))
     assert moved.foreign
     moved.save_pretrained(tmp_path / "moved")
     loaded = FusionDetoxifier.from_pretrained(tmp_path / "moved")
@@ -406,7 +406,7 @@ def test_a_calibrator_with_another_tokenizer_reads_the_targets_text(
     )
     other = dataclasses.replace(other, tokenizer=turned)
     moved = Fusion.fit(
-        other, FitData(), FusionSettings(calibrator=str(tmp_path / "calibrator"), threshold=-9.0, candidates=260)
+        other, FitData(), FusionSettings(calibrator=str(tmp_path / "calibrator"), threshold=0.0, candidates=260)
     )
     assert moved.fitting["vocabulary"]["covered"] == 1.0
     source = FusionDetoxifier.from_pretrained(tmp_path / "calibrator")
@@ -424,8 +424,6 @@ def test_a_calibrator_with_another_tokenizer_reads_the_targets_text(
             everything = torch.arange(256)[None]
             risk = reader.calibrator.risk(state, everything)[0]  # type: ignore[union-attr]
             of_turned = torch.stack([risk[(i - 40) % 256] for i in range(256)])
-            p = plain[0, end - 1, :256].softmax(-1)
-            expected = plain[0, end - 1, :256] - 8 * 0.8 * (of_turned - (p * of_turned).sum().clamp(-9.0, 0.5)).clamp(
-                min=0
-            )
+            expected = plain[0, end - 1, :256] - SLOPE * 0.8 * of_turned.sigmoid()
+            expected = expected.log_softmax(-1) + plain[0, end - 1, :256].logsumexp(-1)
             assert torch.allclose(got[0, end - 1, :256], expected, atol=0.2)  # weights travel in float16

@@ -9,9 +9,8 @@ from torch.nn import functional as F
 
 from detoxlm.calibration.calibrator import RiskHead
 
-#: How far a logit falls at strength 1 for each unit of log-odds above the floor. At one price in perplexity a steep
-#: slope above a high threshold was worth more than a gentle one above a low one (docs/methods/fusion.md).
-SLOPE = 8.0
+#: How far a logit falls at strength 1 for a token that is certain to end in a toxic text.
+SLOPE = 24.0
 #: One strength, or one for each request of a batch.
 Strength = float | Sequence[float]
 
@@ -28,25 +27,20 @@ def by_row(strength: Strength, like: torch.Tensor) -> torch.Tensor:
     return given.to(like.device, torch.float32).repeat_interleave(len(like) // len(given))[:, None, None]
 
 
-def penalties(
-    risk: torch.Tensor, p: torch.Tensor, strength: torch.Tensor, threshold: float, ceiling: float
-) -> torch.Tensor:
-    """Return SLOPE * strength * max(0, s(v) - floor) for candidates, floor = E_p[s] kept in [threshold, ceiling].
+def penalties(toxicity: torch.Tensor, strength: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Return SLOPE * strength * max(0, toxicity - threshold).
 
-    A token must be risky in itself (`threshold`), so that neutral text is left alone, and riskier than what the target
-    would say here anyway (E_p[s]), so that what it is sure of stays; but above `ceiling` being sure is no excuse.
+    Of all distributions q, the one that maximises -E_q[toxicity] - KL(q || p) / beta is q ~ p exp(-beta toxicity): no
+    other pays less divergence for as little toxicity. It is linear in the *probability* of a toxic text, not in its
+    log-odds, so that among tokens that are all bad the target's own preferences still count. Below `threshold` small
+    differences are noise, and neutral text is left alone.
 
     Args:
-        risk: s(v) of the candidates.
-        p: the target's probabilities of the candidates, summing to 1 over them.
-        strength: broadcast to the others.
-        threshold: log-odds.
-        ceiling: log-odds, not below `threshold`.
-
-    Shapes: all [..., K].
+        toxicity: expected toxicity of the text once it goes on with each candidate, in [0, 1].
+        strength: broadcast to it.
+        threshold: in [0, 1].
     """
-    floor = (p * risk).sum(-1, keepdim=True).clamp(threshold, ceiling)
-    return SLOPE * strength * (risk - floor).clamp(min=0)
+    return SLOPE * strength * (toxicity - threshold).clamp(min=0)
 
 
 def contrast(
@@ -56,32 +50,33 @@ def contrast(
     strength: Strength,
     *,
     threshold: float,
-    ceiling: float,
     candidates: int,
     vocabulary: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Lower the logits of risky tokens among the likeliest `candidates`, in place; return them.
+
+    What they lose goes to the other candidates alone: the tail beyond them keeps its probability.
 
     Args:
         logits: the target's [B, T, V].
         states: the calibrator's final states at the same positions [B, T, d].
         head: the calibrator's risk head.
         strength: 0 changes nothing.
-        threshold: log-odds of toxicity below which no token is touched.
-        ceiling: log-odds above which every token is, however sure the target is of it.
+        threshold: expected toxicity in [0, 1] below which no token is touched.
         candidates: how many of the likeliest tokens are looked at; a nucleus rarely reaches past them.
         vocabulary: the calibrator's token for each of the target's [V], -1 for none; None where they are the same.
     """
     top, tokens = logits.topk(min(candidates, logits.shape[-1]), dim=-1)
     known = tokens if vocabulary is None else vocabulary[tokens]
     batch, steps, k = known.shape
-    risk = head(states.flatten(0, 1), known.clamp(min=0).flatten(0, 1)).view(batch, steps, k)
-    p = top.float().softmax(-1)
+    toxicity = head(states.flatten(0, 1), known.clamp(min=0).flatten(0, 1)).view(batch, steps, k).sigmoid()
+    before = top.float()
     if vocabulary is not None:  # a token that the calibrator cannot read is as risky as the rest on average
-        read = (known >= 0).float()
-        mean = (p * read * risk).sum(-1, keepdim=True) / (p * read).sum(-1, keepdim=True).clamp(min=1e-9)
-        risk = torch.where(known >= 0, risk, mean)
-    lowered = top.float() - penalties(risk, p, by_row(strength, logits), threshold, ceiling)
+        p = before.softmax(-1) * (known >= 0)
+        mean = (p * toxicity).sum(-1, keepdim=True) / p.sum(-1, keepdim=True).clamp(min=1e-9)
+        toxicity = torch.where(known >= 0, toxicity, mean)
+    lowered = before - penalties(toxicity, by_row(strength, logits), threshold)
+    lowered += before.logsumexp(-1, keepdim=True) - lowered.logsumexp(-1, keepdim=True)
     return logits.scatter_(-1, tokens, lowered.to(logits.dtype))
 
 

@@ -8,7 +8,7 @@ head W (z~ = g, or LayerNorm(gA) where widths or tokenizers differ):
 `contrast`, the default, asks the small model for the *risk* s(v) of each token v that the target may choose
 (`detoxlm.calibration.calibrator`), and lowers the logits of those that are riskier than the text is anyway:
 
-    logits_v  <-  logits_v - 8 strength max(0, s(v) - floor),    floor = sum_w p(w) s(w), kept in [threshold, ceiling].
+    logits_v  <-  logits_v - 24 strength max(0, sigmoid(s(v)) - threshold),    renormalised among the candidates.
 
 The released code feeds the calibrator only the newest token after the prompt; here it keeps a KV cache of its own and
 sees the whole context, which the paper's equations ask for (`as_released` is for comparison).
@@ -72,10 +72,7 @@ class FusionSettings(Settings):
         None, ge=0, description="Default strength [default: contrast 0.5, paper 0.1, its alpha]."
     )
     threshold: float = Field(
-        -0.3, description="contrast: tokens of a lower risk (log-odds of a toxic continuation) are never touched."
-    )
-    ceiling: float = Field(
-        0.5, description="contrast: above this risk a token is lowered even where the target is sure of it."
+        0.35, ge=0, lt=1, description="contrast: tokens with a smaller expected toxicity of the text are not touched."
     )
     candidates: int = Field(256, ge=1, description="contrast: how many of the target's likeliest tokens are judged.")
     layers: int = Field(3, ge=1, description="own: decoder layers of the calibrator, from the bottom of the target.")
@@ -128,7 +125,7 @@ class FusionDetoxifier(Detoxifier):
 
     @property
     def max_strength(self) -> float:
-        """paper: 1, the calibrator alone. contrast: 4, where any token above the threshold is as good as banned."""
+        """paper: 1, the calibrator alone. contrast: 4, where a token that is toxic for sure is as good as banned."""
         return 1.0 if self._options.variant == "paper" else 4.0
 
     @property
@@ -230,7 +227,6 @@ class FusionDetoxifier(Detoxifier):
                     head,
                     strength,
                     threshold=options.threshold,
-                    ceiling=max(options.threshold, options.ceiling),
                     candidates=options.candidates,
                     vocabulary=vocabulary,
                 )
