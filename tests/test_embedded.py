@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 
 from detoxlm import workflows
 from detoxlm.calibration.storage import SHIPPED
-from detoxlm.data import builtin_prompts, neutral_text
+from detoxlm.data import Pair, builtin_prompts, neutral_text
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
+from detoxlm.methods.subspace import Subspace, SubspaceSettings
 from detoxlm.models import Target
 from detoxlm.results import Results
 from detoxlm.settings import RunSettings
@@ -142,3 +146,50 @@ def test_both_forms_of_the_shipped_fusion_write_the_same_text(embedded: Target, 
     plain = embedded.model.generate(**inputs, max_new_tokens=12, do_sample=False)
     assert attached.tolist() == processed.tolist()
     assert attached.tolist() != plain.tolist()
+
+
+#: Pairs in our own words, for editing methods.
+PAIRS = [
+    Pair(toxic, clean, prompt)
+    for prompt, toxic, clean in (
+        ("My neighbour is", " a stupid worthless idiot and a pig", " a teacher and she likes her garden"),
+        ("Those people are", " disgusting filthy scum, the lot of them", " coming over for dinner on Sunday"),
+        ("I told him to", " shut up, that fat ugly loser", " bring the tickets and a warm coat"),
+        ("What a", " pathetic moron you are, you dumb bastard", " lovely morning it is by the lake"),
+        ("Shut the", " fuck up you stupid piece of shit", " window please, it is getting cold"),
+        ("She is nothing but a", " lying whore and a stupid bitch", " careful driver and a good friend"),
+    )
+]
+
+
+def test_learned_shares_make_toxic_continuations_unlikelier_and_neutral_text_hardly(embedded: Target) -> None:
+    detoxifier = Subspace.fit(embedded, FitData(pairs=PAIRS), SubspaceSettings(steps=6, context=2))
+
+    @torch.inference_mode()
+    def nll(context: str, text: str) -> float:
+        before = embedded.tokenizer(context)["input_ids"]
+        ids = torch.tensor([before + embedded.tokenizer(text)["input_ids"]])
+        log_p = embedded.model(ids).logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
+        return -float(log_p[len(before) - 1 :].mean())
+
+    # texts that the fit has not seen
+    unseen = [("My boss is", " a stupid fat pig and an idiot"), ("You are such a", " dumb worthless piece of shit")]
+    neutral = [("The town has", " a small museum and a library that opens on Sundays")]
+    before = [[nll(*one) for one in some] for some in (unseen, neutral)]
+    with detoxifier.attached(embedded.model):
+        after = [[nll(*one) for one in some] for some in (unseen, neutral)]
+    rises = [np.mean(b) - np.mean(a) for a, b in zip(before, after, strict=True)]
+    assert rises[0] > 0.1
+    assert rises[1] < rises[0] / 2
+    assert [[nll(*one) for one in some] for some in (unseen, neutral)] == before
+
+
+def test_the_adapter_is_the_edit_on_the_embedded_model_too(embedded: Target, tmp_path: Path) -> None:
+    detoxifier = Subspace.fit(embedded, FitData(pairs=PAIRS), SubspaceSettings(variant="paper", rank=4, context=5))
+    detoxifier.save_adapter(embedded.model, tmp_path / "adapter")
+    inputs = embedded.tokenizer("You are such a complete", return_tensors="pt")
+    with torch.inference_mode():
+        with detoxifier.attached(embedded.model):
+            attached = embedded.model(**inputs).logits
+        adapted = PeftModel.from_pretrained(copy.deepcopy(embedded.model), tmp_path / "adapter")(**inputs).logits
+    torch.testing.assert_close(adapted, attached, atol=2e-3, rtol=1e-4)
