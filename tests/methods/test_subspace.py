@@ -18,6 +18,7 @@ from detoxlm.cli import main
 from detoxlm.data import Pair
 from detoxlm.editing.embeddings import Passage
 from detoxlm.editing.learning import drift_on, learn_shares, preference_loss, projected
+from detoxlm.editing.lens import reads_as
 from detoxlm.editing.weights import replaced
 from detoxlm.errors import UsageError
 from detoxlm.methods import Detoxifier, FitData
@@ -197,7 +198,7 @@ def test_learning_prefers_the_clean_texts_and_leaves_the_model_as_it_was(tiny: C
     assert all(p.grad is None for p in target.model.parameters())
     assert float(shares.min()) >= 0
     assert float(shares.max()) <= 1
-    assert len(facts["share_curve"]) == 20
+    assert len(facts["loss_curve"]) == 20
     with torch.no_grad():
         loss = preference_loss(target, given["modules"], given["directions"], shares, given["pairs"])
     assert loss.item() < np.log(2)
@@ -277,3 +278,22 @@ def test_the_folder_says_what_was_done(tiny: Callable[..., Target], tmp_path: Pa
     assert fitting["pairs"] == len(PAIRS)
     assert fitting["rank"] == 3
     assert set(fitting["removed"].values()) == {3.0}
+    assert all(" of: " in text for text in fitting["removed_directions"].values())
+    assert len(fitting["removed_directions"]) >= 3
+
+
+def test_a_direction_reads_as_the_tokens_whose_head_rows_it_points_to(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    rows = target.architecture.head.weight.detach()
+    token = 70  # a byte of ASCII
+    found = reads_as(target, rows[token] - rows.mean(0), count=3)
+    assert found[0] == target.tokenizer.decode([token]).strip()
+    assert len(found) == 3
+
+
+def test_directions_that_do_not_read_as_toxic_are_warned_about(
+    tiny: Callable[..., Target], letter_scorer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = FitData(pairs=PAIRS, scorer=letter_scorer)
+    Subspace.fit(tiny(), data, SubspaceSettings(variant="paper", rank=3))
+    assert "do not read as toxic" in caplog.text

@@ -94,12 +94,12 @@ def learn_shares(
                     shares.clamp_(0, 1)
                 running = FORGET * running + (1 - FORGET) * kl.item()
                 price *= math.exp(PRICE_STEP * max(-1.0, min(2.0, running / drift - 1)))
-                curve.append([step + 1, round(loss.item(), 4), round(kl.item(), 5), round(price, 3)])
+                curve.append([step + 1, round(total.item(), 4)])
                 advance(1)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-    return shares.detach().cpu(), {"drift": round(running, 4), "price": round(price, 2), "share_curve": curve}
+    return shares.detach().cpu(), {"drift": round(running, 4), "price": round(price, 2), "loss_curve": curve}
 
 
 def preference_loss(

@@ -24,12 +24,14 @@ from transformers import PreTrainedModel
 from detoxlm.architecture import Architecture
 from detoxlm.editing.detoxifier import WeightDetoxifier
 from detoxlm.editing.learning import learn_shares
+from detoxlm.editing.lens import reads_as
 from detoxlm.editing.lora import write_adapter
-from detoxlm.editing.pairs import embedded_pairs, harmless_texts
+from detoxlm.editing.pairs import EmbeddedPairs, embedded_pairs, harmless_texts
 from detoxlm.editing.subspaces import both_ends, low_rank, rank_of, toxic_directions
 from detoxlm.errors import UsageError
 from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.models import Target
+from detoxlm.scorers.base import Scorer
 from detoxlm.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -165,6 +167,8 @@ class Subspace(Method):
             "rank": max(map(len, found)),
             "removed": {str(layer): round(float(s.sum()), 3) for layer, s in zip(layers, shares, strict=True)},
         }
+        fitting["removed_directions"] = _read(target, pairs, layers, found, shares)
+        _warn_of_harmless(fitting["removed_directions"], data.scorer)
         tensors: dict[str, torch.Tensor] = {}
         for layer, directions, share in zip(layers, found, shares, strict=True):
             tensors |= {f"{layer}.directions": directions.contiguous(), f"{layer}.shares": share.contiguous()}
@@ -190,3 +194,40 @@ def _ends(view: Architecture, layers: list[int], directions: list[torch.Tensor])
     ]
     read, write = zip(*ends, strict=True)
     return torch.stack(read), torch.stack(write)
+
+
+#: So many directions are read through the vocabulary head.
+SHOWN = 6
+
+
+def _read(
+    target: Target, pairs: EmbeddedPairs, layers: list[int], directions: list[torch.Tensor], shares: list[torch.Tensor]
+) -> dict[str, str]:
+    """What was removed most from the upper third of the layers, in words; lower ones do not speak the vocabulary.
+
+    Directions are ranked by how far the pairs lie apart along them times their share.
+    """
+    every = []
+    for layer, v, s in zip(layers, directions, shares, strict=True):
+        if 3 * layer < 2 * len(target.architecture.layers):
+            continue
+        apart = (pairs.negative[layer] - pairs.positive[layer]).mean(0) @ v.T  # [k]
+        weight = apart.abs() * s / pairs.positive[layer].norm(dim=1).mean()  # states grow from layer to layer
+        every += [(weight[k].item(), layer, k, s[k].item(), v[k] * apart[k].sign()) for k in range(len(v))]
+    every.sort(key=lambda one: -one[0])
+    return {
+        f"layer {layer}, direction {k}": f"{share:.0%} of: {', '.join(reads_as(target, direction))}"
+        for _, layer, k, share, direction in every[:SHOWN]
+    }
+
+
+def _warn_of_harmless(read: dict[str, str], scorer: Scorer | None) -> None:
+    if scorer is None or not read:
+        return
+    toxicity = scorer.score([text.partition(" of: ")[2] or "?" for text in read.values()])
+    if toxicity.max() < 0.3:
+        log.warning(
+            "subspace: the directions that are removed most from the upper layers do not read as toxic (%s); the pairs "
+            "may differ in something besides toxicity. See `removed_directions` in detoxifier.json.",
+            ", ".join(f"{score:.2f}" for score in toxicity),
+        )
