@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import statistics
 import subprocess
 import sys
@@ -25,13 +24,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from rows import Row, add_options, measured, timed
+from rows import Row, add_options, measured, run_part, timed
 from transformers import LogitsProcessor, PreTrainedModel
 
 from detoxlm import memory
 from detoxlm.calibration.vocabulary import spellings
 from detoxlm.data import builtin_prompts, read_corpus, read_prompts
-from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.base import describe_target
@@ -274,10 +272,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=20, help="speed: new tokens")
     parser.add_argument("--repeats", type=int, default=3, help="speed: rounds")
     parser.add_argument("--fused", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    report = parts[options.part](options)
-    if report:
-        write_atomically(Path(options.output), (json.dumps(report, indent=1) + "\n").encode())
+    run_part(parts, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from detoxlm.data import builtin_prompts, neutral_text, read_plain_text, read_prompts
+from detoxlm.files import write_atomically
 from detoxlm.methods import Detoxifier
 from detoxlm.models import Target
 from detoxlm.recipes import Task, compare, get_recipe, measure
@@ -115,3 +117,10 @@ def _line(table: list[dict[str, Any]], recipe: str, name: str, strength: float, 
         line += f"  (ngram {opinion.metrics['toxic_fraction'].value})"
     table.append(row)
     print(line, flush=True)
+
+
+def run_part(parts: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]], options: argparse.Namespace) -> None:
+    """Carry out `options.part` and write what it returns, if anything, to `options.output`."""
+    report = parts[options.part](options)
+    if report:
+        write_atomically(Path(options.output), (json.dumps(report, indent=1) + "\n").encode())

@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rows import Row, add_options, measured, timed
+from rows import Row, add_options, measured, run_part, timed
 
 from detoxlm import memory
 from detoxlm.data import Pair, builtin_prompts, read_pairs
 from detoxlm.editing.embeddings import passages, sentence_embeddings
 from detoxlm.editing.subspaces import toxic_directions
-from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.subspace import Subspace, SubspaceSettings
@@ -197,10 +196,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of harvest and learning")
     parser.add_argument("--repeats", type=int, default=5, help="speed: rounds")
     parser.add_argument("--kind", choices=("load", "ours", "released"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    report = parts[options.part](options)
-    if report:
-        write_atomically(Path(options.output), (json.dumps(report, indent=1) + "\n").encode())
+    run_part(parts, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -87,11 +87,13 @@ class Retokenizer:
         text = self._decode(ids) if first else self._decode(self._anchor + ids)[self._before_anchor :]
         return text.rstrip("\ufffd")
 
+    # the tokenizers' own library: transformers' wrapper takes several times as long, for every row and step
+
     def _decode(self, ids: list[int]) -> str:
-        return str(self._target.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return str(self._target.backend_tokenizer.decode(ids, skip_special_tokens=True))
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._calibrator(text, add_special_tokens=False)["input_ids"])
+        return list(self._calibrator.backend_tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 class Reader:
