@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from detoxlm.editing.embeddings import Passage, passages, sentence_embeddings
-from detoxlm.errors import UsageError
+from detoxlm.errors import DetoxError, UsageError
 from detoxlm.models import Target
 
 TEXTS = [("the old", " bridge is closed today"), ("x", " y"), ("over the hills", " and far away it goes, on and on")]
@@ -61,3 +61,11 @@ def test_long_texts_are_cut_and_empty_ones_refused(tiny: Callable[..., Target]) 
     assert target.tokenizer.decode(cut.ids) == "a" * 8 + "b" * 8
     with pytest.raises(UsageError, match="pairs: a text is empty"):
         passages(target, [("the", "  ")], 16)
+
+
+def test_states_that_are_not_numbers_stop_the_fit(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    with torch.no_grad():
+        target.architecture.value_matrix(0).fill_(float("nan"))
+    with pytest.raises(DetoxError, match="model: its hidden states are NaN"):
+        sentence_embeddings(target, passages(target, TEXTS, 64), pooling="all", skip_sinks=False)

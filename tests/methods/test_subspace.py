@@ -142,7 +142,7 @@ def test_replaced_restores_every_bit_also_of_views_and_after_an_exception() -> N
     weight = torch.nn.Parameter(torch.randn(3, 4))
     before = weight.detach().clone()
     with pytest.raises(RuntimeError, match="inside"), replaced([(weight.T, torch.full((4, 3), 1e-30))]):
-        assert float(weight[0, 0]) == pytest.approx(1e-30)
+        assert weight[0, 0].item() == pytest.approx(1e-30)
         raise RuntimeError("inside")
     assert torch.equal(weight, before)
 
@@ -219,6 +219,14 @@ def test_a_tight_limit_on_drift_is_kept_to(tiny: Callable[..., Target]) -> None:
             for drift in (99.0, 1e-7)
         )
     assert tight < loose / 4
+
+
+def test_a_bfloat16_model_learns_much_the_same_shares(tiny: Callable[..., Target]) -> None:
+    settings = SubspaceSettings(steps=6, context=0, rank=3, drift=9.0)
+    full, half = (Subspace.fit(tiny(dtype=d), FitData(pairs=PAIRS), settings) for d in ("float32", "bfloat16"))
+    for name in full.tensors:
+        if name.endswith(".shares"):
+            torch.testing.assert_close(half.tensors[name], full.tensors[name], atol=0.15, rtol=0)
 
 
 def test_the_projection_of_outputs_is_the_edit_of_weights(tiny: Callable[..., Target]) -> None:

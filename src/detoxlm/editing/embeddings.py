@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from detoxlm.errors import UsageError
+from detoxlm.errors import DetoxError, UsageError
 from detoxlm.models import Target
 from detoxlm.progress import track
 
@@ -66,6 +66,9 @@ def sentence_embeddings(
         skip_sinks: leave out attention sinks: positions, mostly the first, whose huge states say nothing of the text.
         batch_size: texts at once.
         description: of the progress bar.
+
+    Raises:
+        DetoxError: the model's states are NaN or infinite.
     """
     view = target.architecture
     out = torch.zeros(len(view.layers), len(texts), view.hidden_size)
@@ -88,6 +91,8 @@ def sentence_embeddings(
                 for hook in hooks:
                     hook.remove()
             advance(len(part))
+    if not torch.isfinite(out).all():
+        raise DetoxError("model: its hidden states are NaN or infinite on the given texts; check its weights or dtype.")
     return out
 
 

@@ -150,7 +150,7 @@ def projected(modules: Sequence[nn.Module], directions: Ends, shares: torch.Tens
         def after(
             _: nn.Module, __: Any, y: torch.Tensor, ends: Ends = (read, write), s: torch.Tensor = s
         ) -> torch.Tensor:
-            return y - ((y @ ends[0].T) * s) @ ends[1]
+            return y - (((y.to(s.dtype) @ ends[0].T) * s) @ ends[1]).to(y.dtype)
 
         handles.append(module.register_forward_hook(after))
     try:
