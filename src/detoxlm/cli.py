@@ -143,6 +143,8 @@ def run(
     )
     print(f"\nRecommended strength: {best.strength:g} ({why}).")
     print(f"Report:     {out / 'report.html'}\nDetoxifier: {out / 'detoxifier'}\nResults:    {out / 'results.json'}")
+    if (out / "model").is_dir():
+        print(f"Model:      {out / 'model'} (a plain checkpoint: loads anywhere)")
 
 
 @app.command(epilog="Example: detoxlm evaluate embedded --recipe challenge-10 --prompts prompts.jsonl -o before.json")

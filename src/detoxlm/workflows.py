@@ -227,7 +227,8 @@ def run(
     """The main job: measure, fit, measure at each strength, and write the report and the cards to `settings.output`.
 
     Returns the results of the untouched model and of each strength. The folder holds `detoxifier/`, `results/`,
-    `results.json` (the recommended strength, compared with the untouched model), `report.html` and `README.md`.
+    `results.json` (the recommended strength, compared with the untouched model) and `report.html`; where the method
+    edits weights also `model/`, a plain checkpoint at the recommended strength.
     """
     method = get_method(settings.method)
     chosen = method_settings(method, table or {}, _with_calibrator(method, settings.calibrator, sets))
@@ -274,6 +275,9 @@ def run(
         strength=best.strength,
     )
     detoxifier.save_pretrained(out / "detoxifier", card=card)
+    if detoxifier.kind != "decoding":
+        say(f"Writing the model at strength {best.strength:g}")
+        _save_checkpoint(target, detoxifier, best.strength, out / "model")
     return results
 
 
@@ -329,11 +333,16 @@ def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
     if settings.form == "adapter":
         found.save_adapter(target.model, settings.output, settings.strength)
         return
-    merged = found.merge(target.model, settings.strength)
-    with folder_written_atomically(settings.output) as temporary:
+    _save_checkpoint(target, found, settings.strength, settings.output)
+
+
+def _save_checkpoint(target: Target, detoxifier: Detoxifier, strength: float | None, folder: Path) -> None:
+    """Write the edited model, its tokenizer and the detoxifier's card; `target` is edited too."""
+    merged = detoxifier.merge(target.model, strength)
+    with folder_written_atomically(folder) as temporary:
         merged.save_pretrained(temporary)
         target.tokenizer.save_pretrained(temporary)
-        card = found.folder / "README.md" if found.folder is not None else None
+        card = detoxifier.folder / "README.md" if detoxifier.folder is not None else None
         if card is not None and card.is_file():
             shutil.copy(card, temporary / "README.md")
 

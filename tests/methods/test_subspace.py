@@ -115,6 +115,29 @@ def run_cli(arguments: list[str]) -> None:
             assert not stop.code, f"exit {stop.code}"
 
 
+def test_run_leaves_a_checkpoint_of_the_recommended_strength(
+    tiny: Callable[..., Target], tiny_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = tmp_path / "pairs.jsonl"
+    given.write_text("".join(json.dumps({"toxic": p.toxic, "nontoxic": p.nontoxic}) + "\n" for p in PAIRS))
+    config = tmp_path / "config.toml"
+    config.write_text('[subspace]\nvariant = "paper"\nrank = 2\n')
+    out = tmp_path / "out"
+    measure = ["--limit", "2", "--fluency-tokens", "64", "--scorer", "ngram", "--strengths", "0.5,1"]
+    source = str(tiny_folder("llama"))
+    files = ["--pairs", str(given), "--config", str(config), "-o", str(out)]
+    run_cli(["run", source, "--method", "subspace", *files, *measure])
+    assert f"Model:      {out / 'model'}" in capsys.readouterr().out
+    best = json.loads((out / "results.json").read_text())["detoxifier"]["strength"]
+    target = tiny()
+    with Detoxifier.from_pretrained(out / "detoxifier").attached(target.model, best):
+        expected = logits(target)
+    plain = AutoModelForCausalLM.from_pretrained(out / "model")
+    with torch.inference_mode():
+        got = plain(**target.tokenizer("the weather is", return_tensors="pt")).logits
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_a_decoding_detoxifier_has_no_adapter_and_the_source_is_not_overwritten(
     tiny: Callable[..., Target], tiny_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
