@@ -130,11 +130,8 @@ class FusionDetoxifier(Detoxifier):
 
     @property
     def default_strengths(self) -> tuple[float, ...]:
-        """What `run` measures where nothing is asked for.
-
-        Not above 0.5 for the contrast: beyond it sampled text costs more than the little toxicity that is left.
-        """
-        return (0.1, 0.3) if self._options.variant == "paper" else (0.1, 0.25, 0.5)
+        """What `run` measures where nothing is asked for."""
+        return (0.1, 0.3) if self._options.variant == "paper" else (0.25, 0.5, 1.0)
 
     @property
     def _options(self) -> FusionSettings:
