@@ -227,6 +227,36 @@ def test_learning_prefers_the_clean_texts_and_leaves_the_model_as_it_was(tiny: C
     assert loss.item() < np.log(2)
 
 
+def test_a_killed_learning_goes_on_to_the_same_shares(
+    tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tiny()
+    given = {**task(target), "drift": 0.5, "steps": 17, "seed": 3}
+    whole, facts = learn_shares(target, **given)
+    steps: list[int] = []
+
+    def dies(*arguments: Any) -> torch.Tensor:
+        steps.append(1)
+        if len(steps) == 13:
+            raise KeyboardInterrupt
+        return drift_on(*arguments)
+
+    file = tmp_path / "work" / "shares.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr("detoxlm.editing.learning.drift_on", dies)
+        with pytest.raises(KeyboardInterrupt):
+            learn_shares(target, **given, checkpoint=file)
+    resumed, again = learn_shares(target, **given, checkpoint=file)
+    assert torch.equal(resumed, whole)
+    assert again == facts
+    # another run's state is not taken
+    turned = tuple(end.flip(1) for end in given["directions"])
+    other, _ = learn_shares(target, **{**given, "directions": turned}, checkpoint=file)
+    torch.testing.assert_close(other, whole.flip(1))
+    file.write_bytes(b"damaged")
+    assert torch.equal(learn_shares(target, **given, checkpoint=file)[0], whole)
+
+
 def test_a_tight_limit_on_drift_is_kept_to(tiny: Callable[..., Target]) -> None:
     target = tiny()
     given = task(target)

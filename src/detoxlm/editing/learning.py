@@ -12,19 +12,29 @@ measured: it grows while KL is above the limit, and falls while it is below (dua
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F
 
 from detoxlm.editing.embeddings import Passage
 from detoxlm.errors import DetoxError
+from detoxlm.files import write_atomically
+from detoxlm.journal import digest_of
 from detoxlm.models import Target
 from detoxlm.progress import track
+
+log = logging.getLogger(__name__)
 
 #: What to read from the modules' outputs and what to write there: two of [E, k, d].
 Ends = tuple[torch.Tensor, torch.Tensor]
@@ -36,6 +46,8 @@ LEARNING_RATE = 0.05
 BATCH = 8
 #: lambda at the start, and how fast it follows the drift.
 PRICE, PRICE_STEP = 3.0, 0.1
+#: Steps between two checkpoints.
+KEEP_EVERY = 5
 #: How fast the running mean of the drift, which is what is held against the limit, forgets.
 FORGET = 0.8
 
@@ -50,6 +62,7 @@ def learn_shares(
     drift: float,
     steps: int,
     seed: int,
+    checkpoint: Path | None = None,
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """Return shares [E, k] in [0, 1] and how the learning went.
 
@@ -62,6 +75,7 @@ def learn_shares(
         drift: KL(base || edited) per token, in nats, that is aimed at.
         steps: of training.
         seed: of the batches.
+        checkpoint: a file where the state is kept every few steps, so that a killed run continues to the same shares.
 
     Raises:
         DetoxError: the loss became NaN or infinite.
@@ -69,19 +83,26 @@ def learn_shares(
     directions = (directions[0].to(target.device), directions[1].to(target.device))
     shares = torch.zeros(directions[0].shape[:2], device=target.device, requires_grad=True)
     optimiser = torch.optim.Adam([shares], lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - 0.9 * step / steps)
     generator = torch.Generator().manual_seed(seed)
     pair_order, harmless_order = (endless(len(items), generator) for items in (pairs, harmless))
-    price, running, curve = PRICE, 0.0, []
+    price, running, curve, start = PRICE, 0.0, [], 0
+    texts = [[p.ids for pair in pairs for p in pair], [p.ids for p in harmless]]
+    ends = [hashlib.sha256(end.cpu().contiguous().numpy().tobytes()).hexdigest() for end in directions]
+    key = digest_of([target.architecture.fingerprint, str(target.model.dtype), ends, texts, drift, steps, seed])
+    if checkpoint is not None and (kept := _resumed(checkpoint, key, shares, optimiser)):
+        start, price, running, curve = kept["step"], kept["price"], kept["running"], kept["curve"]
     frozen = [p for p in target.model.parameters() if p.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        with track("learning what to remove", steps, "steps") as advance, torch.enable_grad():
+        with track("learning what to remove", steps, "steps", done=start) as advance, torch.enable_grad():
             for step in range(steps):
                 chosen = [pairs[next(pair_order)] for _ in range(min(BATCH, len(pairs)))]
-                loss = preference_loss(target, modules, directions, shares, chosen)
                 anchors = [harmless[next(harmless_order)] for _ in range(min(BATCH, len(harmless)))]
+                if step < start:  # done before: only the order of the texts moves on
+                    continue
+                optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
+                loss = preference_loss(target, modules, directions, shares, chosen)
                 kl = drift_on(target, modules, directions, shares, anchors)
                 total = loss + price * kl
                 if not math.isfinite(total.item()):
@@ -89,17 +110,43 @@ def learn_shares(
                 optimiser.zero_grad()
                 total.backward()
                 optimiser.step()
-                schedule.step()
                 with torch.no_grad():
                     shares.clamp_(0, 1)
                 running = FORGET * running + (1 - FORGET) * kl.item()
                 price *= math.exp(PRICE_STEP * max(-1.0, min(2.0, running / drift - 1)))
                 curve.append([step + 1, round(total.item(), 4)])
+                if checkpoint is not None and (step + 1) % KEEP_EVERY == 0:
+                    state = {"key": key, "step": step + 1, "price": price, "running": running, "curve": curve}
+                    _keep(checkpoint, state, shares, optimiser)
                 advance(1)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
     return shares.detach().cpu(), {"drift": round(running, 4), "price": round(price, 2), "loss_curve": curve}
+
+
+def _keep(path: Path, state: dict[str, Any], shares: torch.Tensor, optimiser: torch.optim.Optimizer) -> None:
+    tensors = {"shares": shares.detach(), **optimiser.state[shares]}
+    data = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {"state": json.dumps(state)})
+    write_atomically(path, data)
+
+
+def _resumed(path: Path, key: str, shares: torch.Tensor, optimiser: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Load what `_keep` wrote of this very run into `shares` and `optimiser`; None where there is nothing of it."""
+    try:
+        with safe_open(path, "pt") as file:
+            state: dict[str, Any] = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    if state.get("key") != key:
+        return None
+    with torch.no_grad():
+        shares.copy_(tensors.pop("shares"))
+    saved = {"state": {0: tensors}, "param_groups": optimiser.state_dict()["param_groups"]}
+    optimiser.load_state_dict(saved)
+    log.warning("%s holds %d steps of this very learning: it goes on from there.", path, state["step"])
+    return state
 
 
 def preference_loss(

@@ -159,6 +159,7 @@ class Subspace(Method):
                 drift=settings.drift,
                 steps=settings.steps,
                 seed=data.seed,
+                checkpoint=data.workdir / "shares.safetensors" if data.workdir is not None else None,
             )
             shares = list(learnt)
             fitting |= facts
