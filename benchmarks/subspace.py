@@ -31,7 +31,7 @@ from detoxlm.data import Pair, builtin_prompts, read_pairs
 from detoxlm.editing.embeddings import passages, sentence_embeddings
 from detoxlm.editing.subspaces import toxic_directions
 from detoxlm.generation import Sampling, generate
-from detoxlm.methods import Detoxifier, FitData
+from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.methods.subspace import Subspace, SubspaceSettings
 from detoxlm.models import Target, load_target
 from detoxlm.scorers import load_scorer
@@ -40,14 +40,15 @@ from detoxlm.scorers import load_scorer
 
 
 def _fit(
-    options: argparse.Namespace, target: Target, pairs: list[Pair] | None, **settings: Any
+    options: argparse.Namespace, target: Target, pairs: list[Pair] | None, name: str = "subspace", **settings: Any
 ) -> Callable[[], Detoxifier]:
-    """How to fit, the target's own pairs harvested once for all rows."""
+    """How to fit a method, the target's own pairs harvested once for all rows."""
 
     def fit() -> Detoxifier:
         workdir = Path(options.output).with_suffix(".work")
         data = FitData(pairs=pairs, scorer=load_scorer("embedded"), workdir=workdir, seed=options.seed)
-        return Subspace.fit(target, data, SubspaceSettings(**settings))
+        method = get_method(name)
+        return method.fit(target, data, method.detoxifier_type.settings_type(**settings))
 
     return timed(fit)
 
@@ -60,6 +61,9 @@ def frontier(options: argparse.Namespace) -> dict[str, Any]:
         ("learned, no context kept", _fit(options, target, None, context=0), (1.0,)),
         ("whole directions", _fit(options, target, None, variant="paper", rank=4, context=10, **_OURS), (0.5, 1.0)),
         ("paper", _fit(options, target, None, variant="paper"), (0.25, 0.5, 1.0)),
+        ("surgery", _fit(options, target, None, "surgery"), (0.5, 1.0)),
+        ("probe", _fit(options, target, None, "probe"), (0.1, 0.2)),
+        ("dinm", _fit(options, target, None, "dinm"), (0.5, 1.0)),
     ]
     if options.pairs:
         given = read_pairs(options.pairs, limit=500).items
@@ -71,7 +75,7 @@ def frontier(options: argparse.Namespace) -> dict[str, Any]:
 
 
 #: What `learned` changes besides the shares.
-_OURS = {"pooling": "completion", "skip_sinks": True}
+_OURS: dict[str, Any] = {"pooling": "completion", "skip_sinks": True}
 
 
 def pairs(options: argparse.Namespace) -> dict[str, Any]:
