@@ -129,6 +129,7 @@ def once(options: argparse.Namespace) -> dict[str, Any]:
     target = load_target(options.model)
     found = read_pairs(options.pairs, limit=500).items if options.pairs else _made_up(500)
     clean, toxic = (passages(target, [("", text) for text in side], 64) for side in _sides(found))
+    sentence_embeddings(target, clean[:1], pooling="all", skip_sinks=False)  # weights are mapped as they are touched
     memory.start_peak()
     started = time.perf_counter()
     if options.kind == "ours":
