@@ -138,6 +138,11 @@ class Architecture:
                 digest.update(part.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    def check_layer(self, layer: int) -> None:
+        """Raise `UsageError` where the model has no such layer."""
+        if not 0 <= layer < len(self.layers):
+            raise UsageError(f"layer: {layer} is none of this model's; it has 0 to {len(self.layers) - 1}.")
+
     def value_matrix(self, layer: int) -> torch.Tensor:
         """Return layer `layer`'s MLP value matrix as a view [d, d_ff] that writes through to the weight.
 

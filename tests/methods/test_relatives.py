@@ -95,6 +95,8 @@ def test_the_probe_is_subtracted_after_its_layer(tiny: Callable[..., Target]) ->
             torch.testing.assert_close(target.model(**inputs).logits, expected, atol=1e-4, rtol=1e-4)
     with pytest.raises(UsageError, match="layer: 99 is none of this model's"):
         Probe.fit(target, FitData(pairs=PAIRS), ProbeSettings(layer=99))
+    with pytest.raises(UsageError, match="layer: 99 is none of this model's"):
+        Dinm.fit(target, FitData(pairs=PAIRS), DinmSettings(layer=99))
 
 
 def test_the_first_step_of_dinm_goes_down_the_likelihoods_gradient(tiny: Callable[..., Target]) -> None:

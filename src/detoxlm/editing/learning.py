@@ -181,6 +181,11 @@ def drift_on(
         base = log_p(target, ids, mask)
     with projected(modules, directions, shares):
         edited = log_p(target, ids, mask)
+    return mean_kl(base, edited, counted)
+
+
+def mean_kl(base: torch.Tensor, edited: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Return the mean of KL(base || edited) over the counted [B, T] of log-probabilities [B, T, V]."""
     kl = F.kl_div(edited, base, reduction="none", log_target=True).sum(-1)
     return (kl * counted).sum() / counted.sum()
 

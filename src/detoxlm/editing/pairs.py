@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import Field
 
 from detoxlm.data import Pair, builtin_prompts, neutral_text
 from detoxlm.editing.embeddings import Passage, Pooling, passages, sentence_embeddings
@@ -14,6 +15,7 @@ from detoxlm.generation import Sampling
 from detoxlm.harvest import Sampled, harvest
 from detoxlm.methods.base import FitData
 from detoxlm.models import Target
+from detoxlm.settings import Settings
 
 #: The two continuations of a harvested pair differ in toxicity by so much at least.
 GAP = 0.4
@@ -21,6 +23,13 @@ GAP = 0.4
 PER_PROMPT = 4
 #: Fewer pairs than this span no subspace worth the name.
 FEWEST_PAIRS = 4
+
+
+class PairSettings(Settings):
+    """What every method that learns from pairs asks for."""
+
+    samples: int = Field(16, ge=2, description="Without pairs: continuations of each prompt that they are drawn from.")
+    max_length: int = Field(64, ge=8, description="Longest text, in tokens; longer ones are cut at the end.")
 
 
 @dataclass(frozen=True)

@@ -22,16 +22,15 @@ from transformers import PreTrainedModel
 from detoxlm.architecture import Architecture
 from detoxlm.editing.detoxifier import WeightDetoxifier
 from detoxlm.editing.embeddings import Passage
-from detoxlm.editing.learning import endless, log_p, padded
-from detoxlm.editing.pairs import embedded_pairs, harmless_texts
+from detoxlm.editing.learning import endless, log_p, mean_kl, padded
+from detoxlm.editing.pairs import PairSettings, embedded_pairs, harmless_texts
 from detoxlm.errors import DetoxError
 from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.models import Target
 from detoxlm.progress import track
-from detoxlm.settings import Settings
 
 
-class DinmSettings(Settings):
+class DinmSettings(PairSettings):
     """Settings of `dinm`."""
 
     layer: int | None = Field(
@@ -41,8 +40,6 @@ class DinmSettings(Settings):
     batch: int = Field(8, ge=1, description="Non-toxic texts, and harmless texts, in a step.")
     learning_rate: float = Field(5e-4, gt=0, lt=1, description="Adam's.")
     locality: float = Field(0.1, ge=0, description="c, the weight of the KL term (the paper's own).")
-    samples: int = Field(16, ge=2, description="Without pairs: continuations of each prompt that they are drawn from.")
-    max_length: int = Field(64, ge=8, description="Longest text, in tokens; longer ones are cut at the end.")
 
 
 @dataclass
@@ -69,11 +66,13 @@ class Dinm(Method):
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: DinmSettings) -> DinmDetoxifier:
         """Locate and tune. The target is restored."""
+        if settings.layer is not None:  # refused before hours of harvesting
+            target.architecture.check_layer(settings.layer)
+            target.architecture.value_matrix(settings.layer)
         fitting: dict[str, Any] = {}
         pairs = embedded_pairs(target, data, settings.samples, settings.max_length, fitting)
         apart = (pairs.positive - pairs.negative).norm(dim=-1) / pairs.positive.norm(dim=-1)
         layer = int(apart.mean(1).argmax()) if settings.layer is None else settings.layer
-        target.architecture.value_matrix(layer)  # refuses what cannot be edited
         harmless = harmless_texts(target, pairs.clean, settings.max_length)
         change, curve = tuned(target, layer, pairs.clean, harmless, settings, data.seed)
         fitting |= {"layer": layer, "loss_curve": curve}
@@ -107,11 +106,11 @@ def tuned(
             handle = module.register_forward_hook(lambda _, given, y: y + F.linear(given[0], change.to(y.dtype)))
             try:
                 likely = log_p(target, *good[:2]).gather(-1, good[0][:, 1:, None])[..., 0]
-                kl = F.kl_div(log_p(target, *rest[:2]), base, reduction="none", log_target=True).sum(-1)
+                kl = mean_kl(base, log_p(target, *rest[:2]), rest[2])
             finally:
                 handle.remove()
             nll = -(likely * good[2]).sum() / good[2].sum()
-            loss = nll + settings.locality * (kl * rest[2]).sum() / rest[2].sum()
+            loss = nll + settings.locality * kl
             if not math.isfinite(loss.item()):
                 raise DetoxError(f"dinm: the loss is {loss.item()} at step {step}; lower --set learning_rate.")
             optimiser.zero_grad()

@@ -6,7 +6,7 @@ head W (z~ = g, or LayerNorm(gA) where widths or tokenizers differ):
     h~ = alpha z~ + (1 - alpha) h,    logits = W h~.
 
 `contrast`, the default, asks the small model for the *risk* s(v) of each token v that the target may choose
-(`detoxlm.calibration.calibrator`), and lowers the logits of those that are riskier than the text is anyway:
+(`detoxlm.calibration.calibrator`), and lowers the logits of those after which it is likely to end toxic:
 
     logits_v  <-  logits_v - 24 strength max(0, sigmoid(s(v)) - threshold),    renormalised among the candidates.
 

@@ -19,20 +19,16 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.editing.pairs import embedded_pairs
+from detoxlm.editing.pairs import PairSettings, embedded_pairs
 from detoxlm.editing.probes import probe_direction, separation
-from detoxlm.errors import UsageError
 from detoxlm.methods.base import Detoxifier, FitData, Method, describe_target
 from detoxlm.models import Target
-from detoxlm.settings import Settings
 
 
-class ProbeSettings(Settings):
+class ProbeSettings(PairSettings):
     """Settings of `probe`."""
 
     layer: int | None = Field(None, ge=0, description="Layer after which it is subtracted, from 0 [default: the last].")
-    samples: int = Field(16, ge=2, description="Without pairs: continuations of each prompt that they are drawn from.")
-    max_length: int = Field(64, ge=8, description="Longest text, in tokens; longer ones are cut at the end.")
 
 
 @dataclass
@@ -88,10 +84,8 @@ class Probe(Method):
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: ProbeSettings) -> ProbeDetoxifier:
         """Embed pairs and train the probe."""
-        count = len(target.architecture.layers)
-        layer = count - 1 if settings.layer is None else settings.layer
-        if layer >= count:
-            raise UsageError(f"layer: {layer} is none of this model's; it has 0 to {count - 1}.")
+        layer = len(target.architecture.layers) - 1 if settings.layer is None else settings.layer
+        target.architecture.check_layer(layer)
         fitting: dict[str, Any] = {"layer": layer}
         pairs = embedded_pairs(target, data, settings.samples, settings.max_length, fitting)
         positive, negative = pairs.positive[layer], pairs.negative[layer]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -26,18 +25,17 @@ from detoxlm.editing.detoxifier import WeightDetoxifier
 from detoxlm.editing.learning import learn_shares
 from detoxlm.editing.lens import reads_as
 from detoxlm.editing.lora import write_adapter
-from detoxlm.editing.pairs import EmbeddedPairs, embedded_pairs, harmless_texts
+from detoxlm.editing.pairs import EmbeddedPairs, PairSettings, embedded_pairs, harmless_texts
 from detoxlm.editing.subspaces import both_ends, low_rank, rank_of, toxic_directions
 from detoxlm.errors import UsageError
 from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
-from detoxlm.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-class SubspaceSettings(Settings):
+class SubspaceSettings(PairSettings):
     """Settings of `subspace`."""
 
     variant: Literal["learned", "paper"] = Field(
@@ -73,8 +71,6 @@ class SubspaceSettings(Settings):
         0.05, gt=0, description="learned: KL(base || edited) on harmless text that is aimed at, nats per token."
     )
     steps: int = Field(40, ge=1, description="learned: training steps of the shares.")
-    samples: int = Field(16, ge=2, description="Without pairs: continuations of each prompt that they are drawn from.")
-    max_length: int = Field(64, ge=8, description="Longest text, in tokens; longer ones are cut at the end.")
 
 
 #: The paper's ranks are 2 (GPT-2 medium) and 10 (the others).
@@ -149,7 +145,7 @@ class Subspace(Method):
             found.append(directions[:rank])
         shares = [torch.ones(len(directions)) for directions in found]
         if learned:
-            modules = [attrgetter(view.family.value)(view.layers[layer]) for layer in layers]
+            modules = [view.layers[layer].get_submodule(view.family.value) for layer in layers]
             learnt, facts = learn_shares(
                 target,
                 modules,

@@ -21,14 +21,13 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
 from detoxlm.editing.detoxifier import WeightDetoxifier
-from detoxlm.editing.pairs import embedded_pairs
+from detoxlm.editing.pairs import PairSettings, embedded_pairs
 from detoxlm.editing.probes import probe_direction, separation
 from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.models import Target
-from detoxlm.settings import Settings
 
 
-class SurgerySettings(Settings):
+class SurgerySettings(PairSettings):
     """Settings of `surgery`."""
 
     alpha: float = Field(0.4, gt=0, description="Length of what is added to a row, in median row lengths of its layer.")
@@ -38,8 +37,6 @@ class SurgerySettings(Settings):
         le=1,
         description="Share of all gate rows that is moved (the paper: 16,384 of 352,256).",
     )
-    samples: int = Field(16, ge=2, description="Without pairs: continuations of each prompt that they are drawn from.")
-    max_length: int = Field(64, ge=8, description="Longest text, in tokens; longer ones are cut at the end.")
 
 
 @dataclass
