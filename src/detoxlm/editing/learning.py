@@ -67,7 +67,7 @@ def learn_shares(
     """Return shares [E, k] in [0, 1] and how the learning went.
 
     Args:
-        target: the model, untouched; its weights get no gradient.
+        target: the model, untouched; `load_target` has frozen its weights.
         modules: the E modules whose outputs [..., d] are projected.
         directions: what to read and what to write there (`both_ends`), each [E, k, d].
         pairs: (non-toxic, toxic) texts of one context each.
@@ -91,37 +91,30 @@ def learn_shares(
     key = digest_of([target.architecture.fingerprint, str(target.model.dtype), ends, texts, drift, steps, seed])
     if checkpoint is not None and (kept := _resumed(checkpoint, key, shares, optimiser)):
         start, price, running, curve = kept["step"], kept["price"], kept["running"], kept["curve"]
-    frozen = [p for p in target.model.parameters() if p.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    try:
-        with track("learning what to remove", steps, "steps", done=start) as advance, torch.enable_grad():
-            for step in range(steps):
-                chosen = [pairs[next(pair_order)] for _ in range(min(BATCH, len(pairs)))]
-                anchors = [harmless[next(harmless_order)] for _ in range(min(BATCH, len(harmless)))]
-                if step < start:  # done before: only the order of the texts moves on
-                    continue
-                optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
-                loss = preference_loss(target, modules, directions, shares, chosen)
-                kl = drift_on(target, modules, directions, shares, anchors)
-                total = loss + price * kl
-                if not math.isfinite(total.item()):
-                    raise DetoxError(f"subspace: the loss is {total.item()} at step {step}; check the model's weights.")
-                optimiser.zero_grad()
-                total.backward()
-                optimiser.step()
-                with torch.no_grad():
-                    shares.clamp_(0, 1)
-                running = FORGET * running + (1 - FORGET) * kl.item()
-                price *= math.exp(PRICE_STEP * max(-1.0, min(2.0, running / drift - 1)))
-                curve.append([step + 1, round(total.item(), 4)])
-                if checkpoint is not None and (step + 1) % KEEP_EVERY == 0:
-                    state = {"key": key, "step": step + 1, "price": price, "running": running, "curve": curve}
-                    _keep(checkpoint, state, shares, optimiser)
-                advance(1)
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
+    with track("learning what to remove", steps, "steps", done=start) as advance, torch.enable_grad():
+        for step in range(steps):
+            chosen = [pairs[next(pair_order)] for _ in range(min(BATCH, len(pairs)))]
+            anchors = [harmless[next(harmless_order)] for _ in range(min(BATCH, len(harmless)))]
+            if step < start:  # done before: only the order of the texts moves on
+                continue
+            optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
+            loss = preference_loss(target, modules, directions, shares, chosen)
+            kl = drift_on(target, modules, directions, shares, anchors)
+            total = loss + price * kl
+            if not math.isfinite(total.item()):
+                raise DetoxError(f"subspace: the loss is {total.item()} at step {step}; check the model's weights.")
+            optimiser.zero_grad()
+            total.backward()
+            optimiser.step()
+            with torch.no_grad():
+                shares.clamp_(0, 1)
+            running = FORGET * running + (1 - FORGET) * kl.item()
+            price *= math.exp(PRICE_STEP * max(-1.0, min(2.0, running / drift - 1)))
+            curve.append([step + 1, round(total.item(), 4)])
+            if checkpoint is not None and (step + 1) % KEEP_EVERY == 0:
+                state = {"key": key, "step": step + 1, "price": price, "running": running, "curve": curve}
+                _keep(checkpoint, state, shares, optimiser)
+            advance(1)
     return shares.detach().cpu(), {"drift": round(running, 4), "price": round(price, 2), "loss_curve": curve}
 
 
