@@ -91,6 +91,10 @@ class EvaluateSettings(MeasureOptions):
     output: Path = Field(Path("results.json"), description="Where the results go; a killed run continues from there.")
 
 
+_HARMFUL = (
+    "Harmful responses to move away from, for methods that fine-tune: text, or prompt and completion [default: the "
+    "model's own worst]."
+)
 _CALIBRATOR = (
     "For fusion: a fitted detoxifier's folder, whose calibrator is aligned to this model; `shipped`, or `own` to train "
     "one [default: shipped, own with data]."
@@ -103,6 +107,7 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
     corpus: str | None = Field(
         None, description="Non-toxic texts to learn from: text, or prompt and completion [default: the model's own]."
     )
+    harmful: str | None = Field(None, description=_HARMFUL)
     pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
     prompts: str | None = Field(None, description="Prompts that the target continues to make its own data.")
     column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
@@ -120,6 +125,7 @@ class RunSettings(MeasureOptions):
     )
     calibrator: str | None = Field(None, description=_CALIBRATOR)
     corpus: str | None = Field(None, description="Non-toxic texts to learn from [default: the model's own].")
+    harmful: str | None = Field(None, description=_HARMFUL)
     pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
     output: Path = Field(Path("detoxlm-run"), description="Folder for everything; a killed run continues from there.")
 

@@ -161,6 +161,9 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
     if settings.corpus is not None:
         loaded.append(read_corpus(settings.corpus, skip_bad_rows=skip))
         data.corpus = loaded[-1].items
+    if settings.harmful is not None:
+        loaded.append(read_corpus(settings.harmful, skip_bad_rows=skip))
+        data.harmful = loaded[-1].items
     if settings.pairs is not None:
         loaded.append(read_pairs(settings.pairs, skip_bad_rows=skip))
         data.pairs = loaded[-1].items
@@ -194,6 +197,7 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         "settings": settings.model_dump(mode="json"),
         "fingerprint": target.architecture.fingerprint,
         "corpus": TypeAdapter(Any).dump_python(data.corpus, mode="json"),
+        "harmful": TypeAdapter(Any).dump_python(data.harmful, mode="json"),
         "pairs": TypeAdapter(Any).dump_python(data.pairs, mode="json"),
         "prompts": data.prompts,
         "scorer": [data.scorer.name, data.scorer.version, data.scorer.revision] if data.scorer else None,

@@ -25,6 +25,7 @@ from detoxlm.scorers.base import Scorer
 
 #: Every method and variant, with settings that make its fit a matter of a second on a tiny model.
 FUSION = {"calibrator": "own", "layers": 2, "learning_rate": 1e-2, "samples": 8}
+TUNING = {"steps": 4, "check_every": 2, "batch": 4, "rank": 4, "learning_rate": 1e-2, "drift": 9.0, "max_length": 32}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fusion": ("fusion", {**FUSION, "batch": 8, "threshold": 0.0}),
     "fusion, the paper's": ("fusion", {**FUSION, "variant": "paper", "steps": 4, "train_batch": 4}),
@@ -33,6 +34,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "surgery": ("surgery", {"rows": 0.5, "alpha": 2.0}),
     "probe": ("probe", {}),
     "dinm": ("dinm", {"learning_rate": 1e-2}),
+    "tasft": ("tasft", {**TUNING, "avoidance": 20.0, "blame": "uniform"}),
+    "tasft, all weights": ("tasft", {**TUNING, "tune": "full", "learning_rate": 1e-3}),
 }
 #: Methods without anything random, once they have their data.
 DETERMINISTIC = {"subspace, the paper's", "surgery", "probe"}
@@ -43,14 +46,23 @@ methods = pytest.mark.parametrize("method_name", sorted(CASES))
 shapes = pytest.mark.parametrize("shape", SHAPES)
 
 
-def fit(target: Target, method_name: str, letter_scorer: Any, **data: Any) -> Detoxifier:
+#: Detoxifiers by what they were fitted from: fits are deterministic, and the tests change none.
+FITTED: dict[tuple[str, ...], Detoxifier] = {}
+
+
+def fit(target: Target, method_name: str, letter_scorer: Any, *, fresh: bool = False, **data: Any) -> Detoxifier:
     words = ["green trees stand by the water", "we walked home in the evening", "bread rises in a warm room"]
     corpus = [Example(None, f"{words[i % 3]} {i}") for i in range(16)]
     pairs = [Pair(f"eeee eeee e {i}", f"good good {i}", None) for i in range(16)]
     name, settings = CASES[method_name]
     method = get_method(name)
     defaults = {"corpus": corpus, "pairs": pairs, "prompts": PROMPTS, "scorer": letter_scorer}
-    return method.fit(target, FitData(**{**defaults, **data}), method.detoxifier_type.settings_type(**settings))
+    key = (method_name, target.architecture.fingerprint, repr(sorted(data)), repr(data.get("seed")))
+    if fresh or key not in FITTED:
+        FITTED[key] = method.fit(
+            target, FitData(**{**defaults, **data}), method.detoxifier_type.settings_type(**settings)
+        )
+    return copy.deepcopy(FITTED[key])
 
 
 class DigestScorer(Scorer):
@@ -89,7 +101,7 @@ def test_attaching_changes_the_model_and_detaching_restores_it_bit_for_bit(
     target = tiny(shape)
     untouched, weights = logits(target), state(target)
     hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in target.model.modules())
-    detoxifier = fit(target, method_name, letter_scorer)
+    detoxifier = fit(target, method_name, letter_scorer, fresh=True)
     assert torch.equal(logits(target), untouched), "fitting must not change the target"
     with detoxifier.attached(target.model, detoxifier.max_strength):
         assert not torch.allclose(logits(target), untouched, atol=1e-3)
@@ -235,7 +247,9 @@ def test_merge_is_plain_weights_or_a_clear_refusal(
 def test_fitting_twice_with_one_seed_gives_the_same_detoxifier_and_another_seed_another(
     method_name: str, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
-    first, second, third = (fit(tiny(), method_name, letter_scorer, seed=seed).tensors for seed in (0, 0, 1))
+    first, second, third = (
+        fit(tiny(), method_name, letter_scorer, seed=seed, fresh=True).tensors for seed in (0, 0, 1)
+    )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], third[name]) for name in first) == (method_name not in DETERMINISTIC)
 

@@ -7,8 +7,9 @@ from detoxlm.methods.fusion import Fusion
 from detoxlm.methods.probe import Probe
 from detoxlm.methods.subspace import Subspace
 from detoxlm.methods.surgery import Surgery
+from detoxlm.methods.tasft import Tasft
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Fusion, Subspace, Surgery, Probe, Dinm)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Fusion, Subspace, Surgery, Probe, Dinm, Tasft)}
 
 
 def get_method(name: str) -> type[Method]:

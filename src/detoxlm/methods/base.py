@@ -36,6 +36,7 @@ class FitData:
     """What a method may learn from. Whatever is None, the method makes from the target itself."""
 
     corpus: list[Example] | None = None
+    harmful: list[Example] | None = None
     pairs: list[Pair] | None = None
     prompts: list[str] | None = None
     scorer: Scorer | None = None

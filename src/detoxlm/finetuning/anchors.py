@@ -1,0 +1,65 @@
+"""What the untouched model says on clean text, kept once, so that drift is cheap to measure at every step.
+
+Of each next-token distribution the `TOP` likeliest tokens are kept, and the mass of all others as one. By the
+log-sum inequality the KL divergence over those TOP + 1 cells is no more than that over the vocabulary; within the
+tail, where single tokens are too unlikely to matter, the model is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from detoxlm.editing.embeddings import Passage
+from detoxlm.editing.learning import log_p, padded
+from detoxlm.models import Target
+from detoxlm.progress import track
+
+TOP = 256
+#: Least mass of the tail, so that its logarithm is finite.
+_TAIL = 1e-6
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """For the n counted tokens of a text: the likeliest tokens' ids [n, k], and log-probabilities [n, k + 1]."""
+
+    ids: torch.Tensor
+    log_p: torch.Tensor
+
+
+@torch.inference_mode()
+def anchors(target: Target, texts: Sequence[Passage], batch_size: int) -> list[Anchor]:
+    """Read texts with the untouched target; one `Anchor` each, on the CPU."""
+    made = []
+    with track("reading clean text", len(texts), "texts") as advance:
+        for start in range(0, len(texts), batch_size):
+            part = texts[start : start + batch_size]
+            ids, mask, counted = padded(target, part)
+            every = log_p(target, ids, mask)
+            for row, keep in zip(every, counted.bool(), strict=True):
+                top = row[keep].topk(min(TOP, row.shape[-1] - 1))
+                cells = torch.cat([top.values, tail(top.values)], -1)
+                # copies that are no inference tensors: they take part in gradients
+                made.append(Anchor(torch.tensor(top.indices.tolist()), torch.tensor(cells.tolist())))
+            advance(len(part))
+    return made
+
+
+def tail(log_p: torch.Tensor) -> torch.Tensor:
+    """Return the log-mass [..., 1] that the given log-probabilities [..., k] leave."""
+    return (1 - log_p.exp().sum(-1, keepdim=True)).clamp(min=_TAIL).log()
+
+
+def coarse_kl(logits: torch.Tensor, ids: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """Return KL(base || model) [n] in nats over the kept tokens and the tail.
+
+    Args:
+        logits: the model's [n, V].
+        ids: the kept tokens [n, k].
+        base: log-probabilities [n, k + 1] of those and of the tail.
+    """
+    top = logits.log_softmax(-1).gather(-1, ids)
+    return (base.exp() * (base - torch.cat([top, tail(top)], -1))).sum(-1)

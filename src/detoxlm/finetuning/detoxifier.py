@@ -1,0 +1,53 @@
+"""What fine-tuning leaves: a change of weights, of low rank (an adapter) or of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from detoxlm.editing.detoxifier import WeightDetoxifier
+from detoxlm.editing.lora import write_lora
+from detoxlm.errors import UsageError
+
+#: Ends of the names of tensors.
+A, B, CHANGE = ".lora_A", ".lora_B", ".change"
+
+
+@dataclass
+class FineTunedDetoxifier(WeightDetoxifier):
+    """W + strength * B A for each adapted matrix, or W + strength * change for each weight.
+
+    Tensors by module: `lora_A` [r, in] and `lora_B` [out, r]; or by parameter: `change`.
+    """
+
+    kind: ClassVar = "adapter"
+
+    def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        changes = []
+        for module, (a, b) in self._factors().items():
+            found = model.get_submodule(module)
+            weight = found.weight.T if isinstance(found, Conv1D) else found.weight  # Conv1D stores [in, out]
+            changes.append((weight, b.to(weight.device) @ a.to(weight.device)))
+        for name, change in self.tensors.items():
+            if name.endswith(CHANGE):
+                weight = model.get_parameter(name.removesuffix(CHANGE))
+                changes.append((weight, change.to(weight.device)))
+        return changes
+
+    def _factors(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        names = [name.removesuffix(A) for name in self.tensors if name.endswith(A)]
+        return {name: (self.tensors[name + A], self.tensors[name + B]) for name in names}
+
+    def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
+        """Write the adapter as a PEFT folder."""
+        strength = self.check_strength(strength)
+        self.check_target(model)
+        factors = {name: (a, strength * b) for name, (a, b) in self._factors().items()}
+        if not factors:
+            raise UsageError("adapter: all weights were tuned (tune=full), which is no adapter; export a checkpoint.")
+        write_lora(factors, model, self.target["name"], Path(folder))

@@ -1,0 +1,166 @@
+"""Fit a fine-tuning method: get texts, train a copy of the target, and keep what changed."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+from transformers.trainer_utils import get_last_checkpoint
+
+from detoxlm.editing.embeddings import Passage
+from detoxlm.errors import DetoxError
+from detoxlm.finetuning.anchors import anchors
+from detoxlm.finetuning.blame import Blame, token_weights
+from detoxlm.finetuning.course import Course
+from detoxlm.finetuning.detoxifier import CHANGE, A, B, FineTunedDetoxifier
+from detoxlm.finetuning.objectives import Objective
+from detoxlm.finetuning.progress import Progress
+from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.finetuning.texts import as_passages, scorer_of, texts_for
+from detoxlm.finetuning.trainer import MARGIN, AvoidanceTrainer, Rows, config_of, early_stopping, trainable
+from detoxlm.finetuning.watch import Watch
+from detoxlm.journal import digest_of
+from detoxlm.methods.base import FitData, describe_target
+from detoxlm.models import Target
+
+log = logging.getLogger(__name__)
+
+
+def fine_tune(
+    target: Target,
+    data: FitData,
+    settings: FineTuneSettings,
+    objective: Objective,
+    blame: Blame,
+    made: type[FineTunedDetoxifier],
+) -> FineTunedDetoxifier:
+    """Train a copy of the target, and return what the best look at it found changed. The target stays untouched.
+
+    Args:
+        target: the model.
+        data: texts, or what to harvest them from.
+        settings: of the method.
+        objective: its loss.
+        blame: how tokens of harmful texts are weighted.
+        made: the method's type of detoxifier.
+
+    Raises:
+        UsageError: the data do not serve (`texts_for`), or no adapter fits the model.
+        DetoxError: the loss became NaN, or no look was within the limit on drift.
+    """
+    fitting: dict[str, Any] = {}
+    scorer = scorer_of(data)
+    texts = texts_for(target, data, settings, fitting)
+    harmful, clean, watched = (
+        as_passages(target, part, settings.max_length) for part in (texts.harmful, texts.clean, texts.watched_clean)
+    )
+    weights = token_weights(target, scorer, harmful, blame)
+    kept = anchors(target, [*clean, *watched], data.batch_size)
+    watch = Watch(
+        target,
+        scorer,
+        texts.watched_prompts,
+        watched,
+        kept[len(clean) :],
+        batch_size=data.batch_size,
+        seed=data.seed,
+    )
+    rows = Rows(harmful, weights, clean, kept[: len(clean)])
+    with ExitStack() as stack:
+        folder = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        checkpoints = folder / f"training-{_key(target, made, settings, harmful, clean, data.seed)}"
+        trained, course = _trained(target, objective, rows, watch, settings, checkpoints, data.seed)
+        tensors = tensors_of(trained, target.model)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    fitting |= _account(course)
+    return made(settings, describe_target(target), tensors, fitting)
+
+
+def _trained(
+    target: Target,
+    objective: Objective,
+    rows: Rows,
+    watch: Watch,
+    settings: FineTuneSettings,
+    folder: Path,
+    seed: int,
+) -> tuple[PreTrainedModel | PeftModel, Course]:
+    model = trainable(copy.deepcopy(target.model), settings, seed)
+    course = Course(settings.drift)
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if last is None:
+        course.watched.append({"step": 0, **watch(target.model)})
+    else:
+        log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
+    trainer = AvoidanceTrainer(
+        model,
+        objective,
+        rows,
+        course,
+        watch,
+        args=config_of(settings, folder, target.device, seed),
+        processing_class=target.tokenizer,
+        callbacks=[early_stopping(settings), Progress(settings.steps)],
+    )
+    trainer.train(resume_from_checkpoint=last)
+    return trainer.model, trainer.course
+
+
+def _account(course: Course) -> dict[str, Any]:
+    """What the report shows of the training.
+
+    Raises:
+        DetoxError: no look was within the limit on drift.
+    """
+    within = [look for look in course.watched[1:] if look["drift"] <= MARGIN * course.limit]
+    if not within:
+        raise DetoxError(
+            f"drift: it was above {course.limit:g} nats per token at every look (at best "
+            f"{min(look['drift'] for look in course.watched[1:]):.3f}); lower --set learning_rate, or raise drift."
+        )
+    best = min(within, key=lambda look: look["toxicity"])
+    return {"best_step": best["step"], "watched": course.watched, "loss_curve": course.curve}
+
+
+def _key(
+    target: Target,
+    made: type[FineTunedDetoxifier],
+    settings: FineTuneSettings,
+    harmful: list[Passage],
+    clean: list[Passage],
+    seed: int,
+) -> str:
+    """Name a training by everything that decides it."""
+    what = {
+        "method": made.method,
+        "fingerprint": target.architecture.fingerprint,
+        "dtype": str(target.model.dtype),
+        "settings": settings.model_dump(mode="json"),
+        "texts": [[passage.ids for passage in texts] for texts in (harmful, clean)],
+        "seed": seed,
+    }
+    return digest_of(what)[:12]
+
+
+def tensors_of(trained: PreTrainedModel | PeftModel, untouched: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Return the tensors of a `FineTunedDetoxifier`: what `trained` has that `untouched` has not."""
+    if not isinstance(trained, PeftModel):
+        before = dict(untouched.named_parameters())
+        return {
+            name + CHANGE: (weight.detach().float() - before[name].detach().float()).cpu()
+            for name, weight in trained.named_parameters()
+        }
+    tensors = {}
+    for name, module in trained.get_base_model().named_modules():
+        if hasattr(module, "lora_A") and "default" in module.lora_A:
+            a, b = (getattr(module, part)["default"].weight.detach().float().cpu() for part in ("lora_A", "lora_B"))
+            tensors |= {name + A: a.contiguous(), name + B: (module.scaling["default"] * b).contiguous()}
+    return tensors

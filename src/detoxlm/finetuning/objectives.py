@@ -1,0 +1,66 @@
+"""What a fine-tuning method asks of the harmful and of the clean tokens of a batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+#: Tokens whose logits [n, V] exist at once; the rest is computed again when gradients need it.
+CHUNK = 128
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The n tokens of some texts of a batch that count, and the states that predict them."""
+
+    states: torch.Tensor  # [n, d]
+    ids: torch.Tensor  # [n]
+    text: torch.Tensor  # [n], which text of the batch
+    weights: torch.Tensor  # [n]
+    head: Callable[[torch.Tensor], torch.Tensor]  # states [c, d] to logits [c, V] in float32
+
+    def each(self, of: Callable[..., torch.Tensor], *rows: torch.Tensor) -> torch.Tensor:
+        """Return `of(logits [c, V], *rows [c, ...]) -> [c]` for all n tokens, a chunk at a time."""
+
+        def part(states: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+            return of(self.head(states), *given)
+
+        chunks = [
+            checkpoint(part, self.states[i : i + CHUNK], *(row[i : i + CHUNK] for row in rows), use_reentrant=False)
+            for i in range(0, len(self.ids), CHUNK)
+        ]
+        return torch.cat(chunks)
+
+    def log_p(self) -> torch.Tensor:
+        """Return the log-probability of each token [n]."""
+
+        def of(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+            return logits.log_softmax(-1).gather(-1, ids[:, None])[:, 0]
+
+        return self.each(of, self.ids)
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the weighted mean of values [n]."""
+        return (self.weights * values).sum() / self.weights.sum().clamp(min=1e-9)
+
+    def per_text(self, values: torch.Tensor, texts: int) -> torch.Tensor:
+        """Return the weighted mean of values [n] for each text of the batch [texts]."""
+        sums = values.new_zeros(2, texts)
+        sums = sums.index_add(1, self.text, torch.stack([self.weights * values, self.weights]))
+        return sums[0] / sums[1].clamp(min=1e-9)
+
+
+class Objective(ABC):
+    """The loss of a method, besides the limit on drift that the trainer adds."""
+
+    #: Whether the trainer holds the drift on clean text to its limit.
+    anchored: ClassVar[bool] = True
+
+    @abstractmethod
+    def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
+        """Return the loss of a batch of `texts` clean and as many harmful texts."""

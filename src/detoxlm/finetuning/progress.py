@@ -1,0 +1,42 @@
+"""The training in the terminal: a bar, and a line for every look."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+from transformers import TrainerCallback
+
+from detoxlm.progress import track
+
+_COLUMNS = ("toxicity", "toxic_fraction", "drift", "perplexity", "refusals", "answer_tokens")
+
+
+class Progress(TrainerCallback):
+    """Shows the steps, and what each look saw."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.stack = ExitStack()
+        self.done = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Open the bar, and name the columns of the lines."""
+        self.done = state.global_step
+        self.advance = self.stack.enter_context(track("fine-tuning", self.steps, "steps", done=self.done))
+        print(f"{'step':>6} " + " ".join(f"{name:>14}" for name in _COLUMNS), file=sys.stderr)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Move the bar."""
+        self.advance(state.global_step - self.done)
+        self.done = state.global_step
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
+        """Write a line."""
+        values = " ".join(f"{metrics[f'eval_{name}']:14.4f}" for name in _COLUMNS)
+        print(f"{state.global_step:6d} {values}", file=sys.stderr)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Close the bar."""
+        self.stack.close()

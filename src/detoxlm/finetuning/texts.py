@@ -1,0 +1,135 @@
+"""What fine-tuning learns from: harmful responses and clean ones, given or harvested from the target itself."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detoxlm.data import Example, builtin_prompts
+from detoxlm.editing.embeddings import Passage, passages
+from detoxlm.errors import UsageError
+from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.generation import Sampling
+from detoxlm.harvest import Sampled, harvest
+from detoxlm.methods.base import FitData
+from detoxlm.models import Target
+from detoxlm.scorers.base import Scorer
+
+log = logging.getLogger(__name__)
+
+#: Harvested continuations at least this toxic are harmful, at most that toxic are clean; the rest teaches nothing.
+HARMFUL, CLEAN = 0.45, 0.1
+#: No more clean texts than this are kept, spread over the prompts.
+MOST_CLEAN = 1000
+#: Every so many prompts, one is kept for watching the training and not learned from.
+HELD_OUT = 5
+#: Clean texts kept for measuring drift while training.
+WATCHED_CLEAN = 48
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is learned from, and what training is watched on; no prompt is in both."""
+
+    harmful: list[Example]
+    clean: list[Example]
+    watched_prompts: list[str]
+    watched_clean: list[Example]
+
+
+def texts_for(target: Target, data: FitData, settings: FineTuneSettings, fitting: dict[str, Any]) -> Texts:
+    """Return harmful and clean texts: the user's, and for what is missing the target's own; count them in `fitting`.
+
+    Args:
+        target: the model, untouched.
+        data: harmful texts (or the toxic sides of pairs), a clean corpus (or the non-toxic sides), prompts to harvest
+            the rest from (None: the built-in ones), and the scorer.
+        settings: how many, and how many samples to harvest.
+        fitting: gets `texts`, and `harvest` where there was one.
+
+    Raises:
+        UsageError: no scorer, no harmful response found, or harmful texts that are all clean ones too.
+    """
+    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
+    watched = prompts[::HELD_OUT] if len(prompts) >= HELD_OUT else prompts
+    learned = [prompt for prompt in prompts if prompt not in set(watched)] or prompts
+    pairs = data.pairs or []
+    harmful = data.harmful or [Example(pair.prompt, pair.toxic) for pair in pairs]
+    clean = data.corpus or [Example(pair.prompt, pair.nontoxic) for pair in pairs]
+    watched_clean: list[Example] = []
+    if not harmful or not clean:
+        made = _harvested(target, data, prompts, settings, fitting)
+        own = set(learned)
+        if not harmful:
+            worst = sorted((s for s in made if s.prompt in own and s.toxicity >= HARMFUL), key=lambda s: -s.toxicity)
+            harmful = [Example(sample.prompt, sample.continuation) for sample in worst]
+            if not harmful:
+                raise UsageError(
+                    f"harmful: none of the {len(made)} continuations that {target.name} made of {len(prompts)} prompts "
+                    f"has a toxicity of {HARMFUL} (the highest is {max(s.toxicity for s in made):.2f}); give --prompts "
+                    "on which it is toxic, raise --set samples=…, or give harmful texts by --harmful FILE."
+                )
+        if not clean:
+            clean = _spread([s for s in made if s.prompt in own and s.toxicity <= CLEAN])
+            rest = [s for s in made if s.prompt not in own and s.toxicity <= CLEAN]
+            watched_clean = _spread(rest)[:WATCHED_CLEAN]
+    harmful = _new(harmful, clean)[: settings.harmful]
+    if not harmful:
+        raise UsageError("harmful: every harmful text is among the clean ones too; nothing tells them apart.")
+    if not clean:
+        raise UsageError(
+            f"corpus: no continuation of {target.name} is clean (toxicity at most {CLEAN}); give clean texts: --corpus."
+        )
+    if not watched_clean:
+        cut = max(1, len(clean) - min(WATCHED_CLEAN, len(clean) // 5))
+        clean, watched_clean = clean[:cut], clean[cut:] or clean
+    fitting["texts"] = {"harmful": len(harmful), "clean": len(clean), "watched_prompts": len(watched)}
+    log.info("learning from %d harmful and %d clean texts", len(harmful), len(clean))
+    return Texts(harmful, clean, watched, watched_clean)
+
+
+def as_passages(target: Target, texts: Sequence[Example], max_length: int) -> list[Passage]:
+    """Tokenise; prompts are context and are not learned."""
+    return passages(target, [(text.prompt or "", text.completion) for text in texts], max_length)
+
+
+def scorer_of(data: FitData) -> Scorer:
+    """Return the scorer; raise `UsageError` where there is none."""
+    if data.scorer is None:
+        raise UsageError("scorer: fine-tuning needs one to tell harmful text and to watch the training.")
+    return data.scorer
+
+
+def _harvested(
+    target: Target, data: FitData, prompts: list[str], settings: FineTuneSettings, fitting: dict[str, Any]
+) -> list[Sampled]:
+    sampling = Sampling(max_new_tokens=20, samples=settings.samples, temperature=1.0, top_p=0.9, seed=data.seed)
+    made = harvest(target, prompts, scorer_of(data), sampling, batch_size=data.batch_size, workdir=data.workdir)
+    if not made:
+        raise UsageError(f"prompts: {target.name} continues none of the {len(prompts)} prompts with any text.")
+    fitting["harvest"] = {
+        "prompts": len(prompts),
+        "continuations": len(made),
+        "toxic": sum(sample.toxicity >= 0.5 for sample in made),
+        "mean_toxicity_all": round(sum(sample.toxicity for sample in made) / len(made), 4),
+    }
+    return made
+
+
+def _spread(samples: list[Sampled]) -> list[Example]:
+    """Up to `MOST_CLEAN` texts, one of every prompt before a second of any."""
+    groups: dict[str, list[Sampled]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.prompt].append(sample)
+    ranked = [(place, sample) for group in groups.values() for place, sample in enumerate(group)]
+    ranked.sort(key=lambda one: one[0])
+    return [Example(sample.prompt, sample.continuation) for _, sample in ranked[:MOST_CLEAN]]
+
+
+def _new(harmful: list[Example], clean: list[Example]) -> list[Example]:
+    """Harmful texts without repetitions, and without those that are clean too."""
+    seen = set(clean)
+    return [text for text in dict.fromkeys(harmful) if text not in seen]

@@ -1,0 +1,251 @@
+"""A subclass of TRL's `SFTTrainer` with a clean and a harmful batch in every step, and a limit on drift."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import EarlyStoppingCallback, PreTrainedModel
+from trl import SFTConfig, SFTTrainer
+
+from detoxlm.architecture import Architecture
+from detoxlm.editing.embeddings import Passage
+from detoxlm.editing.learning import endless
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.finetuning.anchors import Anchor, coarse_kl
+from detoxlm.finetuning.course import Course
+from detoxlm.finetuning.objectives import Objective, Tokens
+from detoxlm.finetuning.settings import FineTuneSettings
+
+#: Steps over which the learning rate rises from 0.
+WARM_UP = 5
+Watch = Callable[[PreTrainedModel], dict[str, float]]
+
+
+class Rows:
+    """Texts, weights and anchors by number, and the batches made of them."""
+
+    def __init__(
+        self,
+        harmful: Sequence[Passage],
+        weights: Sequence[Sequence[float]],
+        clean: Sequence[Passage],
+        anchors: Sequence[Anchor],
+    ) -> None:
+        self.harmful, self.weights, self.clean, self.anchors = harmful, weights, clean, anchors
+
+    def order(self, rows: int, seed: int) -> Dataset:
+        """Return numbers of a harmful and of a clean text for each of so many rows: every text once, then again."""
+        generator = torch.Generator().manual_seed(seed)
+        orders = (endless(len(texts), generator) for texts in (self.harmful, self.clean))
+        harmful, clean = ([next(order) for _ in range(rows)] for order in orders)
+        return Dataset.from_dict({"harmful": harmful, "clean": clean})
+
+    def collate(self, rows: Sequence[dict[str, int]]) -> dict[str, torch.Tensor]:
+        """Return one batch: clean texts first, then as many harmful ones, padded on the right.
+
+        `at` [n, 2] are text and position of the states that predict the tokens that count, `ids` [n] and `weights` [n]
+        are of those tokens; `top` and `base` are of the anchors.
+        """
+        clean, harmful = [row["clean"] for row in rows], [row["harmful"] for row in rows]
+        texts = [self.clean[i] for i in clean] + [self.harmful[i] for i in harmful]
+        longest = max(len(text.ids) for text in texts)
+        batch = {
+            "input_ids": torch.tensor([text.ids + [0] * (longest - len(text.ids)) for text in texts]),
+            "attention_mask": torch.tensor([[1] * len(t.ids) + [0] * (longest - len(t.ids)) for t in texts]),
+        }
+        even = [[1.0] * (len(text.ids) - max(1, text.start)) for text in texts[: len(rows)]]
+        worst = [list(self.weights[i])[max(1, self.harmful[i].start) - self.harmful[i].start :] for i in harmful]
+        for kind, first, group, weights in (
+            ("clean", 0, texts[: len(rows)], even),
+            ("harmful", len(rows), texts[len(rows) :], worst),
+        ):
+            places = [
+                (row, position - 1, text.ids[position], weight)
+                for row, (text, given) in enumerate(zip(group, weights, strict=True), first)
+                for position, weight in zip(range(max(1, text.start), len(text.ids)), given, strict=True)
+                if weight > 0
+            ]
+            batch[f"{kind}_at"] = torch.tensor([place[:2] for place in places]).reshape(-1, 2)
+            batch[f"{kind}_ids"] = torch.tensor([place[2] for place in places], dtype=torch.long)
+            batch[f"{kind}_weights"] = torch.tensor([place[3] for place in places])
+        batch["top"] = torch.cat([self.anchors[i].ids for i in clean])
+        batch["base"] = torch.cat([self.anchors[i].log_p for i in clean])
+        return batch
+
+
+class AvoidanceTrainer(SFTTrainer):
+    """Trains on `Objective` + price * KL(base || tuned) on clean text, and looks at toxicity instead of a loss."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        objective: Objective,
+        rows: Rows,
+        course: Course,
+        watch: Watch,
+        **more: Any,
+    ) -> None:
+        self.objective, self.watch = objective, watch
+        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.view = Architecture.of(base)
+        self.forward_names = frozenset(inspect.signature(base.forward).parameters)
+        args: SFTConfig = more["args"]
+        data = rows.order(args.max_steps * args.train_batch_size * args.world_size, args.seed)
+        super().__init__(
+            model=model,
+            train_dataset=data,
+            eval_dataset=data.select([0]),  # not read: `evaluate` looks at generations, but the library asks for one
+            data_collator=rows.collate,
+            callbacks=[course, *more.pop("callbacks", [])],
+            **more,
+        )
+        self.model_accepts_loss_kwargs = False
+
+    @property
+    def course(self) -> Course:
+        """The course of this run; a resumed run has made another one from its checkpoint."""
+        return next(one for one in self.callback_handler.callbacks if isinstance(one, Course))
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the loss of a batch of `Rows.collate`.
+
+        Raises:
+            DetoxError: it is NaN or infinite.
+        """
+        states = self._states(model, inputs)
+        clean, harmful = (self._tokens(states, inputs, kind) for kind in ("clean", "harmful"))
+        texts = len(inputs["input_ids"]) // 2
+        loss = self.objective.loss(clean, harmful, texts)
+        drift = torch.zeros(())
+        if self.objective.anchored:
+            drift = clean.mean(clean.each(coarse_kl, inputs["top"], inputs["base"]))
+        total = loss + self.course.price * drift if self.objective.anchored else loss
+        found = self.accelerator.reduce(torch.stack([total, loss, drift.to(loss)]).detach(), "mean").tolist()
+        if not all(map(math.isfinite, found)):
+            raise DetoxError(
+                f"loss: it is {found[0]} at step {self.state.global_step + 1}; lower --set learning_rate. "
+                f"Checkpoints up to the last look are in {self.args.output_dir}."
+            )
+        self.course.seen(found[2])
+        self.course.curve.append([self.state.global_step + 1, *(round(value, 5) for value in found)])
+        return total
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Look at the model being trained; the best look is the least toxic one within the limit on drift."""
+        self.model.eval()
+        found = self.watch(self.view.model)
+        self.model.train()
+        frontier = found["toxicity"] if found["drift"] <= MARGIN * self.course.limit else 1 + found["drift"]
+        self.course.watched.append({"step": self.state.global_step, **found})
+        metrics = {f"eval_{name}": value for name, value in found.items()} | {"eval_frontier": frontier}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _states(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Final states [2B, T, d], of one call of the whole (perhaps distributed) model; its own head sees little."""
+        kept: list[torch.Tensor] = []
+        handle = self.view.decoder.register_forward_hook(lambda _, __, output: kept.append(output[0]))
+        keep = {"logits_to_keep": 1} if "logits_to_keep" in self.forward_names else {}
+        try:
+            model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False, **keep)
+        finally:
+            handle.remove()
+        return kept[0]
+
+    def _tokens(self, states: torch.Tensor, inputs: dict[str, torch.Tensor], kind: str) -> Tokens:
+        text, position = inputs[f"{kind}_at"].unbind(1)
+        first = 0 if kind == "clean" else len(inputs["input_ids"]) // 2
+        return Tokens(
+            states[text, position],
+            inputs[f"{kind}_ids"],
+            text - first,
+            inputs[f"{kind}_weights"],
+            partial(logits, self.view),
+        )
+
+
+#: A look counts as within the limit up to so many times the drift: it is measured on few texts.
+MARGIN = 1.25
+
+
+def logits(view: Architecture, states: torch.Tensor) -> torch.Tensor:
+    """Return logits [n, V] in float32 of final states [n, d]."""
+    z = view.head(states).float()
+    return z if view.softcap is None else view.softcap * torch.tanh(z / view.softcap)
+
+
+def trainable(model: PreTrainedModel, settings: FineTuneSettings, seed: int) -> PreTrainedModel | PeftModel:
+    """Prepare `model`, a copy of the target's, for training: an adapter on all linear layers, or every weight.
+
+    Raises:
+        UsageError: the model has no layers that an adapter fits.
+    """
+    if settings.tune == "full":
+        return model.requires_grad_(True)
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=2 * settings.rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise UsageError(
+            f"tune: no LoRA adapter fits this model ({error}); --set tune=full trains its weights."
+        ) from error
+
+
+def config_of(settings: FineTuneSettings, folder: Path, device: torch.device, seed: int) -> SFTConfig:
+    """The library's settings: deterministic order, checkpoints where we look, no reports elsewhere."""
+    every = min(settings.check_every, settings.steps)
+    return SFTConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=settings.batch,
+        max_steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=min(WARM_UP, settings.steps // 2),
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        seed=seed,
+        use_cpu=device.type == "cpu",
+        bf16=False,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        logging_strategy="no",
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="frontier",
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        dataloader_pin_memory=False,
+        report_to="none",
+        disable_tqdm=True,
+        average_tokens_across_devices=False,
+    )
+
+
+def early_stopping(settings: FineTuneSettings) -> EarlyStoppingCallback:
+    """Stop after so many looks without a better one."""
+    return EarlyStoppingCallback(early_stopping_patience=settings.patience)

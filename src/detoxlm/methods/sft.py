@@ -1,0 +1,57 @@
+"""Supervised fine-tuning on clean text: DAPT (arXiv 2004.10964) on a given corpus, SGEAT (2202.04173) on the target's own.
+
+    minimise  -mean_t log p(x_t)    over the least toxic texts, and nothing about the toxic ones.
+
+Without a corpus the texts are the target's own continuations with a toxicity of at most 0.1 (SGEAT keeps the least
+toxic half).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
+from detoxlm.finetuning.method import FineTuning
+from detoxlm.finetuning.objectives import Objective, Tokens
+from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.models import Target
+
+
+class SftSettings(FineTuneSettings):
+    """Settings of `sft`."""
+
+
+@dataclass
+class SftDetoxifier(FineTunedDetoxifier):
+    """A model trained on clean text."""
+
+    method: ClassVar[str] = "sft"
+    settings_type: ClassVar = SftSettings
+
+
+@dataclass(frozen=True)
+class CleanLikelihood(Objective):
+    """The cross-entropy of clean text."""
+
+    anchored: ClassVar[bool] = False
+
+    def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
+        """Return the mean negative log-likelihood of clean tokens, in nats."""
+        return -clean.mean(clean.log_p())
+
+
+class Sft(FineTuning):
+    """Fine-tune on clean text, and hope."""
+
+    name: ClassVar[str] = "sft"
+    paper: ClassVar[str] = "DAPT, arXiv 2004.10964; on the model's own filtered text, SGEAT, arXiv 2202.04173"
+    summary: ClassVar[str] = "An adapter learns clean text, the model's own or a corpus. A baseline."
+    detoxifier_type: ClassVar = SftDetoxifier
+
+    @classmethod
+    def objective(cls, target: Target, settings: SftSettings) -> CleanLikelihood:
+        """Return the loss."""
+        return CleanLikelihood()
