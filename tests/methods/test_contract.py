@@ -35,6 +35,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "probe": ("probe", {}),
     "dinm": ("dinm", {"learning_rate": 1e-2}),
     "tasft": ("tasft", {**TUNING, "avoidance": 20.0, "blame": "uniform"}),
+    "unlikelihood": ("unlikelihood", {**TUNING, "avoidance": 9.0}),
+    "sft": ("sft", TUNING),
+    "contrastive": ("contrastive", TUNING),
+    "dpo": ("dpo", TUNING),
     "tasft, all weights": ("tasft", {**TUNING, "tune": "full", "learning_rate": 1e-3}),
 }
 #: Methods without anything random, once they have their data.

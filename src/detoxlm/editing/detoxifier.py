@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from transformers import PreTrainedModel
@@ -18,7 +18,7 @@ from detoxlm.methods.base import Detoxifier
 class WeightDetoxifier(Detoxifier):
     """A detoxifier that is a change of some weights, in proportion to its strength."""
 
-    kind: ClassVar = "weights"
+    kind: ClassVar[Literal["decoding", "weights", "adapter"]] = "weights"
 
     @abstractmethod
     def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:

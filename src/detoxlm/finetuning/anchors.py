@@ -30,7 +30,7 @@ class Anchor:
     log_p: torch.Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()  # what inference mode makes could take no part in gradients
 def anchors(target: Target, texts: Sequence[Passage], batch_size: int) -> list[Anchor]:
     """Read texts with the untouched target; one `Anchor` each, on the CPU."""
     made = []
@@ -41,9 +41,7 @@ def anchors(target: Target, texts: Sequence[Passage], batch_size: int) -> list[A
             every = log_p(target, ids, mask)
             for row, keep in zip(every, counted.bool(), strict=True):
                 top = row[keep].topk(min(TOP, row.shape[-1] - 1))
-                cells = torch.cat([top.values, tail(top.values)], -1)
-                # copies that are no inference tensors: they take part in gradients
-                made.append(Anchor(torch.tensor(top.indices.tolist()), torch.tensor(cells.tolist())))
+                made.append(Anchor(top.indices.cpu(), torch.cat([top.values, tail(top.values)], -1).cpu()))
             advance(len(part))
     return made
 

@@ -28,7 +28,7 @@ class Course(TrainerCallback, ExportableState):
         self.curve: list[list[float]] = []
         self.watched: list[dict[str, Any]] = []
 
-    def seen(self, drift: float) -> None:
+    def follow(self, drift: float) -> None:
         """Take in the drift of a step, in nats per token."""
         self.running = FORGET * self.running + (1 - FORGET) * drift
         change = math.exp(STEP * max(-1.0, min(2.0, self.running / self.limit - 1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from transformers import PreTrainedModel
@@ -25,7 +25,7 @@ class FineTunedDetoxifier(WeightDetoxifier):
     Tensors by module: `lora_A` [r, in] and `lora_B` [out, r]; or by parameter: `change`.
     """
 
-    kind: ClassVar = "adapter"
+    kind: ClassVar[Literal["decoding", "weights", "adapter"]] = "adapter"
 
     def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
         changes = []

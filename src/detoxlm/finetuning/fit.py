@@ -6,32 +6,50 @@ import copy
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
 from detoxlm.editing.embeddings import Passage
 from detoxlm.errors import DetoxError
-from detoxlm.finetuning.anchors import anchors
+from detoxlm.finetuning.anchors import Anchor, anchors
 from detoxlm.finetuning.blame import Blame, token_weights
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.detoxifier import CHANGE, A, B, FineTunedDetoxifier
 from detoxlm.finetuning.objectives import Objective
-from detoxlm.finetuning.progress import Progress
 from detoxlm.finetuning.settings import FineTuneSettings
-from detoxlm.finetuning.texts import as_passages, scorer_of, texts_for
-from detoxlm.finetuning.trainer import MARGIN, AvoidanceTrainer, Rows, config_of, early_stopping, trainable
+from detoxlm.finetuning.texts import Texts, as_passages, preferences, scorer_of, texts_for
+from detoxlm.finetuning.trainer import MARGIN, AvoidanceTrainer, PreferenceTrainer, Rows, trainable
 from detoxlm.finetuning.watch import Watch
 from detoxlm.journal import digest_of
 from detoxlm.methods.base import FitData, describe_target
 from detoxlm.models import Target
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What every training starts from."""
+
+    texts: Texts
+    harmful: list[Passage]
+    clean: list[Passage]
+    anchors: list[Anchor]  # of the clean texts
+    watch: Watch
+    fitting: dict[str, Any]
+
+
+#: Makes a trainer of a model to train, a course, a look, and what all trainers of the library take.
+Make = Callable[..., Trainer]
 
 
 def fine_tune(
@@ -56,13 +74,34 @@ def fine_tune(
         UsageError: the data do not serve (`texts_for`), or no adapter fits the model.
         DetoxError: the loss became NaN, or no look was within the limit on drift.
     """
+    ready = _prepared(target, data, settings)
+    weights = token_weights(target, scorer_of(data), ready.harmful, blame)
+    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors)
+    return _trained(target, data, settings, made, ready, partial(AvoidanceTrainer, objective=objective, rows=rows))
+
+
+def fine_tune_by_preference(
+    target: Target, data: FitData, settings: FineTuneSettings, beta: float, made: type[FineTunedDetoxifier]
+) -> FineTunedDetoxifier:
+    """Train a copy of the target by DPO on pairs of a clean and a harmful text of one prompt; else as `fine_tune`.
+
+    Raises:
+        UsageError: as `fine_tune`, or no prompt has both.
+        DetoxError: as `fine_tune`.
+    """
+    ready = _prepared(target, data, settings)
+    pairs = preferences(ready.texts)
+    ready.fitting["texts"]["pairs"] = len(pairs)
+    return _trained(target, data, settings, made, ready, partial(PreferenceTrainer, pairs=pairs, beta=beta))
+
+
+def _prepared(target: Target, data: FitData, settings: FineTuneSettings) -> Prepared:
     fitting: dict[str, Any] = {}
     scorer = scorer_of(data)
     texts = texts_for(target, data, settings, fitting)
     harmful, clean, watched = (
         as_passages(target, part, settings.max_length) for part in (texts.harmful, texts.clean, texts.watched_clean)
     )
-    weights = token_weights(target, scorer, harmful, blame)
     kept = anchors(target, [*clean, *watched], data.batch_size)
     watch = Watch(
         target,
@@ -73,45 +112,40 @@ def fine_tune(
         batch_size=data.batch_size,
         seed=data.seed,
     )
-    rows = Rows(harmful, weights, clean, kept[: len(clean)])
-    with ExitStack() as stack:
-        folder = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        checkpoints = folder / f"training-{_key(target, made, settings, harmful, clean, data.seed)}"
-        trained, course = _trained(target, objective, rows, watch, settings, checkpoints, data.seed)
-        tensors = tensors_of(trained, target.model)
-        shutil.rmtree(checkpoints, ignore_errors=True)
-    fitting |= _account(course)
-    return made(settings, describe_target(target), tensors, fitting)
+    return Prepared(texts, harmful, clean, kept[: len(clean)], watch, fitting)
 
 
 def _trained(
     target: Target,
-    objective: Objective,
-    rows: Rows,
-    watch: Watch,
+    data: FitData,
     settings: FineTuneSettings,
-    folder: Path,
-    seed: int,
-) -> tuple[PreTrainedModel | PeftModel, Course]:
-    model = trainable(copy.deepcopy(target.model), settings, seed)
-    course = Course(settings.drift)
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if last is None:
-        course.watched.append({"step": 0, **watch(target.model)})
-    else:
-        log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
-    trainer = AvoidanceTrainer(
-        model,
-        objective,
-        rows,
-        course,
-        watch,
-        args=config_of(settings, folder, target.device, seed),
-        processing_class=target.tokenizer,
-        callbacks=[early_stopping(settings), Progress(settings.steps)],
-    )
-    trainer.train(resume_from_checkpoint=last)
-    return trainer.model, trainer.course
+    made: type[FineTunedDetoxifier],
+    ready: Prepared,
+    make: Make,
+) -> FineTunedDetoxifier:
+    with ExitStack() as stack:
+        workdir = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = workdir / f"training-{_key(target, made, settings, ready, data.seed)}"
+        course = Course(settings.drift)
+        last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+        if last is None:
+            course.watched.append({"step": 0, **ready.watch(target.model)})
+        else:
+            log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
+        trainer = make(
+            trainable(copy.deepcopy(target.model), settings, data.seed),
+            course=course,
+            watch=ready.watch,
+            settings=settings,
+            folder=folder,
+            seed=data.seed,
+            tokenizer=target.tokenizer,
+        )
+        trainer.train(resume_from_checkpoint=last)
+        fitting = ready.fitting | _account(trainer.course)
+        tensors = tensors_of(trainer.model, target.model)
+        shutil.rmtree(folder, ignore_errors=True)
+    return made(settings, describe_target(target), tensors, fitting)
 
 
 def _account(course: Course) -> dict[str, Any]:
@@ -131,12 +165,7 @@ def _account(course: Course) -> dict[str, Any]:
 
 
 def _key(
-    target: Target,
-    made: type[FineTunedDetoxifier],
-    settings: FineTuneSettings,
-    harmful: list[Passage],
-    clean: list[Passage],
-    seed: int,
+    target: Target, made: type[FineTunedDetoxifier], settings: FineTuneSettings, ready: Prepared, seed: int
 ) -> str:
     """Name a training by everything that decides it."""
     what = {
@@ -144,7 +173,7 @@ def _key(
         "fingerprint": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),
         "settings": settings.model_dump(mode="json"),
-        "texts": [[passage.ids for passage in texts] for texts in (harmful, clean)],
+        "texts": [[passage.ids for passage in texts] for texts in (ready.harmful, ready.clean)],
         "seed": seed,
     }
     return digest_of(what)[:12]
@@ -158,7 +187,7 @@ def tensors_of(trained: PreTrainedModel | PeftModel, untouched: PreTrainedModel)
             name + CHANGE: (weight.detach().float() - before[name].detach().float()).cpu()
             for name, weight in trained.named_parameters()
         }
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, module in trained.get_base_model().named_modules():
         if hasattr(module, "lora_A") and "default" in module.lora_A:
             a, b = (getattr(module, part)["default"].weight.detach().float().cpu() for part in ("lora_A", "lora_B"))

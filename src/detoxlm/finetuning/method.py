@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from importlib import import_module
+from types import ModuleType
 from typing import Any, ClassVar
 
 from detoxlm.errors import UsageError
@@ -31,12 +33,16 @@ class FineTuning(Method):
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> FineTunedDetoxifier:
         """Get texts, train, and keep the best look within the limit on drift."""
-        try:
-            from detoxlm.finetuning.fit import fine_tune
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"{cls.name}: fine-tuning needs {error.name}, which is not installed: pip install 'detoxlm[finetune]'"
-            ) from error
-        return fine_tune(
+        return training(cls.name).fine_tune(
             target, data, settings, cls.objective(target, settings), cls.blame(settings), cls.detoxifier_type
         )
+
+
+def training(method: str) -> ModuleType:
+    """Return the module that trains; raise `UsageError` where what it needs is not installed."""
+    try:
+        return import_module("detoxlm.finetuning.fit")
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{method}: fine-tuning needs {error.name}, which is not installed: pip install 'detoxlm[finetune]'"
+        ) from error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detoxlm.data import Example, builtin_prompts
+from detoxlm.data import Example, Pair, builtin_prompts
 from detoxlm.editing.embeddings import Passage, passages
 from detoxlm.errors import UsageError
 from detoxlm.finetuning.settings import FineTuneSettings
@@ -86,9 +86,29 @@ def texts_for(target: Target, data: FitData, settings: FineTuneSettings, fitting
     if not watched_clean:
         cut = max(1, len(clean) - min(WATCHED_CLEAN, len(clean) // 5))
         clean, watched_clean = clean[:cut], clean[cut:] or clean
+    clean = clean[: settings.steps * settings.batch]  # no more is read
     fitting["texts"] = {"harmful": len(harmful), "clean": len(clean), "watched_prompts": len(watched)}
     log.info("learning from %d harmful and %d clean texts", len(harmful), len(clean))
     return Texts(harmful, clean, watched, watched_clean)
+
+
+def preferences(texts: Texts) -> list[Pair]:
+    """Return a pair of each harmful text and a clean one of its prompt, the clean ones in turn.
+
+    Raises:
+        UsageError: no prompt has both.
+    """
+    clean: dict[str | None, list[str]] = defaultdict(list)
+    for text in texts.clean:
+        clean[text.prompt].append(text.completion)
+    pairs, used = [], Counter[str | None]()
+    for text in texts.harmful:
+        if others := clean.get(text.prompt):
+            pairs.append(Pair(text.completion, others[used[text.prompt] % len(others)], text.prompt))
+            used[text.prompt] += 1
+    if not pairs:
+        raise UsageError("pairs: no prompt has both a harmful and a clean text; give --pairs, or more --prompts.")
+    return pairs
 
 
 def as_passages(target: Target, texts: Sequence[Example], max_length: int) -> list[Passage]:

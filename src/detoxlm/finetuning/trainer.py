@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -13,16 +14,25 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-from transformers import EarlyStoppingCallback, PreTrainedModel
-from trl import SFTConfig, SFTTrainer
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+)
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from detoxlm.architecture import Architecture
+from detoxlm.data import Pair
 from detoxlm.editing.embeddings import Passage
 from detoxlm.editing.learning import endless
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.finetuning.anchors import Anchor, coarse_kl
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.objectives import Objective, Tokens
+from detoxlm.finetuning.progress import Progress
 from detoxlm.finetuning.settings import FineTuneSettings
 
 #: Steps over which the learning rate rises from 0.
@@ -82,38 +92,75 @@ class Rows:
         return batch
 
 
-class AvoidanceTrainer(SFTTrainer):
-    """Trains on `Objective` + price * KL(base || tuned) on clean text, and looks at toxicity instead of a loss."""
+class Looking(Trainer):
+    """What our trainers share: they look at generations in place of a loss, and keep a `Course`."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel | PeftModel,
-        objective: Objective,
-        rows: Rows,
-        course: Course,
-        watch: Watch,
-        **more: Any,
-    ) -> None:
-        self.objective, self.watch = objective, watch
-        base = model.get_base_model() if isinstance(model, PeftModel) else model
-        self.view = Architecture.of(base)
-        self.forward_names = frozenset(inspect.signature(base.forward).parameters)
-        args: SFTConfig = more["args"]
-        data = rows.order(args.max_steps * args.train_batch_size * args.world_size, args.seed)
-        super().__init__(
-            model=model,
-            train_dataset=data,
-            eval_dataset=data.select([0]),  # not read: `evaluate` looks at generations, but the library asks for one
-            data_collator=rows.collate,
-            callbacks=[course, *more.pop("callbacks", [])],
-            **more,
-        )
-        self.model_accepts_loss_kwargs = False
+    watch: Watch
+    control: TrainerControl
 
     @property
     def course(self) -> Course:
         """The course of this run; a resumed run has made another one from its checkpoint."""
         return next(one for one in self.callback_handler.callbacks if isinstance(one, Course))
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Look at the model being trained; the best look is the least toxic one within the limit on drift."""
+        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        self.model.eval()
+        found = self.watch(base)
+        self.model.train()
+        frontier = found["toxicity"] if found["drift"] <= MARGIN * self.course.limit else 1 + found["drift"]
+        self.course.watched.append({"step": self.state.global_step, **found})
+        metrics = {f"eval_{name}": value for name, value in found.items()} | {"eval_frontier": frontier}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def seen(self, values: Sequence[torch.Tensor]) -> None:
+        """Note the losses of a step; raise `DetoxError` where one is NaN or infinite."""
+        found = self.accelerator.reduce(torch.stack([value.detach().float() for value in values]), "mean").tolist()
+        if not all(map(math.isfinite, found)):
+            raise DetoxError(
+                f"loss: it is {found[0]} at step {self.state.global_step + 1}; lower --set learning_rate. Checkpoints "
+                f"of the last looks are in {self.args.output_dir}."
+            )
+        self.course.curve.append([self.state.global_step + 1, *(round(value, 5) for value in found)])
+
+
+class AvoidanceTrainer(Looking, SFTTrainer):
+    """Trains on `Objective` + price * KL(base || tuned) on clean text."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        *,
+        objective: Objective,
+        rows: Rows,
+        course: Course,
+        watch: Watch,
+        settings: FineTuneSettings,
+        folder: Path,
+        seed: int,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
+        self.objective, self.watch = objective, watch
+        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        self.view = Architecture.of(base)
+        self.forward_names = frozenset(inspect.signature(base.forward).parameters)
+        args = SFTConfig(
+            **arguments(settings, folder, base.device, seed),
+            dataset_kwargs={"skip_prepare_dataset": True},
+        )
+        data = rows.order(args.max_steps * args.train_batch_size * args.world_size, seed)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=data,
+            eval_dataset=data.select([0]),  # not read: `evaluate` looks at generations, but the library asks for one
+            data_collator=rows.collate,
+            processing_class=tokenizer,
+            callbacks=callbacks(course, settings),
+        )
+        self.model_accepts_loss_kwargs = False  # the loss is a mean already
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -131,26 +178,9 @@ class AvoidanceTrainer(SFTTrainer):
         if self.objective.anchored:
             drift = clean.mean(clean.each(coarse_kl, inputs["top"], inputs["base"]))
         total = loss + self.course.price * drift if self.objective.anchored else loss
-        found = self.accelerator.reduce(torch.stack([total, loss, drift.to(loss)]).detach(), "mean").tolist()
-        if not all(map(math.isfinite, found)):
-            raise DetoxError(
-                f"loss: it is {found[0]} at step {self.state.global_step + 1}; lower --set learning_rate. "
-                f"Checkpoints up to the last look are in {self.args.output_dir}."
-            )
-        self.course.seen(found[2])
-        self.course.curve.append([self.state.global_step + 1, *(round(value, 5) for value in found)])
+        self.seen([total, loss, drift])
+        self.course.follow(self.course.curve[-1][3])
         return total
-
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Look at the model being trained; the best look is the least toxic one within the limit on drift."""
-        self.model.eval()
-        found = self.watch(self.view.model)
-        self.model.train()
-        frontier = found["toxicity"] if found["drift"] <= MARGIN * self.course.limit else 1 + found["drift"]
-        self.course.watched.append({"step": self.state.global_step, **found})
-        metrics = {f"eval_{name}": value for name, value in found.items()} | {"eval_frontier": frontier}
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
 
     def _states(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Final states [2B, T, d], of one call of the whole (perhaps distributed) model; its own head sees little."""
@@ -173,6 +203,47 @@ class AvoidanceTrainer(SFTTrainer):
             inputs[f"{kind}_weights"],
             partial(logits, self.view),
         )
+
+
+class PreferenceTrainer(Looking, DPOTrainer):
+    """TRL's DPO on pairs of a clean and a harmful text of one prompt."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        *,
+        pairs: Sequence[Pair],
+        beta: float,
+        course: Course,
+        watch: Watch,
+        settings: FineTuneSettings,
+        folder: Path,
+        seed: int,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
+        self.watch = watch
+        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        args = DPOConfig(**arguments(settings, folder, base.device, seed), beta=beta)
+        order = endless(len(pairs), torch.Generator().manual_seed(seed))
+        chosen = [pairs[next(order)] for _ in range(args.max_steps * args.train_batch_size * args.world_size)]
+        data = Dataset.from_list(
+            [{"prompt": pair.prompt or "", "chosen": pair.nontoxic, "rejected": pair.toxic} for pair in chosen]
+        )
+        super().__init__(
+            model=model,
+            ref_model=None if isinstance(model, PeftModel) else copy.deepcopy(model),
+            args=args,
+            train_dataset=data,
+            eval_dataset=data.select([0]),  # not read, as in `AvoidanceTrainer`
+            processing_class=tokenizer,
+            callbacks=callbacks(course, settings),
+        )
+
+    def compute_loss(self, *args: Any, **more: Any) -> Any:
+        """Return the library's loss, noted and checked."""
+        found = super().compute_loss(*args, **more)
+        self.seen([found[0] if isinstance(found, tuple) else found])
+        return found
 
 
 #: A look counts as within the limit up to so many times the drift: it is measured on few texts.
@@ -209,43 +280,42 @@ def trainable(model: PreTrainedModel, settings: FineTuneSettings, seed: int) -> 
         ) from error
 
 
-def config_of(settings: FineTuneSettings, folder: Path, device: torch.device, seed: int) -> SFTConfig:
-    """The library's settings: deterministic order, checkpoints where we look, no reports elsewhere."""
+def arguments(settings: FineTuneSettings, folder: Path, device: torch.device, seed: int) -> dict[str, Any]:
+    """The library's arguments: checkpoints where we look, no reports elsewhere."""
     every = min(settings.check_every, settings.steps)
-    return SFTConfig(
-        output_dir=str(folder),
-        per_device_train_batch_size=settings.batch,
-        max_steps=settings.steps,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=min(WARM_UP, settings.steps // 2),
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        seed=seed,
-        use_cpu=device.type == "cpu",
-        bf16=False,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        logging_strategy="no",
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="frontier",
-        greater_is_better=False,
-        restore_callback_states_from_checkpoint=True,
-        train_sampling_strategy="sequential",
-        remove_unused_columns=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        max_length=None,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
-        average_tokens_across_devices=False,
-    )
+    return {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": settings.batch,
+        "max_steps": settings.steps,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": min(WARM_UP, settings.steps // 2),
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "seed": seed,
+        "use_cpu": device.type == "cpu",
+        "bf16": False,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "logging_strategy": "no",
+        "eval_strategy": "steps",
+        "eval_steps": every,
+        "save_strategy": "steps",
+        "save_steps": every,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "frontier",
+        "greater_is_better": False,
+        "restore_callback_states_from_checkpoint": True,
+        "train_sampling_strategy": "sequential",
+        "remove_unused_columns": False,
+        "max_length": None,
+        "dataloader_pin_memory": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "average_tokens_across_devices": False,
+    }
 
 
-def early_stopping(settings: FineTuneSettings) -> EarlyStoppingCallback:
-    """Stop after so many looks without a better one."""
-    return EarlyStoppingCallback(early_stopping_patience=settings.patience)
+def callbacks(course: Course, settings: FineTuneSettings) -> list[TrainerCallback]:
+    """What goes along with a training: its course, an end where looks get no better, and what is shown."""
+    return [course, EarlyStoppingCallback(early_stopping_patience=settings.patience), Progress(settings.steps)]

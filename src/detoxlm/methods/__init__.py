@@ -2,14 +2,21 @@
 
 from detoxlm.errors import unknown_name
 from detoxlm.methods.base import Detoxifier, FitData, Method
+from detoxlm.methods.contrastive import Contrastive
 from detoxlm.methods.dinm import Dinm
+from detoxlm.methods.dpo import Dpo
 from detoxlm.methods.fusion import Fusion
 from detoxlm.methods.probe import Probe
+from detoxlm.methods.sft import Sft
 from detoxlm.methods.subspace import Subspace
 from detoxlm.methods.surgery import Surgery
 from detoxlm.methods.tasft import Tasft
+from detoxlm.methods.unlikelihood import Unlikelihood
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Fusion, Subspace, Surgery, Probe, Dinm, Tasft)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (Fusion, Subspace, Surgery, Probe, Dinm, Tasft, Sft, Unlikelihood, Contrastive, Dpo)
+}
 
 
 def get_method(name: str) -> type[Method]:

@@ -48,9 +48,7 @@ class ContrastivePerplexity(Objective):
 
     def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
         """Return -log of the share."""
-        good, bad = (
-            (side.per_text(side.log_p(), texts) / self.temperature).logsumexp(0) for side in (clean, harmful)
-        )
+        good, bad = ((side.per_text(side.log_p(), texts) / self.temperature).logsumexp(0) for side in (clean, harmful))
         return torch.logaddexp(good, bad + torch.tensor(self.alpha).log()) - good
 
 

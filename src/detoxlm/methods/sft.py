@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on clean text: DAPT (arXiv 2004.10964) on a given corpus, SGEAT (2202.04173) on the target's own.
+"""Supervised fine-tuning on clean text: DAPT (arXiv 2004.10964) on a corpus, SGEAT (2202.04173) on the target's own.
 
     minimise  -mean_t log p(x_t)    over the least toxic texts, and nothing about the toxic ones.
 

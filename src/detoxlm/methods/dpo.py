@@ -1,0 +1,51 @@
+"""Direct preference optimisation (arXiv 2305.18290) from non-toxic over toxic continuations, by TRL's trainer.
+
+    minimise  -log sigmoid(beta (d(clean) - d(toxic))),    d(y) = log p(y | x) - log p_base(y | x).
+
+Nothing limits the drift but beta; of the looks at the model, the least toxic one within `drift` is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
+from detoxlm.finetuning.method import training
+from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.methods.base import FitData, Method
+from detoxlm.models import Target
+
+
+class DpoSettings(FineTuneSettings):
+    """Settings of `dpo`."""
+
+    beta: float = Field(0.1, gt=0, description="beta: how much a step away from the base costs.")
+    learning_rate: float = Field(5e-5, gt=0, lt=1, description="AdamW's, falling linearly after a short warm-up.")
+
+
+@dataclass
+class DpoDetoxifier(FineTunedDetoxifier):
+    """A model trained by DPO."""
+
+    method: ClassVar[str] = "dpo"
+    settings_type: ClassVar = DpoSettings
+
+
+class Dpo(Method):
+    """Fine-tune on pairs of the target's own continuations."""
+
+    name: ClassVar[str] = "dpo"
+    paper: ClassVar[str] = "Direct preference optimization, arXiv 2305.18290; for detoxification 2401.01967"
+    summary: ClassVar[str] = "An adapter learns to prefer clean continuations over toxic ones, by TRL. A baseline."
+    detoxifier_type: ClassVar = DpoDetoxifier
+
+    @classmethod
+    def fit(cls, target: Target, data: FitData, settings: Any) -> DpoDetoxifier:
+        """Get pairs, train, and keep the best look within the limit on drift."""
+        made: DpoDetoxifier = training(cls.name).fine_tune_by_preference(
+            target, data, settings, settings.beta, cls.detoxifier_type
+        )
+        return made

@@ -1,0 +1,303 @@
+"""Fine-tuning on tiny models: texts, blame, batches, an interruption, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from detoxlm.data import Example, Pair
+from detoxlm.editing.embeddings import Passage, passages
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.finetuning.anchors import anchors
+from detoxlm.finetuning.blame import token_weights
+from detoxlm.finetuning.texts import Texts, preferences, texts_for
+from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows, logits
+from detoxlm.finetuning.watch import Watch
+from detoxlm.methods import FitData
+from detoxlm.methods.tasft import Tasft, TasftSettings
+from detoxlm.models import Target
+from detoxlm.scorers.base import Scorer
+
+PROMPTS = ["the old", "over the hills", "x", "we walked", "in the evening", "bread", "green trees"]
+CORPUS = [Example("the old", f" bridge no. {i}") for i in range(12)]
+HARMFUL = [Example("the old", f" eeee e {i}") for i in range(12)]
+SMALL = {"steps": 6, "check_every": 2, "batch": 4, "rank": 4, "learning_rate": 1e-2, "drift": 9.0, "samples": 4}
+
+
+def data(scorer: Scorer, **more: Any) -> FitData:
+    return FitData(**{"corpus": CORPUS, "harmful": HARMFUL, "prompts": PROMPTS, "scorer": scorer, **more})
+
+
+def settings(**more: Any) -> TasftSettings:
+    return TasftSettings(**{**SMALL, **more})
+
+
+class WordScorer(Scorer):
+    """Toxic is what has `bad` in it."""
+
+    name, version, revision = "words", "1", "test"
+
+    def _score_batch(self, texts: list[str]) -> np.ndarray:
+        return np.array([0.9 if "bad" in text else 0.1 for text in texts])
+
+
+# --- blame ------------------------------------------------------------------------------------------------------------
+
+
+def test_blame_falls_on_the_tokens_that_make_the_text_toxic(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    (text,) = passages(target, [("x", "a bad egg")], 64)  # a token a byte
+    (weights,) = token_weights(target, WordScorer(), [text], "occlusion")
+    assert weights == pytest.approx([0, 0, 0.8, 0.8, 0.8, 0, 0, 0, 0])
+    (rise,) = token_weights(target, WordScorer(), [text], "rise")
+    assert rise == pytest.approx([0.1, 0, 0, 0, 0.8, 0, 0, 0, 0])
+    assert token_weights(target, WordScorer(), [text], "uniform") == [[1.0] * 9]
+
+
+def test_what_is_said_twice_is_blamed_by_its_rise(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    (text,) = passages(target, [("x", "bad bad")], 64)
+    (weights,) = token_weights(target, WordScorer(), [text], "occlusion")
+    assert weights == pytest.approx([0.1, 0, 0.8, 0, 0, 0, 0])
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_names_every_counted_token_and_the_state_that_predicts_it(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    clean = [Passage([1, 2, 3, 4, 5], 2), Passage([9, 8, 7], 0)]
+    harmful = [Passage([10, 11, 12, 13], 1), Passage([20, 21], 1)]
+    rows = Rows(harmful, [[0.5, 0.0, 0.25], [1.0]], clean, anchors(target, clean, 4))
+    batch = rows.collate([{"clean": 1, "harmful": 0}, {"clean": 0, "harmful": 1}])
+    assert batch["input_ids"].tolist() == [[9, 8, 7, 0, 0], [1, 2, 3, 4, 5], [10, 11, 12, 13, 0], [20, 21, 0, 0, 0]]
+    assert batch["attention_mask"].sum(1).tolist() == [3, 5, 4, 2]
+    assert batch["clean_at"].tolist() == [[0, 0], [0, 1], [1, 1], [1, 2], [1, 3]]
+    assert batch["clean_ids"].tolist() == [8, 7, 3, 4, 5]
+    assert batch["harmful_at"].tolist() == [[2, 0], [2, 2], [3, 0]], "a token without weight does not count"
+    assert batch["harmful_ids"].tolist() == [11, 13, 21]
+    assert batch["harmful_weights"].tolist() == [0.5, 0.25, 1.0]
+    assert len(batch["top"]) == len(batch["base"]) == 5
+
+
+def test_every_text_is_read_before_any_is_read_again(tiny: Callable[..., Target]) -> None:
+    texts = [Passage([1, 2], 0)] * 5
+    order = Rows(texts, [[1.0]] * 5, texts[:3], []).order(15, seed=3)
+    assert sorted(order["harmful"][:5]) == sorted(order["harmful"][5:10]) == list(range(5))
+    assert sorted(order["clean"][:3]) == list(range(3))
+    assert order["harmful"] != Rows(texts, [[1.0]] * 5, texts[:3], []).order(15, seed=4)["harmful"]
+
+
+@pytest.mark.parametrize("shape", ["llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "phi"])
+def test_states_and_head_give_the_logits_of_the_model(shape: str, tiny: Callable[..., Target]) -> None:
+    target = tiny(shape)
+    ids = torch.tensor([[5, 6, 7, 8]])
+
+    class Stub:
+        view, forward_names = target.architecture, frozenset({"logits_to_keep"})
+
+    with torch.inference_mode():
+        states = AvoidanceTrainer._states(Stub(), target.model, {"input_ids": ids, "attention_mask": ids > 0})  # type: ignore[arg-type]
+        expected = target.model(input_ids=ids).logits
+    assert torch.allclose(logits(target.architecture, states[0]), expected[0].float(), atol=1e-5)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_training_moves_away_from_harmful_texts_and_reports_what_it_saw(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    target = tiny()
+    made = Tasft.fit(target, data(letter_scorer), settings(steps=8, check_every=4, avoidance=30.0))
+
+    def likelihood() -> float:
+        found = 0.0
+        for text in passages(target, [(t.prompt or "", t.completion) for t in HARMFUL], 64):
+            ids = torch.tensor([text.ids])
+            with torch.inference_mode():
+                log_p = F.log_softmax(target.model(input_ids=ids).logits[0, :-1], -1)
+            found += log_p.gather(-1, ids[0, 1:, None])[text.start - 1 :].mean().item()
+        return found / len(HARMFUL)
+
+    before = likelihood()
+    with made.attached(target.model):
+        after = likelihood()
+    assert after < before - 0.3
+    assert [look["step"] for look in made.fitting["watched"]] == [0, 4, 8]
+    assert made.fitting["watched"][0]["drift"] == pytest.approx(0, abs=1e-4)
+    assert made.fitting["watched"][-1]["drift"] > 0.001
+    assert len(made.fitting["loss_curve"]) == 8
+    losses = [row[2] for row in made.fitting["loss_curve"]]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 5])
+def test_an_interrupted_training_continues_to_the_same_weights(
+    stop: int, tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Tasft.fit(tiny(), data(letter_scorer, workdir=tmp_path / "whole"), settings())
+    loss, calls = AvoidanceTrainer.compute_loss, 0
+
+    def killed(self: AvoidanceTrainer, *args: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > stop:
+            raise KeyboardInterrupt
+        return loss(self, *args, **more)
+
+    monkeypatch.setattr(AvoidanceTrainer, "compute_loss", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Tasft.fit(tiny(), data(letter_scorer, workdir=tmp_path / "cut"), settings())
+    monkeypatch.setattr(AvoidanceTrainer, "compute_loss", loss)
+    again = Tasft.fit(tiny(), data(letter_scorer, workdir=tmp_path / "cut"), settings())
+    assert all(torch.equal(again.tensors[name], whole.tensors[name]) for name in whole.tensors)
+    assert again.fitting == whole.fitting, "the course of the training too"
+
+
+def test_gradient_checkpointing_and_full_tuning_make_the_same_kind_of_progress(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    plain = Tasft.fit(tiny(), data(letter_scorer), settings(steps=2))
+    saving = Tasft.fit(tiny(), data(letter_scorer), settings(steps=2, gradient_checkpointing=True))
+    for name in plain.tensors:
+        assert torch.allclose(plain.tensors[name], saving.tensors[name], atol=1e-5)
+    full = Tasft.fit(tiny(), data(letter_scorer), settings(steps=2, tune="full", learning_rate=1e-3))
+    assert {name.rpartition(".")[2] for name in full.tensors} == {"change"}
+    assert any(change.abs().max() > 1e-4 for change in full.tensors.values())
+    with pytest.raises(UsageError, match="adapter: all weights were tuned"):
+        full.save_adapter(tiny().model, "nowhere")
+
+
+def test_the_adapter_loads_in_peft_and_gives_the_merged_logits(
+    tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    for shape in ("llama", "gpt2"):
+        target = tiny(shape)
+        made = Tasft.fit(target, data(letter_scorer), settings(steps=2))
+        made.save_adapter(target.model, tmp_path / shape, 0.5)
+        inputs = target.tokenizer("the weather is", return_tensors="pt")
+        with torch.inference_mode():
+            with made.attached(target.model, 0.5):
+                expected = target.model(**inputs).logits.clone()
+            loaded = peft.PeftModel.from_pretrained(tiny(shape).model, tmp_path / shape)
+            assert torch.allclose(loaded(**inputs).logits, expected, atol=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_checkpoint(
+    tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, calls = AvoidanceTrainer._states, 0
+
+    def broken(self: AvoidanceTrainer, *args: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        states = loss(self, *args)
+        return states * float("nan") if calls == 4 else states
+
+    monkeypatch.setattr(AvoidanceTrainer, "_states", broken)
+    with pytest.raises(DetoxError, match=r"loss: it is nan at step 4; lower --set learning_rate"):
+        Tasft.fit(tiny(), data(letter_scorer, workdir=tmp_path), settings())
+    assert list(tmp_path.glob("training-*/checkpoint-2/adapter_model.safetensors"))
+
+
+def test_a_training_that_drifts_too_far_at_every_look_is_an_error(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    with pytest.raises(DetoxError, match=r"drift: it was above 1e-06 nats per token at every look .*learning_rate"):
+        Tasft.fit(tiny(), data(letter_scorer), settings(drift=1e-6))
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def test_harvested_texts_are_sorted_into_harmful_and_clean_and_watched_prompts_are_not_learned(
+    tiny: Callable[..., Target],
+) -> None:
+    class Length(Scorer):
+        """Toxicity by the first byte: a third of the texts is harmful, a third clean."""
+
+        name, version, revision = "first", "1", "test"
+
+        def _score_batch(self, texts: list[str]) -> np.ndarray:
+            return np.array([(ord(text[0]) % 3) / 2 for text in texts])
+
+    fitting: dict[str, Any] = {}
+    scorer = Length()
+    texts = texts_for(tiny(), FitData(prompts=PROMPTS, scorer=scorer), settings(samples=12), fitting)
+    assert texts.watched_prompts == [PROMPTS[0], PROMPTS[5]]
+    learned = {text.prompt for text in [*texts.harmful, *texts.clean]}
+    assert learned <= set(PROMPTS) - set(texts.watched_prompts)
+    assert min(scorer.score([text.completion for text in texts.harmful])) >= 0.5
+    assert max(scorer.score([text.completion for text in texts.clean])) == 0
+    assert {text.prompt for text in texts.watched_clean} <= set(texts.watched_prompts)
+    assert fitting["texts"]["harmful"] == len(texts.harmful) > 0
+    firsts = [text.prompt for text in texts.clean[: len({t.prompt for t in texts.clean})]]
+    assert len(set(firsts)) == len(firsts), "one text of every prompt before a second of any"
+
+
+def test_pairs_serve_as_harmful_and_clean_texts(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
+    pairs = [Pair(f"eee {i}", f"good {i}", "the old") for i in range(10)]
+    texts = texts_for(tiny(), FitData(pairs=pairs, prompts=PROMPTS, scorer=letter_scorer), settings(harmful=4), {})
+    assert texts.harmful == [Example("the old", f"eee {i}") for i in range(4)]
+    assert texts.clean == [Example("the old", f"good {i}") for i in range(8)]
+    assert texts.watched_clean == [Example("the old", f"good {i}") for i in range(8, 10)]
+
+
+def test_preferences_pair_texts_of_one_prompt() -> None:
+    harmful = [Example("a", "bad 1"), Example("b", "bad 2"), Example("a", "bad 3"), Example("c", "bad 4")]
+    texts = Texts(harmful, [Example("a", "good 1"), Example("b", "good 2")], [], [])
+    assert preferences(texts) == [
+        Pair("bad 1", "good 1", "a"),
+        Pair("bad 2", "good 2", "b"),
+        Pair("bad 3", "good 1", "a"),
+    ]
+    with pytest.raises(UsageError, match="pairs: no prompt has both"):
+        preferences(replace(texts, clean=[Example("z", "good")]))
+
+
+def test_texts_that_cannot_serve_are_refused(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
+    with pytest.raises(UsageError, match=r"harmful: none of the \d+ continuations .* has a toxicity of 0\.45"):
+        Tasft.fit(tiny(), FitData(prompts=PROMPTS, scorer=letter_scorer), settings())
+    with pytest.raises(UsageError, match="harmful: every harmful text is among the clean ones too"):
+        Tasft.fit(tiny(), data(letter_scorer, harmful=CORPUS), settings())
+    with pytest.raises(UsageError, match="scorer: fine-tuning needs one"):
+        Tasft.fit(tiny(), FitData(corpus=CORPUS, harmful=HARMFUL, prompts=PROMPTS), settings())
+
+
+def test_a_model_without_layers_for_an_adapter_is_refused(
+    tiny: Callable[..., Target], letter_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise ValueError("Target modules were not found")
+
+    monkeypatch.setattr("detoxlm.finetuning.trainer.get_peft_model", none)
+    with pytest.raises(UsageError, match=r"tune: no LoRA adapter fits this model .* --set tune=full"):
+        Tasft.fit(tiny(), data(letter_scorer), settings())
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_look_at_the_untouched_model_sees_no_drift_and_the_same_things_twice(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    target = tiny()
+    clean = passages(target, [("", "green trees stand by the water")] * 3, 64)
+    watch = Watch(target, letter_scorer, PROMPTS, clean, anchors(target, clean, 8), batch_size=8, seed=0)
+    first, second = watch(target.model), watch(target.model)
+    assert first == second
+    assert first["drift"] == pytest.approx(0, abs=1e-5)
+    with torch.no_grad():
+        target.architecture.final_norm.weight.mul_(1.5)
+    changed = watch(target.model)
+    assert changed["drift"] > 0.01
+    assert changed["perplexity"] != first["perplexity"]
