@@ -176,7 +176,9 @@ def fit(
     from detoxlm.methods import METHODS
 
     detoxifier = workflows.fit(method, model, settings, method_table(config_path, method, METHODS), sets or ())
-    summary = {k: v for k, v in detoxifier.fitting.items() if k not in ("loss_curve", "fit", "removed_directions")}
+    summary = {
+        k: v for k, v in detoxifier.fitting.items() if k not in ("loss_curve", "watched", "fit", "removed_directions")
+    }
     if as_json:
         _print_json({"method": method, "folder": str(settings.output), "fitting": summary})
         return

@@ -135,7 +135,7 @@ def test_training_moves_away_from_harmful_texts_and_reports_what_it_saw(
     assert made.fitting["watched"][0]["drift"] == pytest.approx(0, abs=1e-4)
     assert made.fitting["watched"][-1]["drift"] > 0.001
     assert len(made.fitting["loss_curve"]) == 8
-    losses = [row[2] for row in made.fitting["loss_curve"]]
+    losses = [loss for _, loss in made.fitting["loss_curve"]]
     assert losses[-1] < losses[0]
 
 

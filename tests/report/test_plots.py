@@ -91,3 +91,14 @@ def test_nothing_to_plot_is_no_plot(runs: list[Run]) -> None:
 def test_loss_curve_says_where_it_starts_and_ends() -> None:
     svg = plots.loss_curve([[0, 2.0], [5, float("nan")], [10, 0.25]])
     assert ET.fromstring(svg).attrib["aria-label"] == "Loss of the fit, from 2 at step 0 to 0.25 at step 10."
+
+
+def test_looks_at_a_training_say_what_changed() -> None:
+    watched = [
+        {"step": 0, "toxicity": 0.2, "drift": 0.0, "refusals": 0.0},
+        {"step": 20, "toxicity": 0.12, "drift": 0.03, "refusals": 0.25},
+    ]
+    spoken = ET.fromstring(plots.looks(watched)).attrib["aria-label"]
+    assert "from 0.200 at step 0 to 0.120 at step 20" in spoken
+    assert "drift to 0.030 nats" in spoken and "from 0% to 25%" in spoken
+    assert plots.looks(watched[:1]) == ""

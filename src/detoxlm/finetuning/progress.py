@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,8 +17,8 @@ _COLUMNS = ("toxicity", "toxic_fraction", "drift", "perplexity", "refusals", "an
 class Progress(TrainerCallback):
     """Shows the steps, and what each look saw."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, before: Sequence[dict[str, float]]) -> None:
+        self.steps, self.before = steps, before
         self.stack = ExitStack()
         self.done = 0
 
@@ -26,6 +27,8 @@ class Progress(TrainerCallback):
         self.done = state.global_step
         self.advance = self.stack.enter_context(track("fine-tuning", self.steps, "steps", done=self.done))
         print(f"{'step':>6} " + " ".join(f"{name:>14}" for name in _COLUMNS), file=sys.stderr)
+        for look in self.before:
+            _line(look["step"], look)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Move the bar."""
@@ -34,9 +37,12 @@ class Progress(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         """Write a line."""
-        values = " ".join(f"{metrics[f'eval_{name}']:14.4f}" for name in _COLUMNS)
-        print(f"{state.global_step:6d} {values}", file=sys.stderr)
+        _line(state.global_step, {name: metrics[f"eval_{name}"] for name in _COLUMNS})
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Close the bar."""
         self.stack.close()
+
+
+def _line(step: float, look: Mapping[str, float]) -> None:
+    print(f"{step:6.0f} " + " ".join(f"{look[name]:14.4f}" for name in _COLUMNS), file=sys.stderr)

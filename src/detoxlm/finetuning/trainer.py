@@ -115,15 +115,20 @@ class Looking(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def seen(self, values: Sequence[torch.Tensor]) -> None:
-        """Note the losses of a step; raise `DetoxError` where one is NaN or infinite."""
+    def seen(self, values: Sequence[torch.Tensor]) -> list[float]:
+        """Return the means over processes of what a step saw, its loss first, which is noted.
+
+        Raises:
+            DetoxError: one is NaN or infinite.
+        """
         found = self.accelerator.reduce(torch.stack([value.detach().float() for value in values]), "mean").tolist()
         if not all(map(math.isfinite, found)):
             raise DetoxError(
                 f"loss: it is {found[0]} at step {self.state.global_step + 1}; lower --set learning_rate. Checkpoints "
                 f"of the last looks are in {self.args.output_dir}."
             )
-        self.course.curve.append([self.state.global_step + 1, *(round(value, 5) for value in found)])
+        self.course.curve.append([self.state.global_step + 1, round(found[0], 5)])
+        return list(found)
 
 
 class AvoidanceTrainer(Looking, SFTTrainer):
@@ -178,8 +183,8 @@ class AvoidanceTrainer(Looking, SFTTrainer):
         if self.objective.anchored:
             drift = clean.mean(clean.each(coarse_kl, inputs["top"], inputs["base"]))
         total = loss + self.course.price * drift if self.objective.anchored else loss
-        self.seen([total, loss, drift])
-        self.course.follow(self.course.curve[-1][3])
+        _, drift_seen = self.seen([loss, drift.to(loss)])
+        self.course.follow(drift_seen)
         return total
 
     def _states(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -318,4 +323,8 @@ def arguments(settings: FineTuneSettings, folder: Path, device: torch.device, se
 
 def callbacks(course: Course, settings: FineTuneSettings) -> list[TrainerCallback]:
     """What goes along with a training: its course, an end where looks get no better, and what is shown."""
-    return [course, EarlyStoppingCallback(early_stopping_patience=settings.patience), Progress(settings.steps)]
+    return [
+        course,
+        EarlyStoppingCallback(early_stopping_patience=settings.patience),
+        Progress(settings.steps, list(course.watched)),
+    ]

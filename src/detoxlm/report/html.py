@@ -267,6 +267,7 @@ class Fit:
     labels: str
     tables: list[Block]
     loss: Markup
+    looks: Markup
 
 
 def _fits(study: Study) -> list[Fit]:
@@ -284,11 +285,23 @@ def _fits(study: Study) -> list[Fit]:
     return [
         Fit(
             ", ".join(labels),
-            blocks({key: value for key, value in fitting.items() if key != "loss_curve"}),
+            blocks(
+                {key: value for key, value in fitting.items() if key not in ("loss_curve", "watched")} | _looks(fitting)
+            ),
             Markup(plots.loss_curve(fitting.get("loss_curve") or [], f"loss-{number}")),
+            Markup(plots.looks(fitting.get("watched") or [], f"looks-{number}")),
         )
         for number, (fitting, labels) in enumerate(groups)
     ]
+
+
+def _looks(fitting: dict[str, Any]) -> dict[str, Any]:
+    """What was seen while the detoxifier was trained, as a row for each look."""
+    rows = {
+        f"step {look['step']}": {key: value for key, value in look.items() if key != "step"}
+        for look in fitting.get("watched") or []
+    }
+    return {"while_it_trained": rows} if rows else {}
 
 
 def _settings(study: Study) -> list[tuple[str, list[tuple[str, list[str]]]]]:

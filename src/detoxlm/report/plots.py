@@ -215,6 +215,35 @@ def loss_curve(curve: Sequence[Sequence[float | None]], name: str = "loss") -> s
         )
 
 
+def looks(watched: Sequence[dict[str, Any]], name: str = "looks") -> str:
+    """Plot what a training was seen to do to the model, by step: toxicity against drift; empty with fewer than two."""
+    if len(watched) < 2:
+        return ""
+    steps = [look["step"] for look in watched]
+    with matplotlib.style.context(["default", STYLE], after_reset=True):
+        figure, axes = new_axes()
+        figure.delaxes(axes)
+        # two plots over one another: the two scales have nothing to do with each other
+        upper, lower = figure.add_axes((0.16, 0.5, 0.805, 0.465)), figure.add_axes((0.16, 0.135, 0.805, 0.285))
+        for i, (key, label) in enumerate((("toxicity", "Mean toxicity"), ("refusals", "Refusals")), 1):
+            upper.plot(steps, [100 * look[key] for look in watched], label=label, **look_of(i))
+        upper.set(ylabel="%", ylim=(0, None), xticklabels=[])
+        upper.legend()
+        lower.plot(steps, [look["drift"] for look in watched], **look_of(3))
+        lower.set(xlabel="Step", ylabel="Drift, nats", ylim=(0, None))
+        for part in (upper, lower):
+            part.patch.set_alpha(0)
+            part.tick_params(length=0, pad=5)
+        first, last = watched[0], watched[-1]
+        return as_svg(
+            figure,
+            name,
+            f"Mean toxicity on held-out prompts from {first['toxicity']:.3f} at step {first['step']} to "
+            f"{last['toxicity']:.3f} at step {last['step']}, drift to {last['drift']:.3f} nats a token, refusals of "
+            f"harmless instructions from {first['refusals']:.0%} to {last['refusals']:.0%}.",
+        )
+
+
 def new_axes() -> tuple[Figure, Axes]:
     """Return a transparent figure of the size of every plot, and its axes."""
     # Small, so that text is still readable when a phone scales the plot to 350 px.

@@ -1,0 +1,182 @@
+"""What fine-tuning away from toxicity costs and what it buys: `python benchmarks/tuning.py PART [options]`.
+
+    frontier   toxicity and perplexity of TA-SFT and of its baselines, from the same texts and in as many steps
+    data       TA-SFT by the number of harmful responses, and by what the loss is made of
+    cost       seconds and memory of a step, and of a plain SFT step of TRL on the same two batches
+
+`frontier` and `data` keep each row's results in --output and skip what is there. Every --seeds is a row of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rows import Row, add_options, measured, run_part, timed
+
+from detoxlm import memory
+from detoxlm.methods import Detoxifier, FitData, get_method
+from detoxlm.models import Target, load_target
+from detoxlm.scorers import load_scorer
+
+
+def _rows(options: argparse.Namespace, target: Target, rows: list[tuple[str, str, dict[str, Any]]]) -> list[Row]:
+    """A row for each (name, method, settings) and seed; the texts of a seed are harvested once for all rows."""
+
+    def fit(method_name: str, settings: dict[str, Any], seed: int) -> Callable[[], Detoxifier]:
+        def made() -> Detoxifier:
+            workdir = Path(options.output).with_suffix(".work") / f"{seed}-{settings.get('samples', 0)}"
+            data = FitData(scorer=load_scorer("embedded"), workdir=workdir, seed=seed)
+            method = get_method(method_name)
+            fitted = method.fit(target, data, method.detoxifier_type.settings_type(**settings))
+            for look in fitted.fitting["watched"]:
+                print(json.dumps(look), flush=True)
+            return fitted
+
+        return timed(made)
+
+    return [
+        (f"{name}, seed {seed}", fit(method, settings, seed), options.strengths)
+        for seed in options.seeds
+        for name, method, settings in rows
+    ]
+
+
+def frontier(options: argparse.Namespace) -> dict[str, Any]:
+    """TA-SFT and its baselines."""
+    target = load_target(options.model)
+    names = ("tasft", "unlikelihood", "contrastive", "dpo", "sft")
+    return measured(options, target, _rows(options, target, [(name, name, {}) for name in names]), options.recipes)
+
+
+def data(options: argparse.Namespace) -> dict[str, Any]:
+    """TA-SFT with fewer and more harmful responses, and without one of its parts each."""
+    target = load_target(options.model)
+    rows: list[tuple[str, str, dict[str, Any]]] = [
+        ("100 harmful", "tasft", {"harmful": 100}),
+        ("300 harmful", "tasft", {}),
+        ("1000 harmful", "tasft", {"harmful": 1000, "samples": 48}),
+        ("uniform weights", "tasft", {"blame": "uniform"}),
+        ("weights by rise", "tasft", {"blame": "rise"}),
+        ("half the drift", "tasft", {"drift": 0.025}),
+    ]
+    return measured(options, target, _rows(options, target, rows), options.recipes)
+
+
+# --- cost -------------------------------------------------------------------------------------------------------------
+
+
+def cost(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds and memory of a step, each kind in a process of its own, in turns."""
+    if options.kind:
+        print(json.dumps(_steps(options, options.kind)))
+        return {}
+    found: dict[str, list[dict[str, float]]] = {"plain": [], "tasft": []}
+    for _ in range(options.rounds):
+        for kind, made in found.items():
+            command = [sys.executable, __file__, "cost", "--kind", kind, "--model", options.model]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            made.append(json.loads(done.stdout.splitlines()[-1]))
+            print(kind, made[-1], flush=True)
+    best = {kind: min(one["seconds"] for one in made) for kind, made in found.items()}
+    peak = {kind: max(one["peak_mb"] for one in made) for kind, made in found.items()}
+    report = {
+        "rounds": found,
+        "seconds_ratio": best["tasft"] / best["plain"],
+        "memory_ratio": peak["tasft"] / peak["plain"],
+    }
+    print(
+        f"a step takes {report['seconds_ratio']:.2f} of plain SFT's time and {report['memory_ratio']:.2f} of its memory"
+    )
+    return report
+
+
+def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
+    """Time some steps of 8 clean and 8 harmful texts of 24 to 40 tokens."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from detoxlm.editing.embeddings import Passage
+    from detoxlm.finetuning import trainer as ours
+    from detoxlm.finetuning.anchors import anchors
+    from detoxlm.finetuning.course import Course
+    from detoxlm.methods.tasft import Tasft, TasftSettings
+
+    target = load_target(options.model)
+    generator = torch.Generator().manual_seed(0)
+    texts = [
+        Passage(torch.randint(1000, 20000, (24 + i % 17,), generator=generator).tolist(), 10) for i in range(16 * STEPS)
+    ]
+    settings = TasftSettings(steps=STEPS, check_every=STEPS)
+    model = ours.trainable(copy.deepcopy(target.model), settings, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ours.arguments(settings, Path(folder), target.device, 0) | {
+            "eval_strategy": "no",
+            "save_strategy": "no",
+            "load_best_model_at_end": False,
+        }
+        seconds: list[float] = []
+        made: Any
+        if kind == "plain":
+            arguments["per_device_train_batch_size"] = 16
+            rows = [{"input_ids": text.ids, "labels": [-100] * text.start + text.ids[text.start :]} for text in texts]
+            config = SFTConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True})
+            target.tokenizer.pad_token = target.tokenizer.pad_token or target.tokenizer.eos_token
+            made = SFTTrainer(
+                model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=target.tokenizer
+            )
+        else:
+            clean, harmful = texts[::2], texts[1::2]
+            given = ours.Rows(
+                harmful, [[1.0] * (len(t.ids) - t.start) for t in harmful], clean, anchors(target, clean, 16)
+            )
+            made = ours.AvoidanceTrainer(
+                model,
+                objective=Tasft.objective(target, settings),
+                rows=given,
+                course=Course(settings.drift),
+                watch=lambda _: {},
+                settings=settings,
+                folder=Path(folder),
+                seed=0,
+                tokenizer=target.tokenizer,
+            )
+            made.args.eval_strategy = made.args.save_strategy = "no"
+            made.args.load_best_model_at_end = False
+        step = made.training_step
+
+        def clocked(*args: Any, **more: Any) -> Any:
+            started = time.perf_counter()
+            loss = step(*args, **more)
+            seconds.append(time.perf_counter() - started)
+            return loss
+
+        made.training_step = clocked
+        memory.start_peak()
+        made.train()
+    return {"seconds": sorted(seconds[1:])[len(seconds) // 2], "peak_mb": memory.peak_mb()}
+
+
+#: Steps that are timed; the first warms up and does not count.
+STEPS = 9
+
+PARTS = {"frontier": frontier, "data": data, "cost": cost}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    add_options(parser, (1.0,), "tuning.json")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--rounds", type=int, default=3, help="cost: processes of each kind")
+    parser.add_argument("--kind", choices=["plain", "tasft"], help=argparse.SUPPRESS)
+    run_part(PARTS, parser.parse_args())
