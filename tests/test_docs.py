@@ -71,6 +71,14 @@ def workplace(
     for module in ("detoxlm.data", "detoxlm.workflows", "detoxlm.methods.fusion", "detoxlm.editing.pairs"):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     monkeypatch.setattr("detoxlm.editing.pairs.GAP", 0.0)  # a random model says nothing toxic
+    monkeypatch.setattr("detoxlm.finetuning.texts.builtin_prompts", few_prompts)
+    # nor clean: of what it says, all is learned from as both
+    monkeypatch.setattr("detoxlm.finetuning.texts.HARMFUL", 0.0)
+    monkeypatch.setattr("detoxlm.finetuning.texts.CLEAN", 1.0)
+    monkeypatch.setattr("detoxlm.finetuning.texts._new", lambda harmful, _: harmful[:20])
+    monkeypatch.setattr("detoxlm.finetuning.watch.SAMPLES", 1)
+    monkeypatch.setattr("detoxlm.finetuning.watch.ANSWER", 2)
+    monkeypatch.setattr("detoxlm.finetuning.watch.NEUTRAL", 64)
     for module in ("detoxlm.models", "detoxlm.workflows", "detoxlm.methods.fusion"):
         monkeypatch.setattr(f"{module}.load_target", tiny_embedded)
     monkeypatch.setattr(
