@@ -23,7 +23,7 @@ class FineTuneSettings(Settings):
     )
     rank: int = Field(16, ge=1, description="lora: its rank.")
     drift: float = Field(
-        0.05,
+        0.08,
         gt=0,
         description="KL(base || tuned) on clean text that is aimed at, nats per token: what quality may cost.",
     )
