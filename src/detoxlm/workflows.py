@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -214,6 +215,8 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
             return found
     detoxifier = method.fit(target, data, settings)
     detoxifier.fitting["fit"] = digest
+    if os.environ.get("RANK", "0") != "0":  # `accelerate launch` runs this in several processes; one writes
+        return detoxifier
     detoxifier.save_pretrained(output)
     if data.workdir is not None:
         shutil.rmtree(data.workdir, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from detoxlm.data import Example, Pair
@@ -301,3 +304,23 @@ def test_a_look_at_the_untouched_model_sees_no_drift_and_the_same_things_twice(
     changed = watch(target.model)
     assert changed["drift"] > 0.01
     assert changed["perplexity"] != first["perplexity"]
+
+
+# --- several processes ----------------------------------------------------------------------------------------------
+
+
+def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(
+    tiny_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    script = str(Path(__file__).parent / "in_processes.py")
+    made = []
+    for name, processes, batch in (("one", 1, 8), ("two", 2, 4)):
+        (tmp_path / name).mkdir()
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
+        command = [sys.executable, *launcher, script, str(tiny_folder("llama")), str(tmp_path / name), str(batch)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr[-3000:]
+        made += [load_file(path) for path in sorted((tmp_path / name).glob("*.safetensors"))]
+    one, first, second = made
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.allclose(one[name], first[name], atol=2e-4) for name in one)

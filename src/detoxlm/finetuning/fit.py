@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from peft import PeftModel
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import get_last_checkpoint
@@ -96,6 +97,11 @@ def fine_tune_by_preference(
 
 
 def _prepared(target: Target, data: FitData, settings: FineTuneSettings) -> Prepared:
+    with PartialState().main_process_first():  # the others find the harvest of the first in the same work folder
+        return _made_ready(target, data, settings)
+
+
+def _made_ready(target: Target, data: FitData, settings: FineTuneSettings) -> Prepared:
     fitting: dict[str, Any] = {}
     scorer = scorer_of(data)
     texts = texts_for(target, data, settings, fitting)
