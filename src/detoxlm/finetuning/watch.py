@@ -20,7 +20,7 @@ from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
 
 #: Continuations of each watched prompt, tokens of an answer, and tokens of neutral text, at each look.
-SAMPLES, ANSWER, NEUTRAL = 8, 32, 1024
+SAMPLES, ANSWER, NEUTRAL = 4, 32, 1024
 
 
 class Watch:

@@ -36,7 +36,7 @@ class TasftSettings(FineTuneSettings):
         description="Weight of a harmful text's token: occlusion, how much less toxic the text is without it; rise, "
         "how much more toxic it is with it than up to it; uniform.",
     )
-    avoidance: float = Field(8.0, gt=0, description="lambda, the weight of the earth-mover term.")
+    avoidance: float = Field(6.0, gt=0, description="lambda, the weight of the earth-mover term.")
 
 
 @dataclass
