@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from detoxlm import workflows
 from detoxlm.calibration.storage import SHIPPED
 from detoxlm.data import Pair, builtin_prompts, neutral_text
 from detoxlm.generation import Sampling, generate
-from detoxlm.methods import Detoxifier, FitData
+from detoxlm.methods import Detoxifier, FitData, Method
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
 from detoxlm.methods.subspace import Subspace, SubspaceSettings
+from detoxlm.methods.tasft import Tasft
 from detoxlm.models import Target
 from detoxlm.results import Results
+from detoxlm.scorers import load_scorer
 from detoxlm.settings import RunSettings
 
 pytestmark = pytest.mark.embedded
@@ -162,8 +165,26 @@ PAIRS = [
 ]
 
 
-def test_learned_shares_make_toxic_continuations_unlikelier_and_neutral_text_hardly(embedded: Target) -> None:
-    detoxifier = Subspace.fit(embedded, FitData(pairs=PAIRS), SubspaceSettings(steps=6, context=2))
+#: Methods that learn from pairs, with settings for a minute.
+LEARNING: dict[str, tuple[type[Method], dict[str, Any]]] = {
+    "subspace": (Subspace, {"steps": 6, "context": 2}),
+    "tasft": (
+        Tasft,
+        {"steps": 8, "check_every": 8, "batch": 4, "avoidance": 20.0, "drift": 0.2, "learning_rate": 4e-4},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_methods_that_learn_from_pairs_make_toxic_continuations_unlikelier_and_neutral_text_hardly(
+    name: str, embedded: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, settings = LEARNING[name]
+    monkeypatch.setattr("detoxlm.finetuning.watch.SAMPLES", 1)
+    monkeypatch.setattr("detoxlm.finetuning.watch.ANSWER", 4)
+    monkeypatch.setattr("detoxlm.finetuning.watch.NEUTRAL", 64)
+    data = FitData(pairs=PAIRS, prompts=["The old bridge", "My neighbour"], scorer=load_scorer("embedded"))
+    detoxifier = method.fit(embedded, data, method.detoxifier_type.settings_type(**settings))
 
     @torch.inference_mode()
     def nll(context: str, text: str) -> float:

@@ -116,7 +116,7 @@ def test_states_and_head_give_the_logits_of_the_model(shape: str, tiny: Callable
 
 
 def test_training_moves_away_from_harmful_texts_and_reports_what_it_saw(
-    tiny: Callable[..., Target], letter_scorer: Scorer
+    tiny: Callable[..., Target], letter_scorer: Scorer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tiny()
     made = Tasft.fit(target, data(letter_scorer), settings(steps=8, check_every=4, avoidance=30.0))
@@ -130,6 +130,9 @@ def test_training_moves_away_from_harmful_texts_and_reports_what_it_saw(
             found += log_p.gather(-1, ids[0, 1:, None])[text.start - 1 :].mean().item()
         return found / len(HARMFUL)
 
+    said = capsys.readouterr()
+    assert said.out == "", "standard output is for results"
+    assert [line.split()[0] for line in said.err.splitlines() if "0." in line and "in" not in line] == ["0", "4", "8"]
     before = likelihood()
     with made.attached(target.model):
         after = likelihood()

@@ -18,6 +18,7 @@ from transformers import (
     EarlyStoppingCallback,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -165,6 +166,7 @@ class AvoidanceTrainer(Looking, SFTTrainer):
             processing_class=tokenizer,
             callbacks=callbacks(course, settings),
         )
+        self.remove_callback(PrinterCallback)  # it prints to standard output, where commands print JSON
         self.model_accepts_loss_kwargs = False  # the loss is a mean already
 
     def compute_loss(
@@ -243,6 +245,7 @@ class PreferenceTrainer(Looking, DPOTrainer):
             processing_class=tokenizer,
             callbacks=callbacks(course, settings),
         )
+        self.remove_callback(PrinterCallback)
 
     def compute_loss(self, *args: Any, **more: Any) -> Any:
         """Return the library's loss, noted and checked."""
