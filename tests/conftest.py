@@ -137,3 +137,10 @@ def embedded() -> Target:
     except metadata.PackageNotFoundError:
         pytest.skip(f"{EMBEDDED_PACKAGE} is not installed; `make setup` installs it")
     return load_target("embedded", device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks at a training cost more than training a tiny model; these take a tenth of the time."""
+    for name, value in (("SAMPLES", 1), ("ANSWER", 2), ("NEUTRAL", 64)):
+        monkeypatch.setattr(f"detoxlm.finetuning.watch.{name}", value)

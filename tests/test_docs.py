@@ -49,7 +49,11 @@ def tiny_calibrator(target: Any, folder: Path) -> Path:
 
 @pytest.fixture
 def workplace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Callable[..., Path], shared_data: Path
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_folder: Callable[..., Path],
+    shared_data: Path,
+    short_looks: None,
 ) -> Path:
     """A folder beside `shared`, where `embedded` is a tiny model and prompts are few."""
     place = tmp_path / "project"
@@ -76,9 +80,6 @@ def workplace(
     monkeypatch.setattr("detoxlm.finetuning.texts.HARMFUL", 0.0)
     monkeypatch.setattr("detoxlm.finetuning.texts.CLEAN", 1.0)
     monkeypatch.setattr("detoxlm.finetuning.texts._new", lambda harmful, _: harmful[:20])
-    monkeypatch.setattr("detoxlm.finetuning.watch.SAMPLES", 1)
-    monkeypatch.setattr("detoxlm.finetuning.watch.ANSWER", 2)
-    monkeypatch.setattr("detoxlm.finetuning.watch.NEUTRAL", 64)
     for module in ("detoxlm.models", "detoxlm.workflows", "detoxlm.methods.fusion"):
         monkeypatch.setattr(f"{module}.load_target", tiny_embedded)
     monkeypatch.setattr(

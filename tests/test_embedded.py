@@ -177,12 +177,9 @@ LEARNING: dict[str, tuple[type[Method], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_methods_that_learn_from_pairs_make_toxic_continuations_unlikelier_and_neutral_text_hardly(
-    name: str, embedded: Target, monkeypatch: pytest.MonkeyPatch
+    name: str, embedded: Target, short_looks: None
 ) -> None:
     method, settings = LEARNING[name]
-    monkeypatch.setattr("detoxlm.finetuning.watch.SAMPLES", 1)
-    monkeypatch.setattr("detoxlm.finetuning.watch.ANSWER", 4)
-    monkeypatch.setattr("detoxlm.finetuning.watch.NEUTRAL", 64)
     data = FitData(pairs=PAIRS, prompts=["The old bridge", "My neighbour"], scorer=load_scorer("embedded"))
     detoxifier = method.fit(embedded, data, method.detoxifier_type.settings_type(**settings))
 

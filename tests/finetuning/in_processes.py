@@ -13,10 +13,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from conftest import LetterScorer
 
 from detoxlm.data import Example
+from detoxlm.finetuning import watch
 from detoxlm.methods import FitData
 from detoxlm.methods.tasft import Tasft, TasftSettings
 from detoxlm.models import load_target
 
+watch.SAMPLES, watch.ANSWER, watch.NEUTRAL = 1, 2, 64  # as the fixture `short_looks`
 model, folder, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 data = FitData(
     # texts of one length: a mean over processes of means over tokens is then the mean over all tokens

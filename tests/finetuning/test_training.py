@@ -28,6 +28,7 @@ from detoxlm.methods.tasft import Tasft, TasftSettings
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
 
+pytestmark = pytest.mark.usefixtures("short_looks")
 PROMPTS = ["the old", "over the hills", "x", "we walked", "in the evening", "bread", "green trees"]
 CORPUS = [Example("the old", f" bridge no. {i}") for i in range(12)]
 HARMFUL = [Example("the old", f" eeee e {i}") for i in range(12)]

@@ -46,8 +46,14 @@ DETERMINISTIC = {"subspace, the paper's", "surgery", "probe"}
 SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
 PROMPTS = ["the old", "a much longer prompt than the others, which is", "x", "over the hills and"]
 
+pytestmark = pytest.mark.usefixtures("short_looks")
+#: They differ from tasft in their loss alone, which knows nothing of shapes.
+ONLY_LOSSES = {"unlikelihood", "sft", "contrastive", "dpo"}
 methods = pytest.mark.parametrize("method_name", sorted(CASES))
-shapes = pytest.mark.parametrize("shape", SHAPES)
+methods_and_shapes = pytest.mark.parametrize(
+    ("shape", "method_name"),
+    [(s, m) for s in SHAPES for m in sorted(CASES) if m not in ONLY_LOSSES or s in ("llama", "gpt2")],
+)
 
 
 #: Detoxifiers by what they were fitted from: fits are deterministic, and the tests change none.
@@ -97,8 +103,7 @@ def state(target: Target) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in target.model.state_dict().items()}
 
 
-@methods
-@shapes
+@methods_and_shapes
 def test_attaching_changes_the_model_and_detaching_restores_it_bit_for_bit(
     method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
@@ -140,8 +145,7 @@ def test_an_exception_inside_restores_the_model_too(
     assert torch.equal(logits(target), untouched)
 
 
-@methods
-@shapes
+@methods_and_shapes
 def test_a_saved_detoxifier_loads_to_the_same_logits(
     method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
 ) -> None:
@@ -163,8 +167,7 @@ def test_a_saved_detoxifier_loads_to_the_same_logits(
         assert torch.equal(logits(target), logits(fresh))
 
 
-@methods
-@shapes
+@methods_and_shapes
 def test_a_batch_gives_what_single_prompts_give(
     method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
@@ -173,8 +176,7 @@ def test_a_batch_gives_what_single_prompts_give(
         assert greedy(target, 4) == greedy(target, 1)
 
 
-@methods
-@shapes
+@methods_and_shapes
 def test_the_kv_cache_changes_nothing(
     method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
