@@ -119,7 +119,8 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
     settings = TasftSettings(steps=STEPS, check_every=STEPS)
     model = ours.trainable(copy.deepcopy(target.model), settings, 0)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ours.arguments(settings, Path(folder), target.device, 0) | {
+        run = ours.Run(settings, target.tokenizer, Course(settings.drift), lambda _: {}, Path(folder), 0)
+        arguments = ours.arguments(run, target.device) | {
             "eval_strategy": "no",
             "save_strategy": "no",
             "load_best_model_at_end": False,
@@ -139,17 +140,7 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
             given = ours.Rows(
                 harmful, [[1.0] * (len(t.ids) - t.start) for t in harmful], clean, anchors(target, clean, 16)
             )
-            made = ours.AvoidanceTrainer(
-                model,
-                objective=Tasft.objective(target, settings),
-                rows=given,
-                course=Course(settings.drift),
-                watch=lambda _: {},
-                settings=settings,
-                folder=Path(folder),
-                seed=0,
-                tokenizer=target.tokenizer,
-            )
+            made = ours.AvoidanceTrainer(model, run, objective=Tasft.objective(target, settings), rows=given)
             made.args.eval_strategy = made.args.save_strategy = "no"
             made.args.load_best_model_at_end = False
         step = made.training_step

@@ -28,7 +28,7 @@ from detoxlm.finetuning.detoxifier import CHANGE, A, B, FineTunedDetoxifier
 from detoxlm.finetuning.objectives import Objective
 from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.finetuning.texts import Texts, as_passages, preferences, scorer_of, texts_for
-from detoxlm.finetuning.trainer import MARGIN, AvoidanceTrainer, PreferenceTrainer, Rows, trainable
+from detoxlm.finetuning.trainer import MARGIN, AvoidanceTrainer, PreferenceTrainer, Rows, Run, trainable
 from detoxlm.finetuning.watch import Watch
 from detoxlm.journal import digest_of
 from detoxlm.methods.base import FitData, describe_target
@@ -49,7 +49,7 @@ class Prepared:
     fitting: dict[str, Any]
 
 
-#: Makes a trainer of a model to train, a course, a look, and what all trainers of the library take.
+#: Makes a trainer of a model to train and a `Run`.
 Make = Callable[..., Trainer]
 
 
@@ -138,15 +138,8 @@ def _trained(
             course.watched.append({"step": 0, **ready.watch(target.model)})
         else:
             log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
-        trainer = make(
-            trainable(copy.deepcopy(target.model), settings, data.seed),
-            course=course,
-            watch=ready.watch,
-            settings=settings,
-            folder=folder,
-            seed=data.seed,
-            tokenizer=target.tokenizer,
-        )
+        run = Run(settings, target.tokenizer, course, ready.watch, folder, data.seed)
+        trainer = make(trainable(copy.deepcopy(target.model), settings, data.seed), run)
         trainer.train(resume_from_checkpoint=last)
         fitting = ready.fitting | _account(trainer.course)
         tensors = tensors_of(trainer.model, target.model)

@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,18 @@ class Rows:
         return batch
 
 
+@dataclass(frozen=True)
+class Run:
+    """What every training takes besides its model and its loss."""
+
+    settings: FineTuneSettings
+    tokenizer: PreTrainedTokenizerBase
+    course: Course
+    watch: Watch
+    folder: Path  # of the checkpoints
+    seed: int
+
+
 class Looking(Trainer):
     """What our trainers share: they look at generations in place of a loss, and keep a `Course`."""
 
@@ -135,36 +148,24 @@ class Looking(Trainer):
 class AvoidanceTrainer(Looking, SFTTrainer):
     """Trains on `Objective` + price * KL(base || tuned) on clean text."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel | PeftModel,
-        *,
-        objective: Objective,
-        rows: Rows,
-        course: Course,
-        watch: Watch,
-        settings: FineTuneSettings,
-        folder: Path,
-        seed: int,
-        tokenizer: PreTrainedTokenizerBase,
-    ) -> None:
-        self.objective, self.watch = objective, watch
+    def __init__(self, model: PreTrainedModel | PeftModel, run: Run, *, objective: Objective, rows: Rows) -> None:
+        self.objective, self.watch = objective, run.watch
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         self.view = Architecture.of(base)
         self.forward_names = frozenset(inspect.signature(base.forward).parameters)
         args = SFTConfig(
-            **arguments(settings, folder, base.device, seed),
+            **arguments(run, base.device),
             dataset_kwargs={"skip_prepare_dataset": True},
         )
-        data = rows.order(args.max_steps * args.train_batch_size * args.world_size, seed)
+        data = rows.order(args.max_steps * args.train_batch_size * args.world_size, run.seed)
         super().__init__(
             model=model,
             args=args,
             train_dataset=data,
             eval_dataset=data.select([0]),  # not read: `evaluate` looks at generations, but the library asks for one
             data_collator=rows.collate,
-            processing_class=tokenizer,
-            callbacks=callbacks(course, settings),
+            processing_class=run.tokenizer,
+            callbacks=callbacks(run),
         )
         self.remove_callback(PrinterCallback)  # it prints to standard output, where commands print JSON
         self.model_accepts_loss_kwargs = False  # the loss is a mean already
@@ -215,23 +216,11 @@ class AvoidanceTrainer(Looking, SFTTrainer):
 class PreferenceTrainer(Looking, DPOTrainer):
     """TRL's DPO on pairs of a clean and a harmful text of one prompt."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel | PeftModel,
-        *,
-        pairs: Sequence[Pair],
-        beta: float,
-        course: Course,
-        watch: Watch,
-        settings: FineTuneSettings,
-        folder: Path,
-        seed: int,
-        tokenizer: PreTrainedTokenizerBase,
-    ) -> None:
-        self.watch = watch
+    def __init__(self, model: PreTrainedModel | PeftModel, run: Run, *, pairs: Sequence[Pair], beta: float) -> None:
+        self.watch = run.watch
         base = model.get_base_model() if isinstance(model, PeftModel) else model
-        args = DPOConfig(**arguments(settings, folder, base.device, seed), beta=beta)
-        order = endless(len(pairs), torch.Generator().manual_seed(seed))
+        args = DPOConfig(**arguments(run, base.device), beta=beta)
+        order = endless(len(pairs), torch.Generator().manual_seed(run.seed))
         chosen = [pairs[next(order)] for _ in range(args.max_steps * args.train_batch_size * args.world_size)]
         data = Dataset.from_list(
             [{"prompt": pair.prompt or "", "chosen": pair.nontoxic, "rejected": pair.toxic} for pair in chosen]
@@ -242,8 +231,8 @@ class PreferenceTrainer(Looking, DPOTrainer):
             args=args,
             train_dataset=data,
             eval_dataset=data.select([0]),  # not read, as in `AvoidanceTrainer`
-            processing_class=tokenizer,
-            callbacks=callbacks(course, settings),
+            processing_class=run.tokenizer,
+            callbacks=callbacks(run),
         )
         self.remove_callback(PrinterCallback)
 
@@ -288,11 +277,12 @@ def trainable(model: PreTrainedModel, settings: FineTuneSettings, seed: int) -> 
         ) from error
 
 
-def arguments(settings: FineTuneSettings, folder: Path, device: torch.device, seed: int) -> dict[str, Any]:
+def arguments(run: Run, device: torch.device) -> dict[str, Any]:
     """The library's arguments: checkpoints where we look, no reports elsewhere."""
+    settings = run.settings
     every = min(settings.check_every, settings.steps)
     return {
-        "output_dir": str(folder),
+        "output_dir": str(run.folder),
         "per_device_train_batch_size": settings.batch,
         "max_steps": settings.steps,
         "learning_rate": settings.learning_rate,
@@ -300,7 +290,7 @@ def arguments(settings: FineTuneSettings, folder: Path, device: torch.device, se
         "warmup_steps": min(WARM_UP, settings.steps // 2),
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
-        "seed": seed,
+        "seed": run.seed,
         "use_cpu": device.type == "cpu",
         "bf16": False,
         "gradient_checkpointing": settings.gradient_checkpointing,
@@ -324,10 +314,7 @@ def arguments(settings: FineTuneSettings, folder: Path, device: torch.device, se
     }
 
 
-def callbacks(course: Course, settings: FineTuneSettings) -> list[TrainerCallback]:
+def callbacks(run: Run) -> list[TrainerCallback]:
     """What goes along with a training: its course, an end where looks get no better, and what is shown."""
-    return [
-        course,
-        EarlyStoppingCallback(early_stopping_patience=settings.patience),
-        Progress(settings.steps, list(course.watched)),
-    ]
+    stopping = EarlyStoppingCallback(early_stopping_patience=run.settings.patience)
+    return [run.course, stopping, Progress(run.settings.steps, list(run.course.watched))]
