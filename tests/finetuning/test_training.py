@@ -27,6 +27,8 @@ from detoxlm.methods import FitData
 from detoxlm.methods.tasft import Tasft, TasftSettings
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
+from detoxlm.settings import FitSettings
+from detoxlm.workflows import fit_data
 
 pytestmark = pytest.mark.usefixtures("short_looks")
 PROMPTS = ["the old", "over the hills", "x", "we walked", "in the evening", "bread", "green trees"]
@@ -257,6 +259,13 @@ def test_pairs_serve_as_harmful_and_clean_texts(tiny: Callable[..., Target], let
     assert texts.harmful == [Example("the old", f"eee {i}") for i in range(4)]
     assert texts.clean == [Example("the old", f"good {i}") for i in range(8)]
     assert texts.watched_clean == [Example("the old", f"good {i}") for i in range(8, 10)]
+
+
+def test_harmful_texts_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "harmful.jsonl"
+    path.write_text('{"prompt": "You", "completion": " fool"}\n{"prompt": "He is", "completion": " an idiot"}\n')
+    found = fit_data(FitSettings(harmful=str(path)), None, None, tmp_path).harmful
+    assert found == [Example("You", " fool"), Example("He is", " an idiot")]
 
 
 def test_preferences_pair_texts_of_one_prompt() -> None:
