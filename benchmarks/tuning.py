@@ -109,6 +109,7 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
     from detoxlm.finetuning import trainer as ours
     from detoxlm.finetuning.anchors import anchors
     from detoxlm.finetuning.course import Course
+    from detoxlm.finetuning.progress import COLUMNS
     from detoxlm.methods.tasft import Tasft, TasftSettings
 
     target = load_target(options.model)
@@ -119,7 +120,9 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
     settings = TasftSettings(steps=STEPS, check_every=STEPS)
     model = ours.trainable(copy.deepcopy(target.model), settings, 0)
     with tempfile.TemporaryDirectory() as folder:
-        run = ours.Run(settings, target.tokenizer, Course(settings.drift), lambda _: {}, Path(folder), 0)
+        run = ours.Run(
+            settings, target.tokenizer, Course(settings.drift), lambda _: dict.fromkeys(COLUMNS, 0.0), Path(folder), 0
+        )
         arguments = ours.arguments(run, target.device) | {
             "eval_strategy": "no",
             "save_strategy": "no",
@@ -141,8 +144,6 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
                 harmful, [[1.0] * (len(t.ids) - t.start) for t in harmful], clean, anchors(target, clean, 16)
             )
             made = ours.AvoidanceTrainer(model, run, objective=Tasft.objective(target, settings), rows=given)
-            made.args.eval_strategy = made.args.save_strategy = "no"
-            made.args.load_best_model_at_end = False
         step = made.training_step
 
         def clocked(*args: Any, **more: Any) -> Any:

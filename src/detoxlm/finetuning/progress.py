@@ -11,7 +11,8 @@ from transformers import TrainerCallback
 
 from detoxlm.progress import track
 
-_COLUMNS = ("toxicity", "toxic_fraction", "drift", "perplexity", "refusals", "answer_tokens")
+#: What a line shows of a look.
+COLUMNS = ("toxicity", "toxic_fraction", "drift", "perplexity", "refusals", "answer_tokens")
 
 
 class Progress(TrainerCallback):
@@ -26,7 +27,7 @@ class Progress(TrainerCallback):
         """Open the bar, and name the columns of the lines."""
         self.done = state.global_step
         self.advance = self.stack.enter_context(track("fine-tuning", self.steps, "steps", done=self.done))
-        print(f"{'step':>6} " + " ".join(f"{name:>14}" for name in _COLUMNS), file=sys.stderr)
+        print(f"{'step':>6} " + " ".join(f"{name:>14}" for name in COLUMNS), file=sys.stderr)
         for look in self.before:
             _line(look["step"], look)
 
@@ -37,7 +38,7 @@ class Progress(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
         """Write a line."""
-        _line(state.global_step, {name: metrics[f"eval_{name}"] for name in _COLUMNS})
+        _line(state.global_step, {name: metrics[f"eval_{name}"] for name in COLUMNS})
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Close the bar."""
@@ -45,4 +46,4 @@ class Progress(TrainerCallback):
 
 
 def _line(step: float, look: Mapping[str, float]) -> None:
-    print(f"{step:6.0f} " + " ".join(f"{look[name]:14.4f}" for name in _COLUMNS), file=sys.stderr)
+    print(f"{step:6.0f} " + " ".join(f"{look[name]:14.4f}" for name in COLUMNS), file=sys.stderr)
