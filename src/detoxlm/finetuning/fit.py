@@ -131,14 +131,15 @@ def _trained(
 ) -> FineTunedDetoxifier:
     with ExitStack() as stack:
         workdir = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder = workdir / f"training-{_key(target, made, settings, ready, data.seed)}"
+        folder = workdir / f"training-{_key(target, data, made, settings, ready)}"
         course = Course(settings.drift)
         last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
         if last is None:
             course.watched.append({"step": 0, **ready.watch(target.model)})
         else:
             log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
-        run = Run(settings, target.tokenizer, course, ready.watch, folder, data.seed)
+        tokenizer = copy.deepcopy(target.tokenizer)  # TRL gives one without a padding token the end token for it
+        run = Run(settings, tokenizer, course, ready.watch, folder, data.seed)
         trainer = make(trainable(copy.deepcopy(target.model), settings, data.seed), run)
         trainer.train(resume_from_checkpoint=last)
         fitting = ready.fitting | _account(trainer.course)
@@ -164,16 +165,18 @@ def _account(course: Course) -> dict[str, Any]:
 
 
 def _key(
-    target: Target, made: type[FineTunedDetoxifier], settings: FineTuneSettings, ready: Prepared, seed: int
+    target: Target, data: FitData, made: type[FineTunedDetoxifier], settings: FineTuneSettings, ready: Prepared
 ) -> str:
     """Name a training by everything that decides it."""
+    scorer = scorer_of(data)
     what = {
         "method": made.method,
         "fingerprint": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),
         "settings": settings.model_dump(mode="json"),
         "texts": [[passage.ids for passage in texts] for texts in (ready.harmful, ready.clean)],
-        "seed": seed,
+        "scorer": [scorer.name, scorer.version, scorer.revision],
+        "seed": data.seed,
     }
     return digest_of(what)[:12]
 
