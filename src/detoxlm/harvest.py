@@ -21,6 +21,21 @@ class Sampled:
     toxicity: float
 
 
+def own_sampling(samples: int, seed: int) -> Sampling:
+    """How a target makes its own data: so many continuations of a prompt, 20 tokens, nucleus 0.9, temperature 1."""
+    return Sampling(max_new_tokens=20, samples=samples, temperature=1.0, top_p=0.9, seed=seed)
+
+
+def counts(prompts: Sequence[str], made: Sequence[Sampled]) -> dict[str, float]:
+    """What a detoxifier records of a harvest."""
+    return {
+        "prompts": len(prompts),
+        "continuations": len(made),
+        "toxic": sum(sample.toxicity >= 0.5 for sample in made),
+        "mean_toxicity_all": round(sum(sample.toxicity for sample in made) / max(1, len(made)), 4),
+    }
+
+
 def harvest(
     target: Target,
     prompts: Sequence[str],

@@ -11,8 +11,7 @@ from pydantic import Field
 from detoxlm.data import Pair, builtin_prompts, neutral_text
 from detoxlm.editing.embeddings import Passage, Pooling, passages, sentence_embeddings
 from detoxlm.errors import UsageError
-from detoxlm.generation import Sampling
-from detoxlm.harvest import Sampled, harvest
+from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData
 from detoxlm.models import Target
 from detoxlm.settings import Settings
@@ -104,7 +103,7 @@ def _harvested(target: Target, data: FitData, samples: int) -> tuple[list[Pair],
             "scorer: harvesting pairs needs a scorer to tell which continuations are toxic; or give pairs."
         )
     prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
-    sampling = Sampling(max_new_tokens=20, samples=samples, temperature=1.0, top_p=0.9, seed=data.seed)
+    sampling = own_sampling(samples, data.seed)
     made = harvest(target, prompts, data.scorer, sampling, batch_size=data.batch_size, workdir=data.workdir)
     groups: dict[str, list[Sampled]] = {}
     for sample in made:
@@ -118,13 +117,7 @@ def _harvested(target: Target, data: FitData, samples: int) -> tuple[list[Pair],
             for good, bad in ends
             if bad.toxicity - good.toxicity >= GAP
         ]
-    facts = {
-        "prompts": len(prompts),
-        "continuations": len(made),
-        "toxic": sum(sample.toxicity >= 0.5 for sample in made),
-        "mean_toxicity_all": round(sum(sample.toxicity for sample in made) / max(1, len(made)), 4),
-    }
-    return pairs, facts
+    return pairs, counts(prompts, made)
 
 
 def harmless_texts(target: Target, clean: list[Passage], max_length: int) -> list[Passage]:

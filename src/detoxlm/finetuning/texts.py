@@ -12,8 +12,7 @@ from detoxlm.data import Example, Pair, builtin_prompts
 from detoxlm.editing.embeddings import Passage, passages
 from detoxlm.errors import UsageError
 from detoxlm.finetuning.settings import FineTuneSettings
-from detoxlm.generation import Sampling
-from detoxlm.harvest import Sampled, harvest
+from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
@@ -126,16 +125,11 @@ def scorer_of(data: FitData) -> Scorer:
 def _harvested(
     target: Target, data: FitData, prompts: list[str], settings: FineTuneSettings, fitting: dict[str, Any]
 ) -> list[Sampled]:
-    sampling = Sampling(max_new_tokens=20, samples=settings.samples, temperature=1.0, top_p=0.9, seed=data.seed)
+    sampling = own_sampling(settings.samples, data.seed)
     made = harvest(target, prompts, scorer_of(data), sampling, batch_size=data.batch_size, workdir=data.workdir)
     if not made:
         raise UsageError(f"prompts: {target.name} continues none of the {len(prompts)} prompts with any text.")
-    fitting["harvest"] = {
-        "prompts": len(prompts),
-        "continuations": len(made),
-        "toxic": sum(sample.toxicity >= 0.5 for sample in made),
-        "mean_toxicity_all": round(sum(sample.toxicity for sample in made) / len(made), 4),
-    }
+    fitting["harvest"] = counts(prompts, made)
     return made
 
 

@@ -112,6 +112,18 @@ class Looking(Trainer):
     watch: Watch
     control: TrainerControl
 
+    def __init__(self, model: PreTrainedModel | PeftModel, run: Run, train_dataset: Dataset, **more: Any) -> None:
+        self.watch = run.watch
+        super().__init__(
+            model=model,
+            train_dataset=train_dataset,
+            eval_dataset=train_dataset.select([0]),  # not read: `evaluate` looks at generations, but one is asked for
+            processing_class=run.tokenizer,
+            callbacks=callbacks(run),
+            **more,
+        )
+        self.remove_callback(PrinterCallback)  # it prints to standard output, where commands print JSON
+
     @property
     def course(self) -> Course:
         """The course of this run; a resumed run has made another one from its checkpoint."""
@@ -149,7 +161,7 @@ class AvoidanceTrainer(Looking, SFTTrainer):
     """Trains on `Objective` + price * KL(base || tuned) on clean text."""
 
     def __init__(self, model: PreTrainedModel | PeftModel, run: Run, *, objective: Objective, rows: Rows) -> None:
-        self.objective, self.watch = objective, run.watch
+        self.objective = objective
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         self.view = Architecture.of(base)
         self.forward_names = frozenset(inspect.signature(base.forward).parameters)
@@ -158,16 +170,7 @@ class AvoidanceTrainer(Looking, SFTTrainer):
             dataset_kwargs={"skip_prepare_dataset": True},
         )
         data = rows.order(args.max_steps * args.train_batch_size * args.world_size, run.seed)
-        super().__init__(
-            model=model,
-            args=args,
-            train_dataset=data,
-            eval_dataset=data.select([0]),  # not read: `evaluate` looks at generations, but the library asks for one
-            data_collator=rows.collate,
-            processing_class=run.tokenizer,
-            callbacks=callbacks(run),
-        )
-        self.remove_callback(PrinterCallback)  # it prints to standard output, where commands print JSON
+        super().__init__(model, run, data, args=args, data_collator=rows.collate)
         self.model_accepts_loss_kwargs = False  # the loss is a mean already
 
     def compute_loss(
@@ -182,11 +185,11 @@ class AvoidanceTrainer(Looking, SFTTrainer):
         clean, harmful = (self._tokens(states, inputs, kind) for kind in ("clean", "harmful"))
         texts = len(inputs["input_ids"]) // 2
         loss = self.objective.loss(clean, harmful, texts)
-        drift = torch.zeros(())
+        drift = torch.zeros_like(loss)
         if self.objective.anchored:
             drift = clean.mean(clean.each(coarse_kl, inputs["top"], inputs["base"]))
-        total = loss + self.course.price * drift if self.objective.anchored else loss
-        _, drift_seen = self.seen([loss, drift.to(loss)])
+        total = loss + self.course.price * drift
+        _, drift_seen = self.seen([loss, drift])
         self.course.follow(drift_seen)
         return total
 
@@ -217,24 +220,14 @@ class PreferenceTrainer(Looking, DPOTrainer):
     """TRL's DPO on pairs of a clean and a harmful text of one prompt."""
 
     def __init__(self, model: PreTrainedModel | PeftModel, run: Run, *, pairs: Sequence[Pair], beta: float) -> None:
-        self.watch = run.watch
-        base = model.get_base_model() if isinstance(model, PeftModel) else model
-        args = DPOConfig(**arguments(run, base.device), beta=beta)
+        args = DPOConfig(**arguments(run, model.device), beta=beta)
         order = endless(len(pairs), torch.Generator().manual_seed(run.seed))
         chosen = [pairs[next(order)] for _ in range(args.max_steps * args.train_batch_size * args.world_size)]
         data = Dataset.from_list(
             [{"prompt": pair.prompt or "", "chosen": pair.nontoxic, "rejected": pair.toxic} for pair in chosen]
         )
-        super().__init__(
-            model=model,
-            ref_model=None if isinstance(model, PeftModel) else copy.deepcopy(model),
-            args=args,
-            train_dataset=data,
-            eval_dataset=data.select([0]),  # not read, as in `AvoidanceTrainer`
-            processing_class=run.tokenizer,
-            callbacks=callbacks(run),
-        )
-        self.remove_callback(PrinterCallback)
+        reference = None if isinstance(model, PeftModel) else copy.deepcopy(model)
+        super().__init__(model, run, data, ref_model=reference, args=args)
 
     def compute_loss(self, *args: Any, **more: Any) -> Any:
         """Return the library's loss, noted and checked."""

@@ -47,8 +47,7 @@ from detoxlm.calibration.storage import (
 from detoxlm.calibration.vocabulary import common_tokens, same_tokens, spellings, stand_ins
 from detoxlm.data import Example, builtin_prompts
 from detoxlm.errors import UsageError, first_line
-from detoxlm.generation import Sampling
-from detoxlm.harvest import Sampled, harvest
+from detoxlm.harvest import Sampled, harvest, own_sampling
 from detoxlm.methods.base import Detoxifier, FitData, Method, describe_target
 from detoxlm.models import Target, load_target
 from detoxlm.scorers.base import Scorer
@@ -558,7 +557,7 @@ def score_passages(target: Target, rows: Sequence[Row], scorer: Scorer, max_leng
 def _harvest(target: Target, data: FitData, settings: FusionSettings, fitting: dict[str, Any]) -> list[Sampled]:
     """Let the target continue prompts, and score what it says."""
     prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
-    sampling = Sampling(max_new_tokens=20, samples=settings.samples, temperature=1.0, top_p=0.9, seed=data.seed)
+    sampling = own_sampling(settings.samples, data.seed)
     made = harvest(target, prompts, _scorer_of(data), sampling, batch_size=data.batch_size, workdir=data.workdir)
     fitting["harvest"] = {
         "prompts": len(prompts),
