@@ -141,7 +141,11 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
         else:
             clean, harmful = texts[::2], texts[1::2]
             given = ours.Rows(
-                harmful, [[1.0] * (len(t.ids) - t.start) for t in harmful], clean, anchors(target, clean, 16)
+                harmful,
+                [[1.0] * (len(t.ids) - t.start) for t in harmful],
+                clean,
+                anchors(target, clean, 16),
+                anchors(target, harmful, 16),
             )
             made = ours.AvoidanceTrainer(model, run, objective=Tasft.objective(target, settings), rows=given)
         step = made.training_step

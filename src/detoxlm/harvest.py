@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def harvest(
     *,
     batch_size: int,
     workdir: Path | None = None,
+    check: Callable[[Sequence[float]], None] | None = None,
 ) -> list[Sampled]:
     """Sample continuations of `prompts` from the untouched target and score each; empty ones are left out.
 
@@ -54,6 +55,7 @@ def harvest(
         sampling: how to draw; `samples` continuations per prompt.
         batch_size: sequences at once.
         workdir: where finished batches are kept, so that a killed harvest continues; None keeps nothing.
+        check: sees the toxicity of every batch's continuations, and may raise before the rest is made.
     """
     key = {
         "fingerprint": target.architecture.fingerprint,
@@ -78,6 +80,8 @@ def harvest(
         scores = scorer.score([text for _, text in pairs]).tolist()
         made = [(*pair, score) for pair, score in zip(pairs, scores, strict=True)]
         rows += made
+        if check is not None:
+            check(scores)
         if journal:
             journal.append({"rows": made})
     if journal:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
+from torch.nn import functional as F
 
 from detoxlm.finetuning.emd import emd_lower_bound, emd_to_token, emd_upper_bound, unit_rows
 
@@ -79,5 +80,24 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 
 def test_unit_rows_have_length_one_and_empty_rows_stay_empty() -> None:
-    table = torch.tensor([[3.0, 4.0], [0.0, 0.0], [-2.0, 0.0]], dtype=torch.bfloat16)
-    assert unit_rows(table).tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0], [-1, 0]]
+    table = torch.tensor([[3.0, 4.0], [0.0, 0.0], [-3.0, 0.0]], dtype=torch.bfloat16)  # the mean of the others: (0, 2)
+    assert unit_rows(table).tolist() == [
+        pytest.approx([0.832, 0.555], abs=1e-3),
+        [0, 0],
+        pytest.approx([-0.832, -0.555], abs=1e-3),
+    ]
+
+
+def test_what_embeddings_have_in_common_does_not_count_as_meaning() -> None:
+    generator = torch.Generator().manual_seed(0)
+    words, dimension = 3000, 200
+    meaning = torch.randn(words, dimension, generator=generator)
+    meaning[1] = meaning[0] + 0.3 * meaning[1]  # two synonyms
+    frequency = torch.linspace(-1, 1, words)[:, None] * 40 * F.normalize(torch.ones(dimension), dim=0)
+    table = meaning + frequency + 1.0
+    plain = F.normalize(table, dim=-1)
+    assert plain[0] @ plain[2] > 0.7, "neighbours in frequency look alike"
+    assert plain[0] @ plain[-1] < -0.2
+    units = unit_rows(table)
+    assert units[0] @ units[1] > 0.9
+    assert (units[0] @ units[2:].T).abs().max() < 0.4

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from detoxlm.finetuning.anchors import coarse_kl, tail
-from detoxlm.finetuning.course import HIGHEST, LOWEST, PRICE, Course
+from detoxlm.finetuning.anchors import Anchor, coarse_kl, tail, without
+from detoxlm.finetuning.course import HIGHEST, LOWEST, PRICE, RANGE, Course
 from detoxlm.finetuning.emd import unit_rows
 from detoxlm.finetuning.objectives import CHUNK, Tokens
 from detoxlm.methods.contrastive import ContrastivePerplexity
@@ -29,6 +29,8 @@ def tokens(seed: int) -> Tokens:
         torch.randint(V, (N,), generator=generator),
         torch.arange(N) * TEXTS // N,
         torch.rand(N, generator=generator, dtype=torch.float64),
+        torch.arange(4).repeat(N, 1),
+        torch.randn(N, 5, generator=generator, dtype=torch.float64).log_softmax(-1),
         lambda states: states @ table.T,
     )
 
@@ -109,6 +111,59 @@ def test_drift_over_the_kept_tokens_is_no_more_than_over_the_vocabulary_and_noth
         assert coarse.mean() > 0.1
         assert coarse_kl(base, top.indices, cells).abs().max() < 1e-5
     assert torch.allclose(coarse, full, atol=1e-2), "with all but one token kept, nothing is coarse any more"
+
+
+def test_without_some_tokens_only_the_proportions_of_the_others_count() -> None:
+    generator = torch.Generator().manual_seed(0)
+    base = 2 * torch.randn(40, V, generator=generator, dtype=torch.float64)
+    left_out = torch.arange(V) % 4 == 1
+    top = base.log_softmax(-1).topk(V - 2)
+    made = without(Anchor(top.indices, torch.cat([top.values, tail(top.values)], -1)), left_out)
+    lower = base - 5.0 * left_out
+    moved = coarse_kl(lower, made.ids, made.log_p)
+    inside = left_out.expand_as(base).gather(1, top.indices).sum(1) == left_out.sum()
+    assert inside.any()
+    assert moved[inside].abs().max() < 1e-9, "what is taken from them goes to the others in proportion, at no cost"
+    other = base + torch.randn(40, V, generator=generator, dtype=torch.float64)
+    rest = [
+        base.masked_fill(left_out, -torch.inf).log_softmax(-1),
+        other.masked_fill(left_out, -torch.inf).log_softmax(-1),
+    ]
+    exact = (rest[0].exp() * (rest[0] - rest[1]).masked_fill(left_out, 0)).sum(-1)
+    found = coarse_kl(other, made.ids, made.log_p)[inside]
+    assert (found <= exact[inside] + 1e-9).all()
+    assert torch.allclose(found, exact[inside], atol=0.05)
+    other.requires_grad_()
+    coarse_kl(other, made.ids, made.log_p).sum().backward()
+    assert other.grad is not None
+    assert other.grad.isfinite().all()
+    assert other.grad[inside][:, left_out].abs().max() < 1e-12
+
+
+def test_the_penalty_is_drift_on_clean_text_and_on_the_harmless_rest(clean: Tokens, harmful: Tokens) -> None:
+    priced, drift = UnlikelihoodLoss(1.0).penalty(clean, harmful)
+    parts = [weighted(side, coarse_kl(side.head(side.states), side.top, side.base)) for side in (clean, harmful)]
+    assert drift.item() == pytest.approx(parts[0].item(), rel=1e-9)
+    assert priced.item() == pytest.approx(sum(parts).item(), rel=1e-9)
+    assert [x.item() for x in CleanLikelihood().penalty(clean, harmful)] == [0, 0]
+
+
+def test_a_weight_follows_the_share_of_violations_to_delta() -> None:
+    fixed, led = Course(weight=3.0), Course(weight=3.0, delta=0.05)
+    for course in (fixed, led):
+        course.follow(0.2)
+        course.look({"toxic_fraction": 0.2})
+    assert fixed.price == 3
+    assert led.price == pytest.approx(3 * math.exp(0.5)), "no more than this in one look"
+    led.look({"toxic_fraction": 0.05})
+    assert led.price == pytest.approx(3 * math.exp(0.5)), "satisfied, it stands still"
+    led.look({"toxic_fraction": 0.025})
+    assert led.price == pytest.approx(3 * math.exp(0.25))
+    for _ in range(100):
+        led.look({"toxic_fraction": 0.2})
+    assert led.price == 3 * RANGE
+    again = Course.from_state(led.state())
+    assert (again.price, again.weight, again.delta, again.watched) == (led.price, 3, 0.05, led.watched)
 
 
 def test_the_price_of_drift_rises_above_the_limit_falls_below_it_and_stays_within_bounds() -> None:

@@ -81,7 +81,8 @@ def test_a_batch_names_every_counted_token_and_the_state_that_predicts_it(tiny: 
     target = tiny()
     clean = [Passage([1, 2, 3, 4, 5], 2), Passage([9, 8, 7], 0)]
     harmful = [Passage([10, 11, 12, 13], 1), Passage([20, 21], 1)]
-    rows = Rows(harmful, [[0.5, 0.0, 0.25], [1.0]], clean, anchors(target, clean, 4))
+    teachers = anchors(target, harmful, 4)
+    rows = Rows(harmful, [[0.5, 0.0, 0.25], [1.0]], clean, anchors(target, clean, 4), teachers)
     batch = rows.collate([{"clean": 1, "harmful": 0}, {"clean": 0, "harmful": 1}])
     assert batch["input_ids"].tolist() == [[9, 8, 7, 0, 0], [1, 2, 3, 4, 5], [10, 11, 12, 13, 0], [20, 21, 0, 0, 0]]
     assert batch["attention_mask"].sum(1).tolist() == [3, 5, 4, 2]
@@ -90,15 +91,17 @@ def test_a_batch_names_every_counted_token_and_the_state_that_predicts_it(tiny: 
     assert batch["harmful_at"].tolist() == [[2, 0], [2, 2], [3, 0]], "a token without weight does not count"
     assert batch["harmful_ids"].tolist() == [11, 13, 21]
     assert batch["harmful_weights"].tolist() == [0.5, 0.25, 1.0]
-    assert len(batch["top"]) == len(batch["base"]) == 5
+    assert len(batch["clean_top"]) == len(batch["clean_base"]) == 5
+    assert torch.equal(batch["harmful_base"][:2], teachers[0].log_p[[0, 2]])
+    assert torch.equal(batch["harmful_top"][2:], teachers[1].ids)
 
 
 def test_every_text_is_read_before_any_is_read_again(tiny: Callable[..., Target]) -> None:
     texts = [Passage([1, 2], 0)] * 5
-    order = Rows(texts, [[1.0]] * 5, texts[:3], []).order(15, seed=3)
+    order = Rows(texts, [[1.0]] * 5, texts[:3], [], []).order(15, seed=3)
     assert sorted(order["harmful"][:5]) == sorted(order["harmful"][5:10]) == list(range(5))
     assert sorted(order["clean"][:3]) == list(range(3))
-    assert order["harmful"] != Rows(texts, [[1.0]] * 5, texts[:3], []).order(15, seed=4)["harmful"]
+    assert order["harmful"] != Rows(texts, [[1.0]] * 5, texts[:3], [], []).order(15, seed=4)["harmful"]
 
 
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "phi"])

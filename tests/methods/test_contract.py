@@ -26,9 +26,11 @@ from detoxlm.scorers.base import Scorer
 #: Every method and variant, with settings that make its fit a matter of a second on a tiny model.
 FUSION = {"calibrator": "own", "layers": 2, "learning_rate": 1e-2, "samples": 8}
 TUNING = {"steps": 4, "check_every": 2, "batch": 4, "rank": 4, "learning_rate": 1e-2, "drift": 9.0, "max_length": 32}
+AUXILIARY = {"samples": 8, "auxiliary_rank": 16, "auxiliary_epochs": 60, "tolerance": 0.0}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fusion": ("fusion", {**FUSION, "batch": 8, "threshold": 0.0}),
     "fusion, the paper's": ("fusion", {**FUSION, "variant": "paper", "steps": 4, "train_batch": 4}),
+    "nado": ("nado", AUXILIARY),
     "subspace": ("subspace", {"steps": 4, "context": 1, "rank": 4, "drift": 9.0}),
     "subspace, the paper's": ("subspace", {"variant": "paper", "rank": 4}),
     "surgery": ("surgery", {"rows": 0.5, "alpha": 2.0}),
@@ -36,6 +38,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dinm": ("dinm", {"learning_rate": 1e-2}),
     "tasft": ("tasft", {**TUNING, "avoidance": 20.0, "blame": "uniform"}),
     "unlikelihood": ("unlikelihood", {**TUNING, "avoidance": 9.0}),
+    "constrained": ("constrained", {**TUNING, **AUXILIARY, "adaptive": False, "guidance": 50.0}),
     "sft": ("sft", TUNING),
     "contrastive": ("contrastive", TUNING),
     "dpo": ("dpo", TUNING),
@@ -43,12 +46,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: Methods without anything random, once they have their data.
 DETERMINISTIC = {"subspace, the paper's", "surgery", "probe"}
+#: Methods that learn from the target's own continuations, among which some tiny models have no letter `e`.
+OWN_SAMPLES = {"nado", "constrained"}
 SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
 PROMPTS = ["the old", "a much longer prompt than the others, which is", "x", "over the hills and"]
 
 pytestmark = pytest.mark.usefixtures("short_looks")
 #: They differ from tasft in their loss alone, which knows nothing of shapes.
-ONLY_LOSSES = {"unlikelihood", "sft", "contrastive", "dpo"}
+ONLY_LOSSES = {"constrained", "unlikelihood", "sft", "contrastive", "dpo"}
 methods = pytest.mark.parametrize("method_name", sorted(CASES))
 methods_and_shapes = pytest.mark.parametrize(
     ("shape", "method_name"),
@@ -66,7 +71,8 @@ def fit(target: Target, method_name: str, letter_scorer: Any, *, fresh: bool = F
     pairs = [Pair(f"eeee eeee e {i}", f"good good {i}", None) for i in range(16)]
     name, settings = CASES[method_name]
     method = get_method(name)
-    defaults = {"corpus": corpus, "pairs": pairs, "prompts": PROMPTS, "scorer": letter_scorer}
+    scorer = DigestScorer() if name in OWN_SAMPLES else letter_scorer
+    defaults = {"corpus": corpus, "pairs": pairs, "prompts": PROMPTS, "scorer": scorer}
     key = (method_name, target.architecture.fingerprint, repr(sorted(data)), repr(data.get("seed")))
     if fresh or key not in FITTED:
         FITTED[key] = method.fit(

@@ -75,7 +75,19 @@ def contrast(
         p = before.softmax(-1) * (known >= 0)
         mean = (p * toxicity).sum(-1, keepdim=True) / p.sum(-1, keepdim=True).clamp(min=1e-9)
         toxicity = torch.where(known >= 0, toxicity, mean)
-    lowered = before - penalties(toxicity, by_row(strength, logits), threshold)
+    return lower(logits, tokens, before, penalties(toxicity, by_row(strength, logits), threshold))
+
+
+def lower(logits: torch.Tensor, tokens: torch.Tensor, before: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+    """Take penalties from the logits of some tokens and give them their mass back in proportion, in place; return them.
+
+    Args:
+        logits: [B, T, V].
+        tokens: ids [B, T, k], of which each row has no two alike.
+        before: their logits in float32.
+        penalty: [B, T, k].
+    """
+    lowered = before - penalty
     lowered += before.logsumexp(-1, keepdim=True) - lowered.logsumexp(-1, keepdim=True)
     return logits.scatter_(-1, tokens, lowered.to(logits.dtype))
 

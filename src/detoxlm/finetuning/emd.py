@@ -1,8 +1,8 @@
 """Earth-mover distance between next-token distributions, with a semantic cost (TA-SFT, arXiv 2412.06843; re-derived).
 
-Moving probability from token u to token v costs c(u, v) = 1 - ê_u . ê_v, ê the unit rows of the embedding matrix:
-little between synonyms, about 1 between unrelated words. c(u, v) = |ê_u - ê_v|^2 / 2, so with the means
-m_p = Σ_v p_v ê_v of two distributions (Jensen's inequality; the product coupling)
+Moving probability from token u to token v costs c(u, v) = 1 - ê_u . ê_v, ê the unit rows of the embedding matrix
+without what all its rows share: little between synonyms, 1 between unrelated words. c(u, v) = |ê_u - ê_v|^2 / 2, so
+with the means m_p = Σ_v p_v ê_v of two distributions (Jensen's inequality; the product coupling)
 
     |m_p - m_q|^2 / 2  <=  EMD(p, q)  <=  1 - m_p . m_q,
 
@@ -18,8 +18,17 @@ from torch.nn import functional as F
 
 
 def unit_rows(embeddings: torch.Tensor) -> torch.Tensor:
-    """Return Ê [V, d] in float32: rows of length 1. A row of zeros (padding of the vocabulary) stays zeros."""
-    return F.normalize(embeddings.detach().float(), dim=-1)
+    """Return Ê [V, d] in float32: rows of length 1, less their mean and their d // 100 strongest common directions.
+
+    Those ("all but the top", arXiv 1702.01417) tell how frequent a token is rather than what it means. With them in,
+    the tokens farthest from a frequent one are the rarest of the vocabulary, whatever they mean, and a model that
+    keeps its distance from it takes to those. A row of zeros (padding of the vocabulary) stays zeros.
+    """
+    rows = embeddings.detach().float()
+    real = rows.any(-1, keepdim=True)
+    centred = (rows - rows.sum(0) / real.sum().clamp(min=1)) * real
+    common = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, rows.shape[1] - rows.shape[1] // 100 :]
+    return F.normalize(centred - (centred @ common) @ common.T, dim=-1) * real
 
 
 def emd_to_token(p: torch.Tensor, tokens: torch.Tensor, units: torch.Tensor) -> torch.Tensor:

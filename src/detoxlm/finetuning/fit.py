@@ -6,7 +6,7 @@ import copy
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,20 +21,22 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from detoxlm.editing.embeddings import Passage
 from detoxlm.errors import DetoxError
-from detoxlm.finetuning.anchors import Anchor, anchors
+from detoxlm.finetuning.anchors import Anchor, anchors, without
 from detoxlm.finetuning.blame import Blame, token_weights
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.detoxifier import CHANGE, A, B, FineTunedDetoxifier
 from detoxlm.finetuning.objectives import Objective
 from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.finetuning.texts import Texts, as_passages, preferences, scorer_of, texts_for
-from detoxlm.finetuning.trainer import MARGIN, AvoidanceTrainer, PreferenceTrainer, Rows, Run, trainable
+from detoxlm.finetuning.trainer import AvoidanceTrainer, PreferenceTrainer, Rows, Run, trainable
 from detoxlm.finetuning.watch import Watch
 from detoxlm.journal import digest_of
 from detoxlm.methods.base import FitData, describe_target
 from detoxlm.models import Target
 
 log = logging.getLogger(__name__)
+#: Tokens with at least this share of the largest weight in their text are to blame for it.
+BLAMED = 0.5
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,14 @@ def fine_tune(
         UsageError: the data do not serve (`texts_for`), or no adapter fits the model.
         DetoxError: the loss became NaN, or no look was within the limit on drift.
     """
-    ready = _prepared(target, data, settings)
+    fitting: dict[str, Any] = {}
+    ready = prepared(target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting)
     weights = token_weights(target, scorer_of(data), ready.harmful, blame)
-    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors)
-    return _trained(target, data, settings, made, ready, partial(AvoidanceTrainer, objective=objective, rows=rows))
+    moved = objective.moved(_blamed(target, ready.harmful, weights).to(target.device)).cpu()
+    teachers = [without(anchor, moved) for anchor in anchors(target, ready.harmful, data.batch_size)]
+    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors, teachers)
+    make = partial(AvoidanceTrainer, objective=objective, rows=rows)
+    return trained(target, data, settings, made, ready, make, Course(settings.drift))
 
 
 def fine_tune_by_preference(
@@ -90,49 +96,57 @@ def fine_tune_by_preference(
         UsageError: as `fine_tune`, or no prompt has both.
         DetoxError: as `fine_tune`.
     """
-    ready = _prepared(target, data, settings)
-    pairs = preferences(ready.texts)
-    ready.fitting["texts"]["pairs"] = len(pairs)
-    return _trained(target, data, settings, made, ready, partial(PreferenceTrainer, pairs=pairs, beta=beta))
-
-
-def _prepared(target: Target, data: FitData, settings: FineTuneSettings) -> Prepared:
-    with PartialState().main_process_first():  # the others find the harvest of the first in the same work folder
-        return _made_ready(target, data, settings)
-
-
-def _made_ready(target: Target, data: FitData, settings: FineTuneSettings) -> Prepared:
     fitting: dict[str, Any] = {}
-    scorer = scorer_of(data)
-    texts = texts_for(target, data, settings, fitting)
-    harmful, clean, watched = (
-        as_passages(target, part, settings.max_length) for part in (texts.harmful, texts.clean, texts.watched_clean)
-    )
-    kept = anchors(target, [*clean, *watched], data.batch_size)
-    watch = Watch(
-        target,
-        scorer,
-        texts.watched_prompts,
-        watched,
-        kept[len(clean) :],
-        batch_size=data.batch_size,
-        seed=data.seed,
-    )
-    return Prepared(texts, harmful, clean, kept[: len(clean)], watch, fitting)
+    ready = prepared(target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting)
+    pairs = preferences(ready.texts)
+    fitting["texts"]["pairs"] = len(pairs)
+    make = partial(PreferenceTrainer, pairs=pairs, beta=beta)
+    return trained(target, data, settings, made, ready, make, Course(settings.drift))
 
 
-def _trained(
+def prepared(
+    target: Target, data: FitData, settings: FineTuneSettings, texts_of: Callable[[], Texts], fitting: dict[str, Any]
+) -> Prepared:
+    """Return the texts of `texts_of` tokenised, what the target says of the clean ones, and what it is watched on.
+
+    `fitting` is what the detoxifier will record; `texts_of` may add to it. Of several processes the first goes first:
+    the others find its harvest in the same work folder.
+    """
+    with PartialState().main_process_first():
+        texts = texts_of()
+        harmful, clean, watched = (
+            as_passages(target, part, settings.max_length) for part in (texts.harmful, texts.clean, texts.watched_clean)
+        )
+        kept = anchors(target, [*clean, *watched], data.batch_size)
+        watch = Watch(
+            target,
+            scorer_of(data),
+            texts.watched_prompts,
+            watched,
+            kept[len(clean) :],
+            batch_size=data.batch_size,
+            seed=data.seed,
+        )
+        return Prepared(texts, harmful, clean, kept[: len(clean)], watch, fitting)
+
+
+def trained(
     target: Target,
     data: FitData,
     settings: FineTuneSettings,
     made: type[FineTunedDetoxifier],
     ready: Prepared,
     make: Make,
+    course: Course,
 ) -> FineTunedDetoxifier:
+    """Train a copy of the target with the trainer of `make`, or go on where a killed run of the same has stopped.
+
+    Raises:
+        DetoxError: the loss became NaN, or no look was within the limit on drift of `course`.
+    """
     with ExitStack() as stack:
         workdir = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = workdir / f"training-{_key(target, data, made, settings, ready)}"
-        course = Course(settings.drift)
         last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
         if last is None:
             course.watched.append({"step": 0, **ready.watch(target.model)})
@@ -154,14 +168,23 @@ def _account(course: Course) -> dict[str, Any]:
     Raises:
         DetoxError: no look was within the limit on drift.
     """
-    within = [look for look in course.watched[1:] if look["drift"] <= MARGIN * course.limit]
-    if not within:
+    looks = course.watched[1:]
+    best = min(looks, key=course.frontier)
+    if not course.within(best):
         raise DetoxError(
             f"drift: it was above {course.limit:g} nats per token at every look (at best "
-            f"{min(look['drift'] for look in course.watched[1:]):.3f}); lower --set learning_rate, or raise drift."
+            f"{min(look['drift'] for look in looks):.3f}); lower --set learning_rate, or raise drift."
         )
-    best = min(within, key=lambda look: look["toxicity"])
     return {"best_step": best["step"], "watched": course.watched, "loss_curve": course.curve}
+
+
+def _blamed(target: Target, texts: Sequence[Passage], weights: Sequence[Sequence[float]]) -> torch.Tensor:
+    """Return whether a token is to blame for some text [V]."""
+    blamed = torch.zeros(target.architecture.vocab_size, dtype=torch.bool)
+    for text, given in zip(texts, weights, strict=True):
+        least = BLAMED * max(given, default=0)
+        blamed[[i for i, weight in zip(text.ids[text.start :], given, strict=True) if weight >= least > 0]] = True
+    return blamed
 
 
 def _key(

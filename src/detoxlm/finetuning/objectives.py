@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch.utils.checkpoint import checkpoint
+
+from detoxlm.finetuning.anchors import coarse_kl
 
 #: Tokens whose logits [n, V] exist at once; the rest is computed again when gradients need it.
 CHUNK = 128
@@ -22,6 +23,8 @@ class Tokens:
     ids: torch.Tensor  # [n]
     text: torch.Tensor  # [n], which text of the batch
     weights: torch.Tensor  # [n]
+    top: torch.Tensor  # [n, k], the tokens of their anchors
+    base: torch.Tensor  # [n, k + 1], the log-probabilities of those and of the tail
     head: Callable[[torch.Tensor], torch.Tensor]  # states [c, d] to logits [c, V] in float32
 
     def each(self, of: Callable[..., torch.Tensor], *rows: torch.Tensor) -> torch.Tensor:
@@ -44,6 +47,10 @@ class Tokens:
 
         return self.each(of, self.ids)
 
+    def drift(self) -> torch.Tensor:
+        """Return KL(anchor || model) of each token [n], in nats (`detoxlm.finetuning.anchors`)."""
+        return self.each(coarse_kl, self.top, self.base)
+
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean of values [n]."""
         return (self.weights * values).sum() / self.weights.sum().clamp(min=1e-9)
@@ -56,11 +63,30 @@ class Tokens:
 
 
 class Objective(ABC):
-    """The loss of a method, besides the limit on drift that the trainer adds."""
+    """The loss of a method: a loss of its own, and a penalty that `Course` prices."""
 
-    #: Whether the trainer holds the drift on clean text to its limit.
-    anchored: ClassVar[bool] = True
+    def moved(self, blamed: torch.Tensor) -> torch.Tensor:
+        """Return which tokens [V] `loss` moves probability away from; among the others, harmful texts change nothing.
+
+        Args:
+            blamed: whether a token is to blame for the toxicity of some harmful text [V].
+        """
+        return blamed
 
     @abstractmethod
     def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
         """Return the loss of a batch of `texts` clean and as many harmful texts."""
+
+    def penalty(self, clean: Tokens, harmful: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is priced, and the drift, in nats per token, that the price may follow: nothing."""
+        nothing = torch.zeros_like(clean.states[0, 0])
+        return nothing, nothing
+
+
+class Anchored(Objective):
+    """An objective that stays near the base: on clean text, and on harmful text among the tokens that are harmless."""
+
+    def penalty(self, clean: Tokens, harmful: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the drift on clean text and on the harmless rest of harmful text, and the former alone."""
+        drift = clean.mean(clean.drift())
+        return drift + harmful.mean(harmful.drift()), drift

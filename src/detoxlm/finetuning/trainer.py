@@ -31,7 +31,7 @@ from detoxlm.data import Pair
 from detoxlm.editing.embeddings import Passage
 from detoxlm.editing.learning import endless
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.finetuning.anchors import Anchor, coarse_kl
+from detoxlm.finetuning.anchors import Anchor
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.objectives import Objective, Tokens
 from detoxlm.finetuning.progress import Progress
@@ -51,8 +51,11 @@ class Rows:
         weights: Sequence[Sequence[float]],
         clean: Sequence[Passage],
         anchors: Sequence[Anchor],
+        teachers: Sequence[Anchor],
     ) -> None:
-        self.harmful, self.weights, self.clean, self.anchors = harmful, weights, clean, anchors
+        """Take harmful texts with weights of their tokens and what is to be held there, clean texts and theirs."""
+        self.harmful, self.weights, self.teachers = harmful, weights, teachers
+        self.clean, self.anchors = clean, anchors
 
     def order(self, rows: int, seed: int) -> Dataset:
         """Return numbers of a harmful and of a clean text for each of so many rows: every text once, then again."""
@@ -65,7 +68,7 @@ class Rows:
         """Return one batch: clean texts first, then as many harmful ones, padded on the right.
 
         `at` [n, 2] are text and position of the states that predict the tokens that count, `ids` [n] and `weights` [n]
-        are of those tokens; `top` and `base` are of the anchors.
+        are of those tokens; `top` [n, k] and `base` [n, k + 1] are of their anchors.
         """
         clean, harmful = [row["clean"] for row in rows], [row["harmful"] for row in rows]
         texts = [self.clean[i] for i in clean] + [self.harmful[i] for i in harmful]
@@ -76,10 +79,13 @@ class Rows:
         }
         even = [[1.0] * (len(text.ids) - max(1, text.start)) for text in texts[: len(rows)]]
         worst = [list(self.weights[i])[max(1, self.harmful[i].start) - self.harmful[i].start :] for i in harmful]
-        for kind, first, group, weights in (
-            ("clean", 0, texts[: len(rows)], even),
-            ("harmful", len(rows), texts[len(rows) :], worst),
+        for kind, first, group, weights, anchors in (
+            ("clean", 0, texts[: len(rows)], even, [self.anchors[i] for i in clean]),
+            ("harmful", len(rows), texts[len(rows) :], worst, [self.teachers[i] for i in harmful]),
         ):
+            counts = torch.tensor([weight > 0 for given in weights for weight in given])
+            batch[f"{kind}_top"] = torch.cat([anchor.ids for anchor in anchors])[counts]
+            batch[f"{kind}_base"] = torch.cat([anchor.log_p for anchor in anchors])[counts]
             places = [
                 (row, position - 1, text.ids[position], weight)
                 for row, (text, given) in enumerate(zip(group, weights, strict=True), first)
@@ -89,8 +95,6 @@ class Rows:
             batch[f"{kind}_at"] = torch.tensor([place[:2] for place in places]).reshape(-1, 2)
             batch[f"{kind}_ids"] = torch.tensor([place[2] for place in places], dtype=torch.long)
             batch[f"{kind}_weights"] = torch.tensor([place[3] for place in places])
-        batch["top"] = torch.cat([self.anchors[i].ids for i in clean])
-        batch["base"] = torch.cat([self.anchors[i].log_p for i in clean])
         return batch
 
 
@@ -130,14 +134,15 @@ class Looking(Trainer):
         return next(one for one in self.callback_handler.callbacks if isinstance(one, Course))
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Look at the model being trained; the best look is the least toxic one within the limit on drift."""
+        """Look at the model being trained; `Course.frontier` says which look is best."""
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         self.model.eval()
         found = self.watch(base)
         self.model.train()
-        frontier = found["toxicity"] if found["drift"] <= MARGIN * self.course.limit else 1 + found["drift"]
-        self.course.watched.append({"step": self.state.global_step, **found})
-        metrics = {f"eval_{name}": value for name, value in found.items()} | {"eval_frontier": frontier}
+        seen = {"step": self.state.global_step, **found}
+        self.course.look(seen)
+        metrics = {f"eval_{name}": value for name, value in found.items()}
+        metrics["eval_frontier"] = self.course.frontier(seen)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
@@ -158,7 +163,7 @@ class Looking(Trainer):
 
 
 class AvoidanceTrainer(Looking, SFTTrainer):
-    """Trains on `Objective` + price * KL(base || tuned) on clean text."""
+    """Trains on the loss of an `Objective` and its penalty, at the price of `Course`."""
 
     def __init__(self, model: PreTrainedModel | PeftModel, run: Run, *, objective: Objective, rows: Rows) -> None:
         self.objective = objective
@@ -185,10 +190,8 @@ class AvoidanceTrainer(Looking, SFTTrainer):
         clean, harmful = (self._tokens(states, inputs, kind) for kind in ("clean", "harmful"))
         texts = len(inputs["input_ids"]) // 2
         loss = self.objective.loss(clean, harmful, texts)
-        drift = torch.zeros_like(loss)
-        if self.objective.anchored:
-            drift = clean.mean(clean.each(coarse_kl, inputs["top"], inputs["base"]))
-        total = loss + self.course.price * drift
+        penalty, drift = self.objective.penalty(clean, harmful)
+        total = loss + self.course.price * penalty
         _, drift_seen = self.seen([loss, drift])
         self.course.follow(drift_seen)
         return total
@@ -212,6 +215,8 @@ class AvoidanceTrainer(Looking, SFTTrainer):
             inputs[f"{kind}_ids"],
             text - first,
             inputs[f"{kind}_weights"],
+            inputs[f"{kind}_top"],
+            inputs[f"{kind}_base"],
             partial(logits, self.view),
         )
 
@@ -234,10 +239,6 @@ class PreferenceTrainer(Looking, DPOTrainer):
         found = super().compute_loss(*args, **more)
         self.seen([found[0] if isinstance(found, tuple) else found])
         return found
-
-
-#: A look counts as within the limit up to so many times the drift: it is measured on few texts.
-MARGIN = 1.25
 
 
 def logits(view: Architecture, states: torch.Tensor) -> torch.Tensor:

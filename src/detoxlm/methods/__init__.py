@@ -2,10 +2,12 @@
 
 from detoxlm.errors import unknown_name
 from detoxlm.methods.base import Detoxifier, FitData, Method
+from detoxlm.methods.constrained import Constrained
 from detoxlm.methods.contrastive import Contrastive
 from detoxlm.methods.dinm import Dinm
 from detoxlm.methods.dpo import Dpo
 from detoxlm.methods.fusion import Fusion
+from detoxlm.methods.nado import Nado
 from detoxlm.methods.probe import Probe
 from detoxlm.methods.sft import Sft
 from detoxlm.methods.subspace import Subspace
@@ -15,7 +17,20 @@ from detoxlm.methods.unlikelihood import Unlikelihood
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (Fusion, Subspace, Surgery, Probe, Dinm, Tasft, Sft, Unlikelihood, Contrastive, Dpo)
+    for method in (
+        Fusion,
+        Nado,
+        Subspace,
+        Surgery,
+        Probe,
+        Dinm,
+        Tasft,
+        Constrained,
+        Sft,
+        Unlikelihood,
+        Contrastive,
+        Dpo,
+    )
 }
 
 

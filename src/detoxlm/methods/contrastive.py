@@ -19,7 +19,7 @@ from pydantic import Field
 
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.method import FineTuning
-from detoxlm.finetuning.objectives import Objective, Tokens
+from detoxlm.finetuning.objectives import Anchored, Tokens
 from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.models import Target
 
@@ -40,7 +40,7 @@ class ContrastiveDetoxifier(FineTunedDetoxifier):
 
 
 @dataclass(frozen=True)
-class ContrastivePerplexity(Objective):
+class ContrastivePerplexity(Anchored):
     """The share of the clean texts in the likelihoods of a batch, as a loss."""
 
     temperature: float

@@ -36,8 +36,6 @@ class SftDetoxifier(FineTunedDetoxifier):
 class CleanLikelihood(Objective):
     """The cross-entropy of clean text."""
 
-    anchored: ClassVar[bool] = False
-
     def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
         """Return the mean negative log-likelihood of clean tokens, in nats."""
         return -clean.mean(clean.log_p())

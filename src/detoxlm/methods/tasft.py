@@ -23,9 +23,12 @@ from detoxlm.finetuning.blame import Blame
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.emd import emd_to_token, unit_rows
 from detoxlm.finetuning.method import FineTuning
-from detoxlm.finetuning.objectives import Objective, Tokens
+from detoxlm.finetuning.objectives import Anchored, Tokens
 from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.models import Target
+
+#: Tokens of at least this cosine have something of a meaning in common.
+NEAR = 0.3
 
 
 class TasftSettings(FineTuneSettings):
@@ -48,11 +51,15 @@ class TasftDetoxifier(FineTunedDetoxifier):
 
 
 @dataclass(frozen=True)
-class Avoidance(Objective):
+class Avoidance(Anchored):
     """The mean earth-mover distance from harmful tokens, negative."""
 
     units: torch.Tensor  # [V, d]
     avoidance: float
+
+    def moved(self, blamed: torch.Tensor) -> torch.Tensor:
+        """Return the tokens [V] that are near a blamed one."""
+        return (self.units @ self.units[blamed].T > NEAR).any(-1)
 
     def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
         """Return -lambda times the weighted mean over harmful tokens."""

@@ -17,7 +17,7 @@ from pydantic import Field
 from detoxlm.finetuning.blame import Blame
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.method import FineTuning
-from detoxlm.finetuning.objectives import Objective, Tokens
+from detoxlm.finetuning.objectives import Anchored, Tokens
 from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.models import Target
 
@@ -41,7 +41,7 @@ class UnlikelihoodDetoxifier(FineTunedDetoxifier):
 
 
 @dataclass(frozen=True)
-class UnlikelihoodLoss(Objective):
+class UnlikelihoodLoss(Anchored):
     """The mean of -log(1 - p) of harmful tokens."""
 
     avoidance: float

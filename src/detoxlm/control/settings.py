@@ -1,0 +1,41 @@
+"""Settings of the auxiliary model, for every method that has one, and of fine-tuning under its constraint."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from detoxlm.control.constraint import Direction
+from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.settings import Settings
+
+
+class AuxiliarySettings(Settings):
+    """How the auxiliary model is made, and when it stays out of the way."""
+
+    samples: int = Field(16, ge=2, description="Continuations of each prompt by the target that it learns from.")
+    temperature: float = Field(
+        1.0, gt=0, le=2, description="At which they are drawn; above 1 violations are less rare, and weights correct."
+    )
+    auxiliary_rank: int = Field(384, ge=1, description="Width of the auxiliary model.")
+    auxiliary_epochs: int = Field(3, ge=1, description="Passes over the samples.")
+    consistency: float = Field(0.5, ge=0, description="mu: how much R is held to its mean one token later.")
+    tolerance: float = Field(
+        0.2, ge=0, lt=1, description="Probability of a violation up to which nothing is changed: it is mostly noise."
+    )
+
+
+class ConstrainedSettings(FineTuneSettings, AuxiliarySettings):
+    """Settings of `constrained`."""
+
+    weight: float = Field(4.0, gt=0, description="lambda, the weight of the distance from q.")
+    delta: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of violations to reach: the weight follows it at every look [default: the weight stays].",
+    )
+    direction: Direction = Field("forward", description="forward: KL(q || model), always well defined; reverse.")
+    guidance: float = Field(12.0, gt=0, description="beta in q ~ p R^beta; 1 is the published q.")
+    adaptive: bool = Field(
+        True, description="With a corpus: hold to q only its texts that violate the constraint; false: all of it."
+    )

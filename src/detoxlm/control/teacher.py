@@ -1,0 +1,49 @@
+"""The distribution q that a regularised model is to learn on text where violations are likely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from detoxlm.calibration.steering import lower
+from detoxlm.control.auxiliary import Auxiliary, log_satisfied
+from detoxlm.control.states import OwnStates
+from detoxlm.editing.embeddings import Passage
+from detoxlm.editing.learning import padded
+from detoxlm.finetuning.anchors import TOP, Anchor, tail
+from detoxlm.models import Target
+from detoxlm.progress import track
+
+
+@torch.no_grad()
+def teachers(
+    target: Target,
+    auxiliary: Auxiliary,
+    texts: Sequence[Passage],
+    *,
+    guidance: float,
+    tolerance: float,
+    batch_size: int,
+) -> list[Anchor]:
+    """Return q(v) ~ p(v) min(1, R(v) / (1 - tolerance))^guidance for the counted tokens of each text, on the CPU.
+
+    R is asked of the likeliest `TOP` tokens, whose probability in all stays what it is; so the tail does.
+    """
+    auxiliary = auxiliary.to(target.device)
+    made, own = [], OwnStates()
+    with track("asking the auxiliary model", len(texts), "texts") as advance, own.watching(target.model):
+        for start in range(0, len(texts), batch_size):
+            part = texts[start : start + batch_size]
+            ids, mask, counted = padded(target, part)
+            logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+            states = own.states(ids.shape[1])[:, :-1]
+            top, tokens = logits.topk(min(TOP, logits.shape[-1] - 1), dim=-1)
+            s = auxiliary(states.flatten(0, 1), tokens.flatten(0, 1)).view(tokens.shape)
+            q = lower(logits, tokens, top, -guidance * log_satisfied(s, tolerance)).log_softmax(-1)
+            cells = q.gather(-1, tokens)
+            for row_tokens, row, keep in zip(tokens, cells, counted.bool(), strict=True):
+                kept = row[keep]
+                made.append(Anchor(row_tokens[keep].cpu(), torch.cat([kept, tail(kept)], -1).cpu()))
+            advance(len(part))
+    return made

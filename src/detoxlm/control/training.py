@@ -1,0 +1,185 @@
+"""Trains the auxiliary model on the target's own continuations and what the constraint's scorer says of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import nn
+from torch.nn import functional as F
+
+from detoxlm.control.auxiliary import Auxiliary, bernoulli_kl
+from detoxlm.control.states import OwnStates
+from detoxlm.editing.embeddings import Passage
+from detoxlm.editing.learning import padded
+from detoxlm.errors import DetoxError
+from detoxlm.models import Target
+from detoxlm.progress import track
+
+#: Likeliest next tokens over which the consistency term sums, renormalised.
+LIKELIEST = 64
+#: Sequences drawn at another temperature count at most so much more or less than on average.
+CLIP = 10.0
+#: Tokens in a training step, and how many of them the consistency term looks at.
+BATCH, CONSISTENT = 512, 256
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.01
+
+
+@dataclass(frozen=True)
+class Positions:
+    """The n tokens of some continuations, in order, and what the untouched model makes of the text before each."""
+
+    states: torch.Tensor  # [n, width], before the token (`OwnStates`)
+    tokens: torch.Tensor  # [n]
+    text: torch.Tensor  # [n], which continuation
+    place: torch.Tensor  # [n], 0 for its first token
+    violation: torch.Tensor  # [n], of the whole continuation, in [0, 1]
+    weight: torch.Tensor  # [n], p over what it was drawn from
+    likeliest: torch.Tensor  # [n, k]
+    p: torch.Tensor  # [n, k], their probabilities, summing to 1
+
+    def __getitem__(self, rows: torch.Tensor) -> Positions:
+        """Return some of them."""
+        return Positions(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@torch.inference_mode()
+def positions(
+    target: Target,
+    continuations: Sequence[Passage],
+    violations: Sequence[float],
+    *,
+    batch_size: int,
+    temperature: float = 1.0,
+) -> Positions:
+    """Read continuations with the untouched target; everything is kept on the CPU.
+
+    Args:
+        target: the model.
+        continuations: tokens from `start` on are the model's own; the first of them counts too, padding does not.
+        violations: how far each violates the constraint, in [0, 1].
+        batch_size: texts read at once.
+        temperature: at which they were drawn; where it is not 1, weights make up for it.
+    """
+    found: dict[int, tuple[torch.Tensor, ...]] = {}
+    own = OwnStates()
+    order = sorted(range(len(continuations)), key=lambda i: len(continuations[i].ids))
+    with track("reading the samples", len(order), "texts") as advance, own.watching(target.model):
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            ids, mask, counted = padded(target, [continuations[i] for i in rows])
+            logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+            states = own.states(ids.shape[1])[:, :-1]
+            for i, row, state, given, keep in zip(rows, ids, states, logits, counted.bool(), strict=True):
+                z = given[keep].float()
+                tokens = row[1:][keep]
+                top = z.topk(min(LIKELIEST, z.shape[-1]))
+                weight = importance(z, tokens, temperature).expand(len(tokens))
+                found[i] = (state[keep].float(), tokens, weight, top.indices, top.values.softmax(-1))
+            advance(len(rows))
+    states, tokens, weight, likeliest, p = (
+        torch.cat([found[i][part] for i in range(len(continuations))]).cpu() for part in range(5)
+    )
+    lengths = torch.tensor([len(found[i][1]) for i in range(len(continuations))])
+    text = torch.arange(len(continuations)).repeat_interleave(lengths)
+    place = torch.cat([torch.arange(int(n)) for n in lengths])
+    violation = torch.tensor(list(violations), dtype=torch.float32)[text]
+    share = weight / weight.mean()
+    weight = share.clamp(1 / CLIP, CLIP)
+    return Positions(states, tokens, text, place, violation, weight, likeliest, p)
+
+
+def importance(logits: torch.Tensor, tokens: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return p(y) / p_T(y), a scalar, of a continuation drawn at a temperature T.
+
+    Args:
+        logits: the model's before each of its tokens [n, V], float32.
+        tokens: ids [n].
+        temperature: T.
+    """
+    plain, drawn = (z.log_softmax(-1).gather(-1, tokens[:, None]).sum() for z in (logits, logits / temperature))
+    return (plain - drawn).clamp(max=80).exp()
+
+
+def auxiliary_loss(auxiliary: Auxiliary, rows: Positions, before: Positions | None, consistency: float) -> torch.Tensor:
+    """Return the weighted cross-entropy of the violations, and the consistency of R with itself (NADO, eq. 8-10).
+
+    By the tower rule R before a token is the mean of R after it: KL(Bernoulli(sum_v p(v) R(y, v)) || Bernoulli(R(y))).
+
+    Args:
+        auxiliary: the model.
+        rows: positions.
+        before: for the first of them, the positions one token earlier; None leaves the consistency out.
+        consistency: mu, its weight.
+    """
+    s = auxiliary(rows.states, rows.tokens[:, None])[:, 0]
+    losses = F.binary_cross_entropy_with_logits(s, rows.violation, reduction="none")
+    loss = (rows.weight * losses).sum() / rows.weight.sum()
+    if before is None or not len(before.tokens):
+        return loss
+    now = rows[torch.arange(len(before.tokens))]
+    after = (now.p * auxiliary(now.states, now.likeliest).sigmoid()).sum(-1)
+    until = auxiliary(before.states, before.tokens[:, None])[:, 0].sigmoid()
+    return loss + consistency * bernoulli_kl(after, until).mean()
+
+
+def train(
+    auxiliary: Auxiliary, rows: Positions, *, epochs: int, consistency: float, seed: int, held_out: torch.Tensor
+) -> dict[str, Any]:
+    """Train in place. Returns the loss curve, and how well held-out violations are told.
+
+    Args:
+        auxiliary: an untrained one, on the CPU.
+        rows: positions of all texts.
+        epochs: passes over them.
+        consistency: mu.
+        seed: of their order.
+        held_out: which rows are not learned from [n].
+
+    Raises:
+        DetoxError: the loss became NaN or infinite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    learned = (~held_out).nonzero()[:, 0]
+    auxiliary.standardise(rows.states[learned])
+    optimiser = torch.optim.AdamW(auxiliary.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    steps = epochs * math.ceil(len(learned) / BATCH)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
+    curve: list[list[float]] = []
+    with track("training the auxiliary model", steps, "steps") as advance, torch.enable_grad():
+        for _ in range(epochs):
+            shuffled = learned[torch.randperm(len(learned), generator=generator)]
+            for chosen in shuffled.split(BATCH):
+                follows = rows.place[chosen] > 0
+                chosen = torch.cat([chosen[follows], chosen[~follows]])
+                before = rows[chosen[: min(CONSISTENT, int(follows.sum()))] - 1] if consistency else None
+                loss = auxiliary_loss(auxiliary, rows[chosen], before, consistency)
+                if not math.isfinite(loss.item()):
+                    raise DetoxError(f"auxiliary: its loss is {loss.item()} at step {len(curve) + 1}; check the model.")
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(auxiliary.parameters(), 1.0)
+                optimiser.step()
+                schedule.step()
+                curve.append([len(curve) + 1, round(loss.item(), 4)])
+                advance(1)
+    auxiliary.requires_grad_(False)
+    return {"loss_curve": curve, **validity(auxiliary, rows[held_out.nonzero()[:, 0]])}
+
+
+@torch.inference_mode()
+def validity(auxiliary: Auxiliary, rows: Positions) -> dict[str, Any]:
+    """How well single tokens tell whether texts end up violating: cross-entropy in nats, and rank correlation."""
+    if not len(rows.tokens):
+        return {"held_out_loss": None, "held_out_rank_correlation": None}
+    s = auxiliary(rows.states, rows.tokens[:, None])[:, 0]
+    ranks = [rankdata(values.numpy()) for values in (s, rows.violation)]
+    return {
+        "held_out_loss": round(float(F.binary_cross_entropy_with_logits(s, rows.violation)), 5),
+        "held_out_rank_correlation": round(float(np.corrcoef(*ranks)[0, 1]), 4) if min(map(np.ptp, ranks)) else None,
+    }

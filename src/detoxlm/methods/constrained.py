@@ -1,0 +1,51 @@
+"""Attribute-controlled fine-tuning (arXiv 2410.05559): learn a corpus, and to satisfy a constraint, at once.
+
+    minimise  L_LM(corpus) + lambda KL(q || model)    on text that is prone to violations,
+
+    q(v)  ~  p(v) min(1, R(v) / (1 - tolerance))^beta,
+
+p the untouched model and R its auxiliary model (`detoxlm.control.auxiliary`). Without a corpus the text is the
+target's own, clean and violating. The released code cannot run and differs from the paper: it has no L_LM, and starts
+again from the base in every round; here both terms are in every step. The adaptive form holds only those texts to q
+that violate the constraint, and leaves the rest of the corpus to be learned as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from detoxlm.control.settings import ConstrainedSettings
+from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
+from detoxlm.finetuning.method import training
+from detoxlm.methods.base import FitData, Method
+from detoxlm.models import Target
+
+
+@dataclass
+class ConstrainedDetoxifier(FineTunedDetoxifier):
+    """A model that was fine-tuned under a constraint."""
+
+    method: ClassVar[str] = "constrained"
+    settings_type: ClassVar = ConstrainedSettings
+
+
+class Constrained(Method):
+    """Fine-tune on a corpus, partly bad, under a constraint that any scorer can be."""
+
+    name: ClassVar[str] = "constrained"
+    paper: ClassVar[str] = "Attribute-controlled fine-tuning, arXiv 2410.05559"
+    summary: ClassVar[str] = (
+        "An adapter learns a corpus, even a partly toxic one, and a tiny model of a constraint keeps it clean."
+    )
+    detoxifier_type: ClassVar = ConstrainedDetoxifier
+
+    @classmethod
+    def fit(cls, target: Target, data: FitData, settings: Any) -> ConstrainedDetoxifier:
+        """Train the auxiliary model, then the target under it."""
+        training(cls.name)  # says what is missing, before hours of sampling
+        from detoxlm.control.tuning import fine_tune_under_constraint
+
+        made = fine_tune_under_constraint(target, data, settings, cls.detoxifier_type)
+        assert isinstance(made, ConstrainedDetoxifier)
+        return made
