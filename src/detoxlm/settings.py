@@ -37,7 +37,9 @@ def _parts(value: Any) -> Any:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return value  # pydantic says what is wrong
-    return [part.strip() for name in names for part in name.split(",") if part.strip()]
+    # a rule may have commas of its own
+    split = [[name] if name.startswith(("regex:", "any:")) else name.split(",") for name in names]
+    return [part.strip() for parts in split for part in parts if part.strip()]
 
 
 class ScorerOptions(Settings):
@@ -46,7 +48,7 @@ class ScorerOptions(Settings):
     scorer: Annotated[list[str], BeforeValidator(_parts)] = Field(
         ["embedded"],
         min_length=1,
-        description="embedded, detoxify, hub:<id>[#label], openai: see `detoxlm scorers`. Several (repeat it, or "
+        description="embedded, detoxify, hub:<id>[#label], openai, regex:<pattern>: see `detoxlm scorers`. Several (repeat it, or "
         "separate with commas): the first is the main scorer and steers fits, the others give measurements a second "
         "opinion.",
     )

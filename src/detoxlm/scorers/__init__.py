@@ -91,6 +91,27 @@ SCORERS: dict[str, ScorerEntry] = {
         False,
         _needs_package("profanity_check", "pip install 'detoxlm[profanity]'"),
     ),
+    "regex": ScorerEntry(
+        "regex:<pattern>",
+        "a rule: 1 where the regular expression is found in the text, else 0",
+        "detoxlm.scorers.rules:regex",
+        False,
+        lambda: None,
+    ),
+    "python": ScorerEntry(
+        "python:<module or file.py>:<function>",
+        "a rule of yours: a function of one text that returns a number in [0, 1] (runs that code)",
+        "detoxlm.scorers.rules:function",
+        False,
+        lambda: None,
+    ),
+    "any": ScorerEntry(
+        "any:<scorer> + <scorer>",
+        "the worst of several scorers: breaking any of them counts",
+        "detoxlm.scorers.rules:worst",
+        False,
+        lambda: None,
+    ),
     "openai": ScorerEntry(
         "openai[:model]",
         "OpenAI's moderation endpoint (sends the texts over the network)",

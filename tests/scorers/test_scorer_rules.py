@@ -1,0 +1,57 @@
+"""Constraints by rule: what they say, what they refuse, and how they are named on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.scorers import load_scorer
+from detoxlm.settings import ScorerOptions
+
+TEXTS = ["no numbers", "room 101", "Really?", "in 1999?"]
+
+
+def test_a_regular_expression_is_found_or_not() -> None:
+    assert load_scorer(r"regex:\d{2,3}").score(TEXTS).tolist() == [0, 1, 0, 1]
+    assert load_scorer(r"regex:(?i)^really\?$").score(TEXTS).tolist() == [0, 0, 1, 0]
+
+
+def test_the_worst_of_several_counts() -> None:
+    assert load_scorer(r"any:regex:\d + regex:\?").score(TEXTS).tolist() == [0, 1, 1, 1]
+
+
+def test_a_function_of_the_users_is_called_by_file_or_module(tmp_path: Path) -> None:
+    path = tmp_path / "rules.py"
+    path.write_text("def loud(text):\n    return text.isupper()\ndef broken(text):\n    return 1 / 0\n")
+    loud = load_scorer(f"python:{path}:loud")
+    assert loud.score(["SHOUT", "say"]).tolist() == [1, 0]
+    with pytest.raises(DetoxError, match=r"broken: it failed on 'some text': division by zero"):
+        load_scorer(f"python:{path}:broken").score(["some text"])
+    assert load_scorer("python:math:cos").score(["0"] * 0).tolist() == []
+    path.write_text("def loud(text):\n    return not text.isupper()\n")
+    assert load_scorer(f"python:{path}:loud").revision != loud.revision, "another rule has another identity"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("regex", "regex needs a pattern"),
+        ("regex:(", "is no regular expression"),
+        ("python:nothing", "python needs a function"),
+        ("python:math:nothing", "there is no function nothing in math"),
+        ("python:no_such_module_here:f", "there is no function f"),
+        ("python:/nowhere/x.py:f", "there is no function f"),
+        ("any:embedded", "any needs two scorers"),
+        ("any:regex:a + nobody", "unknown name 'nobody'"),
+    ],
+)
+def test_rules_that_are_none_are_refused(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_scorer(spec)
+
+
+def test_rules_keep_their_commas_on_the_command_line() -> None:
+    given = [r"regex:\d{1,2}", "ngram, openai", "any:regex:a{1,2} + ngram"]
+    assert ScorerOptions(scorer=given).scorer == [r"regex:\d{1,2}", "ngram", "openai", "any:regex:a{1,2} + ngram"]
