@@ -48,7 +48,7 @@ class ScorerOptions(Settings):
     scorer: Annotated[list[str], BeforeValidator(_parts)] = Field(
         ["embedded"],
         min_length=1,
-        description="embedded, hub:<id>[#label], openai, regex:<pattern>, …: see `detoxlm scorers`. Several (repeat it, "
+        description="embedded, hub:<id>[#label], openai, regex:<pattern>, …: see `detoxlm scorers`. Several (repeat it "
         "or separate with commas): the first is the main scorer and steers fits, the others give measurements a second "
         "opinion.",
     )
