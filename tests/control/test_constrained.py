@@ -66,19 +66,18 @@ def random_auxiliary(target: Target) -> Auxiliary:
     made = new_auxiliary(target, 8)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return made.requires_grad_(False)
+    return made.eval().requires_grad_(False)
 
 
 def test_the_teacher_is_the_base_reweighted_by_r(tiny: Callable[..., Target]) -> None:
     target = tiny()
     auxiliary = random_auxiliary(target)
     texts = passages(target, [("the old", " bridge"), ("", "green trees")], 64)
-    found = teachers(target, auxiliary, texts, guidance=3.0, tolerance=0.1, batch_size=2)
+    found = teachers(target, auxiliary, texts, rule="published", guidance=3.0, tolerance=0.1, batch_size=2)
     for text, anchor in zip(texts, found, strict=True):
         with torch.inference_mode():
             run = target.model(torch.tensor([text.ids]), output_hidden_states=True)
-        middle = run.hidden_states[len(target.architecture.layers) // 2 + 1]
-        states = torch.cat([run.hidden_states[-1], middle], -1)[0]
+        states = run.hidden_states[-1][0]
         assert len(anchor.ids) == len(text.ids) - max(1, text.start)
         for row, position in enumerate(range(max(1, text.start), len(text.ids))):
             p = run.logits[0, position - 1].softmax(-1)
@@ -101,8 +100,7 @@ def test_what_is_watched_is_the_newest_pass_and_leaves_no_trace(tiny: Callable[.
     with own.watching(target.model), torch.inference_mode():
         target.model(torch.tensor([[1, 2, 3]]))
         second = target.model(torch.tensor([[4, 5]]), output_hidden_states=True)
-        middle = second.hidden_states[len(target.architecture.layers) // 2 + 1]
-        assert torch.equal(own.states(1), torch.cat([second.hidden_states[-1], middle], -1)[:, -1:])
+        assert torch.equal(own.states(1), second.hidden_states[-1][:, -1:])
     assert hooks() == before
     assert own._final.numel() == 0
 
@@ -194,7 +192,7 @@ def test_training_moves_towards_the_teacher_on_prone_text(tiny: Callable[..., Ta
     target = tiny()
     data = FitData(prompts=PROMPTS, scorer=HighBytes(), **more)
     options = settings(
-        steps=30, check_every=15, weight=20.0, guidance=12.0, samples=32, learning_rate=2e-2, auxiliary_epochs=60
+        steps=30, check_every=15, weight=20.0, guidance=3.0, samples=32, learning_rate=2e-2, auxiliary_epochs=60
     )
     made = Constrained.fit(target, data, options)
 

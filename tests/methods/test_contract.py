@@ -38,7 +38,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dinm": ("dinm", {"learning_rate": 1e-2}),
     "tasft": ("tasft", {**TUNING, "avoidance": 20.0, "blame": "uniform"}),
     "unlikelihood": ("unlikelihood", {**TUNING, "avoidance": 9.0}),
-    "constrained": ("constrained", {**TUNING, **AUXILIARY, "adaptive": False, "guidance": 50.0}),
+    "constrained": ("constrained", {**TUNING, **AUXILIARY, "adaptive": False, "guidance": 4.0}),
     "sft": ("sft", TUNING),
     "contrastive": ("contrastive", TUNING),
     "dpo": ("dpo", TUNING),

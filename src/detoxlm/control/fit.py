@@ -10,7 +10,7 @@ import torch
 
 from detoxlm.control.auxiliary import Auxiliary
 from detoxlm.control.settings import AuxiliarySettings
-from detoxlm.control.states import width_of
+from detoxlm.control.storage import packed, shipped
 from detoxlm.control.training import positions, train
 from detoxlm.data import builtin_prompts
 from detoxlm.editing.embeddings import passages
@@ -32,48 +32,73 @@ MAX_LENGTH = 96
 
 def fit_auxiliary(
     target: Target, data: FitData, settings: AuxiliarySettings, fitting: dict[str, Any]
-) -> tuple[Auxiliary, list[Sampled]]:
-    """Return a trained auxiliary model on the CPU, and the samples that it has learned from; account in `fitting`.
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of an auxiliary model, the shipped one or one that is trained now; account in `fitting`.
 
     Args:
         target: the model, untouched.
         data: prompts (None: the built-in ones), and the scorer: how far a text violates the constraint, in [0, 1].
         settings: how.
-        fitting: gets `harvest` and `auxiliary`.
+        fitting: gets `auxiliary`, and `harvest` where it is trained.
 
     Raises:
-        UsageError: no scorer, prompts that give no text, or a scorer that says the same of everything.
+        UsageError: no scorer, prompts that give no text, a scorer that says the same of everything, or the shipped
+            one asked for where it does not fit.
         DetoxError: the scorer failed on a text, or the loss became NaN.
     """
-    if data.scorer is None:
+    scorer = data.scorer
+    if scorer is None:
         raise UsageError("scorer: the constraint is what a scorer says; give one.")
+    if settings.auxiliary != "own":
+        tensors, facts = shipped()
+        fits = facts["base"]["fingerprint"] == target.architecture.fingerprint and scorer.name == facts["scorer"][0]
+        if settings.auxiliary == "shipped" and not fits:
+            raise UsageError(
+                f"auxiliary: the shipped one is for the model {facts['base']['name']} and the scorer "
+                f"{facts['scorer'][0]}; train one for {target.name} and {scorer.name}: --set auxiliary=own."
+            )
+        if fits and (settings.auxiliary == "shipped" or data.prompts is None):
+            fitting["auxiliary"] = {"source": "shipped", **facts}
+            return tensors
     prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
-    made = samples_of(target, prompts, data.scorer, data, settings)
+    made = samples_of(target, prompts, scorer, data, settings)
     fitting["harvest"] = counts(prompts, made)
-    texts = passages(target, [(one.prompt, one.continuation) for one in made], MAX_LENGTH)
-    rows = positions(
+    auxiliary, account = trained_on(
         target,
-        texts,
-        [one.toxicity for one in made],
-        batch_size=data.batch_size,
+        made,
+        rank=settings.auxiliary_rank,
+        epochs=settings.auxiliary_epochs,
+        consistency=settings.consistency,
         temperature=settings.temperature,
+        batch_size=data.batch_size,
+        seed=data.seed,
     )
+    fitting["auxiliary"] = {"source": "own", **account}
+    return packed(auxiliary)
+
+
+def trained_on(
+    target: Target,
+    made: Sequence[Sampled],
+    *,
+    rank: int,
+    epochs: int,
+    consistency: float,
+    temperature: float,
+    batch_size: int,
+    seed: int,
+) -> tuple[Auxiliary, dict[str, Any]]:
+    """Return an auxiliary model trained on samples of the target, on the CPU, and an account of the training."""
+    texts = passages(target, [(one.prompt, one.continuation) for one in made], MAX_LENGTH)
+    rows = positions(target, texts, [one.toxicity for one in made], batch_size=batch_size, temperature=temperature)
+    prompts = list(dict.fromkeys(one.prompt for one in made))
     held = set(prompts[HELD_OUT - 1 :: HELD_OUT])
     held_out = torch.tensor([one.prompt in held for one in made])[rows.text]
-    torch.manual_seed(data.seed)
-    auxiliary = new_auxiliary(target, settings.auxiliary_rank)
-    fitting["auxiliary"] = {
-        "parameters_share": round(size(auxiliary) / sum(p.numel() for p in target.model.parameters()), 5),
-        **train(
-            auxiliary,
-            rows,
-            epochs=settings.auxiliary_epochs,
-            consistency=settings.consistency,
-            seed=data.seed,
-            held_out=held_out,
-        ),
-    }
-    return auxiliary, made
+    torch.manual_seed(seed)
+    auxiliary = new_auxiliary(target, rank)
+    share = size(auxiliary) / sum(p.numel() for p in target.model.parameters())
+    account = train(auxiliary, rows, epochs=epochs, consistency=consistency, seed=seed, held_out=held_out)
+    return auxiliary, {"parameters_share": round(share, 5), **account}
 
 
 def samples_of(
@@ -110,7 +135,7 @@ def check_differ(scores: Sequence[float], scorer: Scorer) -> None:
 
 def new_auxiliary(target: Target, rank: int) -> Auxiliary:
     """Return an untrained auxiliary model for a target, on the CPU, tied to its output head."""
-    return Auxiliary(target.architecture.head.weight.detach().cpu(), width_of(target.model), rank)
+    return Auxiliary(target.architecture.head.weight.detach().cpu(), rank)
 
 
 def size(auxiliary: Auxiliary) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
+from detoxlm.control.auxiliary import Rule
 from detoxlm.control.constraint import Direction
 from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.settings import Settings
@@ -12,6 +15,16 @@ from detoxlm.settings import Settings
 class AuxiliarySettings(Settings):
     """How the auxiliary model is made, and when it stays out of the way."""
 
+    auxiliary: Literal["auto", "shipped", "own"] = Field(
+        "auto",
+        description="shipped: the one that comes with detoxlm, of toxicity, for the embedded model; own: trained now; "
+        "auto: shipped where it fits and no --prompts are given, else own.",
+    )
+    rule: Rule = Field(
+        "tilt",
+        description="How far a token is lowered: tilt, 24 strength max(0, probability of a violation - tolerance); "
+        "published, -strength log of the probability of none.",
+    )
     samples: int = Field(16, ge=2, description="Continuations of each prompt by the target that it learns from.")
     temperature: float = Field(
         1.0, gt=0, le=2, description="At which they are drawn; above 1 violations are less rare, and weights correct."
@@ -20,7 +33,7 @@ class AuxiliarySettings(Settings):
     auxiliary_epochs: int = Field(3, ge=1, description="Passes over the samples.")
     consistency: float = Field(0.5, ge=0, description="mu: how much R is held to its mean one token later.")
     tolerance: float = Field(
-        0.2, ge=0, lt=1, description="Probability of a violation up to which nothing is changed: it is mostly noise."
+        0.25, ge=0, lt=1, description="Probability of a violation up to which nothing is changed: it is mostly noise."
     )
 
 
@@ -35,7 +48,7 @@ class ConstrainedSettings(FineTuneSettings, AuxiliarySettings):
         description="Share of violations to reach: the weight follows it at every look [default: the weight stays].",
     )
     direction: Direction = Field("forward", description="forward: KL(q || model), always well defined; reverse.")
-    guidance: float = Field(12.0, gt=0, description="beta in q ~ p R^beta; 1 is the published q.")
+    guidance: float = Field(1.0, gt=0, description="The strength in `rule` that q, which is learned, is made with.")
     adaptive: bool = Field(
         True, description="With a corpus: hold to q only its texts that violate the constraint; false: all of it."
     )

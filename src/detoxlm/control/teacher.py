@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from detoxlm.calibration.steering import lower
-from detoxlm.control.auxiliary import Auxiliary, log_satisfied
+from detoxlm.control.auxiliary import Auxiliary, Rule, lowering
 from detoxlm.control.states import OwnStates
 from detoxlm.editing.embeddings import Passage
 from detoxlm.editing.learning import padded
@@ -22,15 +22,15 @@ def teachers(
     auxiliary: Auxiliary,
     texts: Sequence[Passage],
     *,
+    rule: Rule,
     guidance: float,
     tolerance: float,
     batch_size: int,
 ) -> list[Anchor]:
-    """Return q(v) ~ p(v) min(1, R(v) / (1 - tolerance))^guidance for the counted tokens of each text, on the CPU.
+    """Return q, p lowered by `lowering` at strength `guidance`, for the counted tokens of each text, on the CPU.
 
     R is asked of the likeliest `TOP` tokens, whose probability in all stays what it is; so the tail does.
     """
-    auxiliary = auxiliary.to(target.device)
     made, own = [], OwnStates()
     with track("asking the auxiliary model", len(texts), "texts") as advance, own.watching(target.model):
         for start in range(0, len(texts), batch_size):
@@ -40,7 +40,7 @@ def teachers(
             states = own.states(ids.shape[1])[:, :-1]
             top, tokens = logits.topk(min(TOP, logits.shape[-1] - 1), dim=-1)
             s = auxiliary(states.flatten(0, 1), tokens.flatten(0, 1)).view(tokens.shape)
-            q = lower(logits, tokens, top, -guidance * log_satisfied(s, tolerance)).log_softmax(-1)
+            q = lower(logits, tokens, top, lowering(s, rule, guidance, tolerance)).log_softmax(-1)
             cells = q.gather(-1, tokens)
             for row_tokens, row, keep in zip(tokens, cells, counted.bool(), strict=True):
                 kept = row[keep]

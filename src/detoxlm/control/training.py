@@ -34,7 +34,7 @@ LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.01
 class Positions:
     """The n tokens of some continuations, in order, and what the untouched model makes of the text before each."""
 
-    states: torch.Tensor  # [n, width], before the token (`OwnStates`)
+    states: torch.Tensor  # [n, d], final ones before the token
     tokens: torch.Tensor  # [n]
     text: torch.Tensor  # [n], which continuation
     place: torch.Tensor  # [n], 0 for its first token
@@ -151,6 +151,8 @@ def train(
     steps = epochs * math.ceil(len(learned) / BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
     curve: list[list[float]] = []
+    torch.manual_seed(seed)
+    auxiliary.train()
     with track("training the auxiliary model", steps, "steps") as advance, torch.enable_grad():
         for _ in range(epochs):
             shuffled = learned[torch.randperm(len(learned), generator=generator)]
@@ -168,7 +170,7 @@ def train(
                 schedule.step()
                 curve.append([len(curve) + 1, round(loss.item(), 4)])
                 advance(1)
-    auxiliary.requires_grad_(False)
+    auxiliary.eval().requires_grad_(False)
     return {"loss_curve": curve, **validity(auxiliary, rows[held_out.nonzero()[:, 0]])}
 
 

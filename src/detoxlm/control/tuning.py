@@ -11,6 +11,7 @@ from accelerate import PartialState
 from detoxlm.control.constraint import Constrained
 from detoxlm.control.fit import check_differ, fit_auxiliary
 from detoxlm.control.settings import ConstrainedSettings
+from detoxlm.control.storage import unpacked
 from detoxlm.control.teacher import teachers
 from detoxlm.data import Example, builtin_prompts
 from detoxlm.errors import UsageError
@@ -46,7 +47,7 @@ def fine_tune_under_constraint(
     """
     fitting: dict[str, Any] = {}
     with PartialState().main_process_first():  # the others find its samples in the same work folder
-        auxiliary, _ = fit_auxiliary(target, data, settings, fitting)
+        auxiliary = unpacked(fit_auxiliary(target, data, settings, fitting), target.model)
     own = data.corpus is None
 
     def texts() -> Texts:
@@ -59,6 +60,7 @@ def fine_tune_under_constraint(
         target,
         auxiliary,
         ready.harmful,
+        rule=settings.rule,
         guidance=settings.guidance,
         tolerance=settings.tolerance,
         batch_size=data.batch_size,

@@ -1,13 +1,13 @@
 """NADO, decoding under a learned constraint (arXiv 2205.14219): a small auxiliary model beside the target.
 
 From the target's own continuations and what a scorer says of them, an auxiliary model learns how likely a text is to
-stay within the constraint once it goes on with each next token, R (`detoxlm.control.auxiliary`). Decoding draws from
+violate the constraint once it goes on with each next token, v = 1 - R (`detoxlm.control.auxiliary`). Decoding lowers the
+logits of the likeliest tokens by
 
-    q(v)  ~  p(v) min(1, R(v) / (1 - tolerance))^beta    over the target's likeliest tokens,    beta the strength.
+    24 strength max(0, v - tolerance)        (rule=tilt, the default), or
+    -strength log R                          (rule=published; at strength 1 it is the published q ~ p R),
 
-beta = 1 without a tolerance is the published q, the nearest distribution to p that satisfies the constraint if R is
-exact. R is learned, and a text is bad long before it is certain to be, so more is better. Any scorer can be the
-constraint, not toxicity alone.
+and gives what they lose to the others. Any scorer can be the constraint, not toxicity alone.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from detoxlm.architecture import Architecture
 from detoxlm.calibration.sources import acting_on_logits
 from detoxlm.calibration.steering import lower
-from detoxlm.control.auxiliary import Auxiliary, log_satisfied
+from detoxlm.control.auxiliary import lowering
 from detoxlm.control.settings import AuxiliarySettings
-from detoxlm.control.states import OwnStates, width_of
-from detoxlm.errors import UsageError, first_line
+from detoxlm.control.states import OwnStates
+from detoxlm.control.storage import unpacked
 from detoxlm.methods.base import Detoxifier, FitData, Method, describe_target
 from detoxlm.models import Target
 
@@ -48,48 +47,37 @@ class NadoDetoxifier(Detoxifier):
 
     @property
     def default_strength(self) -> float:
-        """beta."""
-        return 12.0
+        """1."""
+        return 1.0
 
     @property
     def max_strength(self) -> float:
-        """Where a token twice as likely to violate the constraint as is tolerated is all but banned."""
-        return 50.0
+        """Where a token that is more likely than not to end in a violation is as good as banned."""
+        return 50.0 if self._options.rule == "published" else 4.0
 
     @property
     def default_strengths(self) -> tuple[float, ...]:
         """What `run` measures where nothing is asked for."""
-        return (6.0, 12.0, 24.0)
+        return (1.0, 6.0, 12.0) if self._options.rule == "published" else (0.5, 1.0, 2.0)
+
+    @property
+    def _options(self) -> NadoSettings:
+        assert isinstance(self.settings, NadoSettings)
+        return self.settings
 
     @contextmanager
     def _attach(self, model: PreTrainedModel, strength: float) -> Iterator[None]:
-        options = self.settings
-        assert isinstance(options, NadoSettings)
-        auxiliary = auxiliary_from(self.tensors, model)
+        options = self._options
+        auxiliary = unpacked(self.tensors, model)
 
         def act(logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
             top, tokens = logits.topk(min(options.candidates, logits.shape[-1]), dim=-1)
             s = auxiliary(states.flatten(0, 1), tokens.flatten(0, 1)).view(tokens.shape)
-            return lower(logits, tokens, top.float(), -strength * log_satisfied(s, options.tolerance))
+            return lower(logits, tokens, top.float(), lowering(s, options.rule, strength, options.tolerance))
 
         own = OwnStates()
         with own.watching(model), acting_on_logits(model, own, act):
             yield
-
-
-def auxiliary_from(tensors: dict[str, torch.Tensor], model: PreTrainedModel) -> Auxiliary:
-    """Return the auxiliary model of these tensors, on the device of `model`.
-
-    Raises:
-        UsageError: they do not fit.
-    """
-    try:
-        rank = len(tensors["read.bias"])
-        made = Auxiliary(Architecture.of(model).head.weight, width_of(model), rank).to(model.device)
-        made.load_state_dict(tensors)
-    except (KeyError, RuntimeError) as error:
-        raise UsageError(f"detoxifier: its weights do not fit this model: {first_line(error)}") from error
-    return made.requires_grad_(False)
 
 
 class Nado(Method):
@@ -108,6 +96,6 @@ class Nado(Method):
         from detoxlm.control.fit import fit_auxiliary  # it imports the contract, and with it all methods
 
         fitting: dict[str, Any] = {}
-        auxiliary, _ = fit_auxiliary(target, data, settings, fitting)
-        tensors = {name: tensor.detach().clone() for name, tensor in auxiliary.state_dict().items()}
-        return NadoDetoxifier(settings, describe_target(target), tensors, fitting)
+        return NadoDetoxifier(
+            settings, describe_target(target), fit_auxiliary(target, data, settings, fitting), fitting
+        )
