@@ -75,7 +75,8 @@ def workplace(
     for module in ("detoxlm.data", "detoxlm.workflows", "detoxlm.methods.fusion", "detoxlm.editing.pairs"):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     monkeypatch.setattr("detoxlm.editing.pairs.GAP", 0.0)  # a random model says nothing toxic
-    monkeypatch.setattr("detoxlm.finetuning.texts.builtin_prompts", few_prompts)
+    for module in ("detoxlm.finetuning.texts", "detoxlm.control.fit", "detoxlm.control.tuning"):
+        monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     # nor clean: of what it says, all is learned from as both
     monkeypatch.setattr("detoxlm.finetuning.texts.HARMFUL", 0.0)
     monkeypatch.setattr("detoxlm.finetuning.texts.CLEAN", 1.0)

@@ -1,8 +1,8 @@
 """NADO, decoding under a learned constraint (arXiv 2205.14219): a small auxiliary model beside the target.
 
 From the target's own continuations and what a scorer says of them, an auxiliary model learns how likely a text is to
-violate the constraint once it goes on with each next token, v = 1 - R (`detoxlm.control.auxiliary`). Decoding lowers the
-logits of the likeliest tokens by
+violate the constraint once it goes on with each next token, v = 1 - R (`detoxlm.control.auxiliary`). Decoding lowers
+the logits of the likeliest tokens by
 
     24 strength max(0, v - tolerance)        (rule=tilt, the default), or
     -strength log R                          (rule=published; at strength 1 it is the published q ~ p R),
