@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from detoxlm.finetuning.anchors import Anchor, coarse_kl, tail, without
+from detoxlm.finetuning.anchors import coarse_kl, surprise, tail
 from detoxlm.finetuning.course import HIGHEST, LOWEST, PRICE, RANGE, Course
 from detoxlm.finetuning.emd import unit_rows
 from detoxlm.finetuning.objectives import CHUNK, Tokens
@@ -113,39 +113,26 @@ def test_drift_over_the_kept_tokens_is_no_more_than_over_the_vocabulary_and_noth
     assert torch.allclose(coarse, full, atol=1e-2), "with all but one token kept, nothing is coarse any more"
 
 
-def test_without_some_tokens_only_the_proportions_of_the_others_count() -> None:
-    generator = torch.Generator().manual_seed(0)
-    base = 2 * torch.randn(40, V, generator=generator, dtype=torch.float64)
-    left_out = torch.arange(V) % 4 == 1
-    top = base.log_softmax(-1).topk(V - 2)
-    made = without(Anchor(top.indices, torch.cat([top.values, tail(top.values)], -1)), left_out)
-    lower = base - 5.0 * left_out
-    moved = coarse_kl(lower, made.ids, made.log_p)
-    inside = left_out.expand_as(base).gather(1, top.indices).sum(1) == left_out.sum()
-    assert inside.any()
-    assert moved[inside].abs().max() < 1e-9, "what is taken from them goes to the others in proportion, at no cost"
-    other = base + torch.randn(40, V, generator=generator, dtype=torch.float64)
-    rest = [
-        base.masked_fill(left_out, -torch.inf).log_softmax(-1),
-        other.masked_fill(left_out, -torch.inf).log_softmax(-1),
-    ]
-    exact = (rest[0].exp() * (rest[0] - rest[1]).masked_fill(left_out, 0)).sum(-1)
-    found = coarse_kl(other, made.ids, made.log_p)[inside]
-    assert (found <= exact[inside] + 1e-9).all()
-    assert torch.allclose(found, exact[inside], atol=0.05)
-    other.requires_grad_()
-    coarse_kl(other, made.ids, made.log_p).sum().backward()
-    assert other.grad is not None
-    assert other.grad.isfinite().all()
-    assert other.grad[inside][:, left_out].abs().max() < 1e-12
-
-
-def test_the_penalty_is_drift_on_clean_text_and_on_the_harmless_rest(clean: Tokens, harmful: Tokens) -> None:
+def test_the_penalty_is_drift_and_what_samples_surprise_the_base_more(clean: Tokens, harmful: Tokens) -> None:
     priced, drift = UnlikelihoodLoss(1.0).penalty(clean, harmful)
-    parts = [weighted(side, coarse_kl(side.head(side.states), side.top, side.base)) for side in (clean, harmful)]
-    assert drift.item() == pytest.approx(parts[0].item(), rel=1e-9)
-    assert priced.item() == pytest.approx(sum(parts).item(), rel=1e-9)
+    z = clean.head(clean.states)
+    assert drift.item() == pytest.approx(weighted(clean, coarse_kl(z, clean.top, clean.base)).item(), rel=1e-9)
+    more = weighted(clean, surprise(z, clean.top, clean.base)).item()
+    assert priced.item() == pytest.approx(drift.item() + max(0.0, more), rel=1e-9)
     assert [x.item() for x in CleanLikelihood().penalty(clean, harmful)] == [0, 0]
+
+
+def test_surprise_is_the_rise_of_cross_entropy_and_sees_what_divergence_hardly_does() -> None:
+    base = 3 * torch.randn(200, V, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    p, flatter = base.softmax(-1), (base / 1.05)
+    top = base.log_softmax(-1).topk(V - 1)
+    cells = torch.cat([top.values, tail(top.values)], -1)
+    found = surprise(flatter, top.indices, cells)
+    exact = -(flatter.softmax(-1) * p.log()).sum(-1) + (p * p.log()).sum(-1)
+    assert torch.allclose(found, exact, atol=1e-2)
+    assert found.mean() > 10 * coarse_kl(flatter, top.indices, cells).mean()
+    assert surprise(base * 1.05, top.indices, cells).mean() < 0
+    assert surprise(base, top.indices, cells).abs().max() < 1e-6
 
 
 def test_a_weight_follows_the_share_of_violations_to_delta() -> None:

@@ -94,14 +94,16 @@ def test_a_batch_names_every_counted_token_and_the_state_that_predicts_it(tiny: 
     assert len(batch["clean_top"]) == len(batch["clean_base"]) == 5
     assert torch.equal(batch["harmful_base"][:2], teachers[0].log_p[[0, 2]])
     assert torch.equal(batch["harmful_top"][2:], teachers[1].ids)
+    without = Rows(harmful, [[0.5, 0.0, 0.25], [1.0]], clean, anchors(target, clean, 4))
+    assert without.collate([{"clean": 1, "harmful": 0}])["harmful_top"].shape == (2, 0)
 
 
 def test_every_text_is_read_before_any_is_read_again(tiny: Callable[..., Target]) -> None:
     texts = [Passage([1, 2], 0)] * 5
-    order = Rows(texts, [[1.0]] * 5, texts[:3], [], []).order(15, seed=3)
+    order = Rows(texts, [[1.0]] * 5, texts[:3], []).order(15, seed=3)
     assert sorted(order["harmful"][:5]) == sorted(order["harmful"][5:10]) == list(range(5))
     assert sorted(order["clean"][:3]) == list(range(3))
-    assert order["harmful"] != Rows(texts, [[1.0]] * 5, texts[:3], [], []).order(15, seed=4)["harmful"]
+    assert order["harmful"] != Rows(texts, [[1.0]] * 5, texts[:3], []).order(15, seed=4)["harmful"]
 
 
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "phi"])

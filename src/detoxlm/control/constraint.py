@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from detoxlm.finetuning.anchors import tail
+from detoxlm.finetuning.anchors import coarse_log_p
 from detoxlm.finetuning.objectives import Objective, Tokens
 
 #: q || model: always well defined, and what the released code descends; model || q: mode-seeking.
@@ -40,6 +40,5 @@ class Constrained(Objective):
 
 def reverse_kl(logits: torch.Tensor, ids: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     """Return KL(model || q) [n] in nats over kept tokens and the tail; arguments as in `anchors.coarse_kl`."""
-    top = logits.log_softmax(-1).gather(-1, ids)
-    model = torch.cat([top, tail(top)], -1)
+    model = coarse_log_p(logits, ids)
     return (model.exp() * (model - q)).sum(-1)

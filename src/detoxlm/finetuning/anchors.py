@@ -51,27 +51,27 @@ def tail(log_p: torch.Tensor) -> torch.Tensor:
     return (1 - log_p.exp().sum(-1, keepdim=True)).clamp(min=_TAIL).log()
 
 
-def without(anchor: Anchor, tokens: torch.Tensor) -> Anchor:
-    """Return the distributions given that none of `tokens` comes next: their cells are empty, log 0.
-
-    Args:
-        anchor: of n tokens.
-        tokens: [V], true for those left out; within the tail they stay.
-    """
-    out = tokens[anchor.ids]
-    cells = torch.cat([anchor.log_p[:, :-1].masked_fill(out, -torch.inf), anchor.log_p[:, -1:]], -1)
-    return Anchor(anchor.ids, cells.log_softmax(-1))
-
-
 def coarse_kl(logits: torch.Tensor, ids: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
-    """Return KL(base || model) [n] in nats over the kept tokens and the tail, given that no empty cell comes next.
+    """Return KL(base || model) [n] in nats over the kept tokens and the tail.
 
     Args:
         logits: the model's [n, V].
         ids: the kept tokens [n, k].
-        base: log-probabilities [n, k + 1] of those and of the tail; -inf in empty cells.
+        base: log-probabilities [n, k + 1] of those and of the tail.
     """
+    return (base.exp() * (base - coarse_log_p(logits, ids))).sum(-1)
+
+
+def surprise(logits: torch.Tensor, ids: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """Return by how many nats the model's next token surprises the base more than its own [n], over the same cells.
+
+    It is what the perplexity of sampled text, as the base judges it, rises by. A model that is a little flatter than
+    its base has hardly any KL divergence, which is of second order in the change; this is of first order.
+    """
+    return ((base.exp() - coarse_log_p(logits, ids).exp()) * base).sum(-1)
+
+
+def coarse_log_p(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Return log-probabilities [n, k + 1] of the tokens `ids` [n, k] and of the tail, for logits [n, V]."""
     top = logits.log_softmax(-1).gather(-1, ids)
-    empty = base.isneginf()
-    model = torch.cat([top, tail(top)], -1).masked_fill(empty, -torch.inf).log_softmax(-1)
-    return (base.exp() * (base - model).masked_fill(empty, 0)).sum(-1)
+    return torch.cat([top, tail(top)], -1)

@@ -6,7 +6,7 @@ import copy
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from detoxlm.editing.embeddings import Passage
 from detoxlm.errors import DetoxError
-from detoxlm.finetuning.anchors import Anchor, anchors, without
+from detoxlm.finetuning.anchors import Anchor, anchors
 from detoxlm.finetuning.blame import Blame, token_weights
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.detoxifier import CHANGE, A, B, FineTunedDetoxifier
@@ -35,8 +35,6 @@ from detoxlm.methods.base import FitData, describe_target
 from detoxlm.models import Target
 
 log = logging.getLogger(__name__)
-#: Tokens with at least this share of the largest weight in their text are to blame for it.
-BLAMED = 0.5
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,7 @@ def fine_tune(
     fitting: dict[str, Any] = {}
     ready = prepared(target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting)
     weights = token_weights(target, scorer_of(data), ready.harmful, blame)
-    moved = objective.moved(_blamed(target, ready.harmful, weights).to(target.device)).cpu()
-    teachers = [without(anchor, moved) for anchor in anchors(target, ready.harmful, data.batch_size)]
-    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors, teachers)
+    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors)
     make = partial(AvoidanceTrainer, objective=objective, rows=rows)
     return trained(target, data, settings, made, ready, make, Course(settings.drift))
 
@@ -176,15 +172,6 @@ def _account(course: Course) -> dict[str, Any]:
             f"{min(look['drift'] for look in looks):.3f}); lower --set learning_rate, or raise drift."
         )
     return {"best_step": best["step"], "watched": course.watched, "loss_curve": course.curve}
-
-
-def _blamed(target: Target, texts: Sequence[Passage], weights: Sequence[Sequence[float]]) -> torch.Tensor:
-    """Return whether a token is to blame for some text [V]."""
-    blamed = torch.zeros(target.architecture.vocab_size, dtype=torch.bool)
-    for text, given in zip(texts, weights, strict=True):
-        least = BLAMED * max(given, default=0)
-        blamed[[i for i, weight in zip(text.ids[text.start :], given, strict=True) if weight >= least > 0]] = True
-    return blamed
 
 
 def _key(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from detoxlm.finetuning.anchors import coarse_kl
+from detoxlm.finetuning.anchors import coarse_kl, surprise
 
 #: Tokens whose logits [n, V] exist at once; the rest is computed again when gradients need it.
 CHUNK = 128
@@ -51,6 +51,10 @@ class Tokens:
         """Return KL(anchor || model) of each token [n], in nats (`detoxlm.finetuning.anchors`)."""
         return self.each(coarse_kl, self.top, self.base)
 
+    def surprise(self) -> torch.Tensor:
+        """Return by how much more than its own the model's token surprises the base, at each token [n], in nats."""
+        return self.each(surprise, self.top, self.base)
+
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean of values [n]."""
         return (self.weights * values).sum() / self.weights.sum().clamp(min=1e-9)
@@ -65,14 +69,6 @@ class Tokens:
 class Objective(ABC):
     """The loss of a method: a loss of its own, and a penalty that `Course` prices."""
 
-    def moved(self, blamed: torch.Tensor) -> torch.Tensor:
-        """Return which tokens [V] `loss` moves probability away from; among the others, harmful texts change nothing.
-
-        Args:
-            blamed: whether a token is to blame for the toxicity of some harmful text [V].
-        """
-        return blamed
-
     @abstractmethod
     def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
         """Return the loss of a batch of `texts` clean and as many harmful texts."""
@@ -84,9 +80,9 @@ class Objective(ABC):
 
 
 class Anchored(Objective):
-    """An objective that stays near the base: on clean text, and on harmful text among the tokens that are harmless."""
+    """An objective that stays near the base on clean text: in distribution, and in how likely its samples are."""
 
     def penalty(self, clean: Tokens, harmful: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the drift on clean text and on the harmless rest of harmful text, and the former alone."""
+        """Return the drift and what samples surprise the base more, both in nats per token; and the drift alone."""
         drift = clean.mean(clean.drift())
-        return drift + harmful.mean(harmful.drift()), drift
+        return drift + clean.mean(clean.surprise()).clamp(min=0), drift

@@ -51,11 +51,14 @@ class Rows:
         weights: Sequence[Sequence[float]],
         clean: Sequence[Passage],
         anchors: Sequence[Anchor],
-        teachers: Sequence[Anchor],
+        teachers: Sequence[Anchor] | None = None,
     ) -> None:
-        """Take harmful texts with weights of their tokens and what is to be held there, clean texts and theirs."""
-        self.harmful, self.weights, self.teachers = harmful, weights, teachers
-        self.clean, self.anchors = clean, anchors
+        """Take harmful texts with weights of their tokens, clean texts with what the base says of them.
+
+        `teachers` are what is to be said of the harmful ones, for objectives that learn it.
+        """
+        self.harmful, self.weights, self.clean, self.anchors = harmful, weights, clean, anchors
+        self.teachers = teachers
 
     def order(self, rows: int, seed: int) -> Dataset:
         """Return numbers of a harmful and of a clean text for each of so many rows: every text once, then again."""
@@ -79,9 +82,11 @@ class Rows:
         }
         even = [[1.0] * (len(text.ids) - max(1, text.start)) for text in texts[: len(rows)]]
         worst = [list(self.weights[i])[max(1, self.harmful[i].start) - self.harmful[i].start :] for i in harmful]
+        nothing = [Anchor(torch.zeros(len(given), 0).long(), torch.zeros(len(given), 0)) for given in worst]
+        teachers = [self.teachers[i] for i in harmful] if self.teachers is not None else nothing
         for kind, first, group, weights, anchors in (
             ("clean", 0, texts[: len(rows)], even, [self.anchors[i] for i in clean]),
-            ("harmful", len(rows), texts[len(rows) :], worst, [self.teachers[i] for i in harmful]),
+            ("harmful", len(rows), texts[len(rows) :], worst, teachers),
         ):
             counts = torch.tensor([weight > 0 for given in weights for weight in given])
             batch[f"{kind}_top"] = torch.cat([anchor.ids for anchor in anchors])[counts]

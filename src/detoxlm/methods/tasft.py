@@ -27,9 +27,6 @@ from detoxlm.finetuning.objectives import Anchored, Tokens
 from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.models import Target
 
-#: Tokens of at least this cosine have something of a meaning in common.
-NEAR = 0.3
-
 
 class TasftSettings(FineTuneSettings):
     """Settings of `tasft`."""
@@ -56,10 +53,6 @@ class Avoidance(Anchored):
 
     units: torch.Tensor  # [V, d]
     avoidance: float
-
-    def moved(self, blamed: torch.Tensor) -> torch.Tensor:
-        """Return the tokens [V] that are near a blamed one."""
-        return (self.units @ self.units[blamed].T > NEAR).any(-1)
 
     def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
         """Return -lambda times the weighted mean over harmful tokens."""
