@@ -66,32 +66,39 @@ def positions(
         batch_size: texts read at once.
         temperature: at which they were drawn; where it is not 1, weights make up for it.
     """
-    found: dict[int, tuple[torch.Tensor, ...]] = {}
+    lengths = torch.tensor([len(one.ids) - max(1, one.start) for one in continuations])
+    ends = lengths.cumsum(0)
+    count, view = int(ends[-1]), target.architecture
+    k = min(LIKELIEST, view.vocab_size)
+    # made at once: what is kept piece by piece between large temporaries holds on to their memory
+    rows = Positions(
+        states=torch.empty(count, view.hidden_size),
+        tokens=torch.empty(count, dtype=torch.long),
+        text=torch.arange(len(continuations)).repeat_interleave(lengths),
+        place=torch.cat([torch.arange(int(n)) for n in lengths]),
+        violation=torch.tensor(list(violations), dtype=torch.float32).repeat_interleave(lengths),
+        weight=torch.empty(count),
+        likeliest=torch.empty(count, k, dtype=torch.long),
+        p=torch.empty(count, k),
+    )
     own = OwnStates()
     order = sorted(range(len(continuations)), key=lambda i: len(continuations[i].ids))
     with track("reading the samples", len(order), "texts") as advance, own.watching(target.model):
         for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            ids, mask, counted = padded(target, [continuations[i] for i in rows])
+            part = order[start : start + batch_size]
+            ids, mask, counted = padded(target, [continuations[i] for i in part])
             logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
             states = own.states(ids.shape[1])[:, :-1]
-            for i, row, state, given, keep in zip(rows, ids, states, logits, counted.bool(), strict=True):
+            for i, row, state, given, keep in zip(part, ids, states, logits, counted.bool(), strict=True):
+                here = slice(int(ends[i] - lengths[i]), int(ends[i]))
                 z = given[keep].float()
-                tokens = row[1:][keep]
-                top = z.topk(min(LIKELIEST, z.shape[-1]))
-                weight = importance(z, tokens, temperature).expand(len(tokens))
-                found[i] = (state[keep].float(), tokens, weight, top.indices, top.values.softmax(-1))
-            advance(len(rows))
-    states, tokens, weight, likeliest, p = (
-        torch.cat([found[i][part] for i in range(len(continuations))]).cpu() for part in range(5)
-    )
-    lengths = torch.tensor([len(found[i][1]) for i in range(len(continuations))])
-    text = torch.arange(len(continuations)).repeat_interleave(lengths)
-    place = torch.cat([torch.arange(int(n)) for n in lengths])
-    violation = torch.tensor(list(violations), dtype=torch.float32)[text]
-    share = weight / weight.mean()
-    weight = share.clamp(1 / CLIP, CLIP)
-    return Positions(states, tokens, text, place, violation, weight, likeliest, p)
+                top = z.topk(k)
+                rows.states[here], rows.tokens[here] = state[keep].float().cpu(), row[1:][keep].cpu()
+                rows.weight[here] = importance(z, row[1:][keep], temperature).cpu()
+                rows.likeliest[here], rows.p[here] = top.indices.cpu(), top.values.softmax(-1).cpu()
+            advance(len(part))
+    rows.weight.div_(rows.weight.mean()).clamp_(1 / CLIP, CLIP)
+    return rows
 
 
 def importance(logits: torch.Tensor, tokens: torch.Tensor, temperature: float) -> torch.Tensor:
