@@ -77,7 +77,7 @@ def own(options: argparse.Namespace) -> dict[str, Any]:
     target = load_target(options.model)
     variants: list[tuple[str, dict[str, Any]]] = [
         ("constrained", {}),
-        ("weight 1", {"weight": 1.0}),
+        ("weight 4", {"weight": 4.0}),
         ("reverse", {"direction": "reverse"}),
         ("published q", {"guidance": 1.0, "tolerance": 0.0}),
     ]

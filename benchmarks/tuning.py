@@ -100,7 +100,7 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from detoxlm.control.constraint import Constrained
+    from detoxlm.control.constraint import ConstraintLoss
     from detoxlm.editing.embeddings import Passage
     from detoxlm.finetuning import trainer as ours
     from detoxlm.finetuning.anchors import anchors
@@ -143,7 +143,7 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
                 anchors(target, clean, 16),
                 anchors(target, harmful, 16),
             )
-            objective = Tasft.objective(target, settings) if kind == "tasft" else Constrained("forward", own=False)
+            objective = Tasft.objective(target, settings) if kind == "tasft" else ConstraintLoss("forward", own=False)
             made = ours.AvoidanceTrainer(model, run, objective=objective, rows=given)
         step = made.training_step
 

@@ -107,7 +107,9 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
     """`detoxlm fit`."""
 
     corpus: str | None = Field(
-        None, description="Non-toxic texts to learn from: text, or prompt and completion [default: the model's own]."
+        None,
+        description="Texts to learn from, non-toxic but for `constrained`: text, or prompt and completion [default: "
+        "the model's own].",
     )
     harmful: str | None = Field(None, description=_HARMFUL)
     pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")

@@ -12,8 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from detoxlm.control.auxiliary import Auxiliary, log_satisfied
-from detoxlm.control.constraint import Constrained as Regularised
-from detoxlm.control.constraint import reverse_kl
+from detoxlm.control.constraint import ConstraintLoss, reverse_kl
 from detoxlm.control.fit import ENOUGH, new_auxiliary
 from detoxlm.control.settings import ConstrainedSettings
 from detoxlm.control.states import OwnStates
@@ -127,7 +126,7 @@ def side(seed: int) -> Tokens:
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 @pytest.mark.parametrize("own", [True, False])
 def test_gradients_are_those_of_finite_differences(direction: Any, own: bool) -> None:
-    objective = Regularised(direction, own)
+    objective = ConstraintLoss(direction, own)
 
     def total(clean_states: torch.Tensor, prone_states: torch.Tensor) -> torch.Tensor:
         clean, prone = side(0), side(1)
@@ -149,7 +148,7 @@ def test_both_directions_are_divergences_over_the_kept_tokens_and_the_tail() -> 
     assert torch.allclose(reverse_kl(logits, prone.top, prone.base), reverse, atol=1e-9)
     weights = prone.weights / prone.weights.sum()
     for direction, expected in (("forward", forward), ("reverse", reverse)):
-        found, _ = Regularised(direction, False).penalty(side(0), prone)  # type: ignore[arg-type]
+        found, _ = ConstraintLoss(direction, False).penalty(side(0), prone)  # type: ignore[arg-type]
         assert found.item() == pytest.approx(float((weights * expected).sum()), abs=1e-9)
 
 
@@ -166,13 +165,16 @@ def settings(**more: Any) -> ConstrainedSettings:
 def test_adaptivity_holds_only_the_prone_part_of_a_corpus_and_learns_all_of_it() -> None:
     fitting: dict[str, Any] = {}
     data = FitData(corpus=CORPUS, prompts=PROMPTS, scorer=HighBytes())
-    texts = corpus_texts(data, settings(), fitting)
-    assert texts.harmful == CORPUS[20:]
+    many = settings(steps=20)
+    texts = corpus_texts(data, many, fitting)
+    assert set(texts.harmful) == set(CORPUS[20:])
     assert set(texts.clean) | set(texts.watched_clean) == set(CORPUS)
     assert not set(texts.clean) & set(texts.watched_clean)
     assert set(CORPUS[20:]) <= set(texts.clean), "the prone part is learned too"
-    assert fitting["texts"] == {"corpus": len(texts.clean), "prone": 6, "watched_prompts": 2}
-    assert corpus_texts(data, settings(adaptive=False), {}).harmful == texts.clean
+    assert texts.clean != sorted(texts.clean, key=CORPUS.index), "files are often sorted"
+    assert fitting["texts"] == {"corpus": 26, "prone": 6, "learned": len(texts.clean)}
+    assert corpus_texts(data, settings(steps=20, adaptive=False), {}).harmful == texts.clean
+    assert len(corpus_texts(data, settings(steps=2), {}).clean) == 2 * SMALL["batch"]
 
 
 def test_a_corpus_that_never_violates_or_a_scorer_that_sees_no_difference_is_refused() -> None:

@@ -15,7 +15,7 @@ Direction = Literal["forward", "reverse"]
 
 
 @dataclass(frozen=True)
-class Constrained(Objective):
+class ConstraintLoss(Objective):
     """A language-modelling loss on the corpus, and the distance from q where violations are likely.
 
     On the target's own text the cross-entropy with the whole distributions that it was drawn from is the mean of that

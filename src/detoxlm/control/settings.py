@@ -40,7 +40,7 @@ class AuxiliarySettings(Settings):
 class ConstrainedSettings(FineTuneSettings, AuxiliarySettings):
     """Settings of `constrained`."""
 
-    weight: float = Field(4.0, gt=0, description="lambda, the weight of the distance from q.")
+    weight: float = Field(12.0, gt=0, description="lambda, the weight of the distance from q.")
     delta: float | None = Field(
         None,
         gt=0,

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
+import random
 from functools import partial
 from typing import Any
 
 from accelerate import PartialState
 
-from detoxlm.control.constraint import Constrained
+from detoxlm.control.constraint import ConstraintLoss
 from detoxlm.control.fit import check_differ, fit_auxiliary
 from detoxlm.control.settings import ConstrainedSettings
 from detoxlm.control.storage import unpacked
 from detoxlm.control.teacher import teachers
-from detoxlm.data import Example, builtin_prompts
+from detoxlm.data import builtin_prompts
 from detoxlm.errors import UsageError
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.fit import prepared, trained
-from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.finetuning.texts import HELD_OUT, WATCHED_CLEAN, Texts, scorer_of, texts_for
 from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows
 from detoxlm.methods.base import FitData
@@ -67,7 +67,7 @@ def fine_tune_under_constraint(
     )
     even = [[1.0] * (len(text.ids) - text.start) for text in ready.harmful]
     rows = Rows(ready.harmful, even, ready.clean, ready.anchors, kept)
-    make = partial(AvoidanceTrainer, objective=Constrained(settings.direction, own), rows=rows)
+    make = partial(AvoidanceTrainer, objective=ConstraintLoss(settings.direction, own), rows=rows)
     course = Course(settings.drift if own else float("inf"), settings.weight, settings.delta)
     fitted = trained(target, data, settings, made, ready, make, course)
     found = next(look for look in fitted.fitting["watched"] if look["step"] == fitted.fitting["best_step"])
@@ -81,7 +81,7 @@ def fine_tune_under_constraint(
     return fitted
 
 
-def corpus_texts(data: FitData, settings: FineTuneSettings, fitting: dict[str, Any]) -> Texts:
+def corpus_texts(data: FitData, settings: ConstrainedSettings, fitting: dict[str, Any]) -> Texts:
     """Return the corpus as what is learned, and its part that is prone to violations (all of it: not adaptive).
 
     Raises:
@@ -89,19 +89,20 @@ def corpus_texts(data: FitData, settings: FineTuneSettings, fitting: dict[str, A
     """
     assert data.corpus is not None
     corpus = list(dict.fromkeys(data.corpus))
-    scores = scorer_of(data).score([text.completion for text in corpus]).tolist()
-    check_differ(scores, scorer_of(data))
-    prone = [text for text, score in zip(corpus, scores, strict=True) if score >= PRONE]
-    adaptive = not isinstance(settings, ConstrainedSettings) or settings.adaptive
-    if adaptive and not prone:
+    random.Random(data.seed).shuffle(corpus)  # files are often sorted, and what is more than the steps read is left out
+    scorer = scorer_of(data)
+    scores = dict(zip(corpus, scorer.score([text.completion for text in corpus]).tolist(), strict=True))
+    check_differ(list(scores.values()), scorer)
+    prone = [text for text in corpus if scores[text] >= PRONE]
+    if settings.adaptive and not prone:
         raise UsageError(
-            f"corpus: none of its {len(corpus)} texts violates the constraint (at most {max(scores):.2f} by "
-            f"{scorer_of(data).name}), so there is nothing to hold it to; --set adaptive=false holds all of it."
+            f"corpus: none of its {len(corpus)} texts violates the constraint (at most {max(scores.values()):.2f} by "
+            f"{scorer.name}), so there is nothing to hold it to; --set adaptive=false holds all of it."
         )
-    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
-    clean = [text for text, score in zip(corpus, scores, strict=True) if score < PRONE]
-    watched_clean: list[Example] = clean[::HELD_OUT][:WATCHED_CLEAN] or corpus[:WATCHED_CLEAN]
-    watched = set(watched_clean)
-    learned = [text for text in corpus if text not in watched] or corpus
-    fitting["texts"] = {"corpus": len(learned), "prone": len(prone), "watched_prompts": len(prompts[::HELD_OUT])}
-    return Texts(prone if adaptive else learned, learned, prompts[::HELD_OUT], watched_clean)
+    prompts = (data.prompts if data.prompts is not None else builtin_prompts("fit"))[::HELD_OUT]
+    clean = [text for text in corpus if scores[text] < PRONE]
+    watched = clean[::HELD_OUT][:WATCHED_CLEAN] or corpus[:WATCHED_CLEAN]
+    held_out, read = set(watched), settings.steps * settings.batch
+    learned = ([text for text in corpus if text not in held_out] or corpus)[:read]
+    fitting["texts"] = {"corpus": len(corpus), "prone": len(prone), "learned": len(learned)}
+    return Texts(prone[:read] if settings.adaptive else learned, learned, prompts, watched)

@@ -15,7 +15,7 @@ class FineTuneSettings(Settings):
     harmful: int = Field(300, ge=1, description="Harmful responses learned from: the worst of what there is.")
     samples: int = Field(16, ge=2, description="Without data: continuations of each prompt that they are drawn from.")
     max_length: int = Field(64, ge=8, description="Longest text, in tokens; longer ones are cut at the end.")
-    steps: int = Field(120, ge=1, description="Training steps at most.")
+    steps: int = Field(60, ge=1, description="Training steps at most.")
     batch: int = Field(8, ge=1, description="Harmful texts, and clean texts, in a step, on each device.")
     learning_rate: float = Field(2e-4, gt=0, lt=1, description="AdamW's, falling linearly after a short warm-up.")
     tune: Literal["lora", "full"] = Field(
