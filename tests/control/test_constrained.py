@@ -132,7 +132,7 @@ def test_gradients_are_those_of_finite_differences(direction: Any, own: bool) ->
         clean, prone = side(0), side(1)
         object.__setattr__(clean, "states", clean_states)
         object.__setattr__(prone, "states", prone_states)
-        return objective.loss(clean, prone, 2) + 3.0 * objective.penalty(clean, prone)[0]
+        return objective.loss(clean, prone, 2) + 3.0 * objective.penalty(clean, prone, lambda x: x)[0]
 
     assert torch.autograd.gradcheck(total, (side(0).states, side(1).states))
 
@@ -148,7 +148,7 @@ def test_both_directions_are_divergences_over_the_kept_tokens_and_the_tail() -> 
     assert torch.allclose(reverse_kl(logits, prone.top, prone.base), reverse, atol=1e-9)
     weights = prone.weights / prone.weights.sum()
     for direction, expected in (("forward", forward), ("reverse", reverse)):
-        found, _ = ConstraintLoss(direction, False).penalty(side(0), prone)  # type: ignore[arg-type]
+        found, _ = ConstraintLoss(direction, False).penalty(side(0), prone, lambda x: x)  # type: ignore[arg-type]
         assert found.item() == pytest.approx(float((weights * expected).sum()), abs=1e-9)
 
 

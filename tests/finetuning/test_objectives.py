@@ -114,12 +114,12 @@ def test_drift_over_the_kept_tokens_is_no_more_than_over_the_vocabulary_and_noth
 
 
 def test_the_penalty_is_drift_and_what_samples_surprise_the_base_more(clean: Tokens, harmful: Tokens) -> None:
-    priced, drift = UnlikelihoodLoss(1.0).penalty(clean, harmful)
+    priced, drift = UnlikelihoodLoss(1.0).penalty(clean, harmful, lambda x: x)
     z = clean.head(clean.states)
     assert drift.item() == pytest.approx(weighted(clean, coarse_kl(z, clean.top, clean.base)).item(), rel=1e-9)
     more = weighted(clean, surprise(z, clean.top, clean.base)).item()
     assert priced.item() == pytest.approx(drift.item() + max(0.0, more), rel=1e-9)
-    assert [x.item() for x in CleanLikelihood().penalty(clean, harmful)] == [0, 0]
+    assert [x.item() for x in CleanLikelihood().penalty(clean, harmful, lambda x: x)] == [0, 0]
 
 
 def test_surprise_is_the_rise_of_cross_entropy_and_sees_what_divergence_hardly_does() -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from detoxlm.finetuning.anchors import coarse_log_p
-from detoxlm.finetuning.objectives import Objective, Tokens
+from detoxlm.finetuning.objectives import Mean, Objective, Tokens
 
 #: q || model: always well defined, and what the released code descends; model || q: mode-seeking.
 Direction = Literal["forward", "reverse"]
@@ -29,7 +29,7 @@ class ConstraintLoss(Objective):
         """Return the loss on the corpus per token, in nats."""
         return clean.mean(clean.drift()) if self.own else -clean.mean(clean.log_p())
 
-    def penalty(self, clean: Tokens, harmful: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
+    def penalty(self, clean: Tokens, harmful: Tokens, mean: Mean) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean distance per token from q, in nats, twice: it is the one that is shown too."""
         if self.direction == "forward":
             distance = harmful.mean(harmful.drift())

@@ -13,6 +13,7 @@ from detoxlm.finetuning.anchors import coarse_kl, surprise
 
 #: Tokens whose logits [n, V] exist at once; the rest is computed again when gradients need it.
 CHUNK = 128
+Mean = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,14 @@ class Objective(ABC):
     def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
         """Return the loss of a batch of `texts` clean and as many harmful texts."""
 
-    def penalty(self, clean: Tokens, harmful: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what is priced, and the drift, in nats per token, that the price may follow: nothing."""
+    def penalty(self, clean: Tokens, harmful: Tokens, mean: Mean) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is priced, and the drift, in nats per token, that the price may follow: nothing.
+
+        Args:
+            clean: of this process's batch.
+            harmful: of this process's batch.
+            mean: takes the mean of a number over the batches of all processes, without gradients.
+        """
         nothing = torch.zeros_like(clean.states[0, 0])
         return nothing, nothing
 
@@ -82,7 +89,7 @@ class Objective(ABC):
 class Anchored(Objective):
     """An objective that stays near the base on clean text: in distribution, and in how likely its samples are."""
 
-    def penalty(self, clean: Tokens, harmful: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
+    def penalty(self, clean: Tokens, harmful: Tokens, mean: Mean) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the drift and what samples surprise the base more, both in nats per token; and the drift alone."""
-        drift = clean.mean(clean.drift())
-        return drift + clean.mean(clean.surprise()).clamp(min=0), drift
+        drift, more = clean.mean(clean.drift()), clean.mean(clean.surprise())
+        return drift + more * (mean(more) > 0), drift

@@ -195,11 +195,16 @@ class AvoidanceTrainer(Looking, SFTTrainer):
         clean, harmful = (self._tokens(states, inputs, kind) for kind in ("clean", "harmful"))
         texts = len(inputs["input_ids"]) // 2
         loss = self.objective.loss(clean, harmful, texts)
-        penalty, drift = self.objective.penalty(clean, harmful)
+        penalty, drift = self.objective.penalty(clean, harmful, self._mean)
         total = loss + self.course.price * penalty
         _, drift_seen = self.seen([loss, drift])
         self.course.follow(drift_seen)
         return total
+
+    def _mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean of a number over processes."""
+        found: torch.Tensor = self.accelerator.reduce(value.detach(), "mean")
+        return found
 
     def _states(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Final states [2B, T, d], of one call of the whole (perhaps distributed) model; its own head sees little."""
