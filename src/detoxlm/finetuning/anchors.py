@@ -71,6 +71,11 @@ def surprise(logits: torch.Tensor, ids: torch.Tensor, base: torch.Tensor) -> tor
     return ((base.exp() - coarse_log_p(logits, ids).exp()) * base).sum(-1)
 
 
+def kl_and_surprise(logits: torch.Tensor, ids: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """Return `coarse_kl` and `surprise` [n, 2] from logits that are computed once."""
+    return torch.stack([coarse_kl(logits, ids, base), surprise(logits, ids, base)], -1)
+
+
 def coarse_log_p(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """Return log-probabilities [n, k + 1] of the tokens `ids` [n, k] and of the tail, for logits [n, V]."""
     top = logits.log_softmax(-1).gather(-1, ids)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from detoxlm.finetuning.anchors import coarse_kl, surprise
+from detoxlm.finetuning.anchors import coarse_kl, kl_and_surprise
 
 #: Tokens whose logits [n, V] exist at once; the rest is computed again when gradients need it.
 CHUNK = 128
@@ -52,10 +52,6 @@ class Tokens:
         """Return KL(anchor || model) of each token [n], in nats (`detoxlm.finetuning.anchors`)."""
         return self.each(coarse_kl, self.top, self.base)
 
-    def surprise(self) -> torch.Tensor:
-        """Return by how much more than its own the model's token surprises the base, at each token [n], in nats."""
-        return self.each(surprise, self.top, self.base)
-
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean of values [n]."""
         return (self.weights * values).sum() / self.weights.sum().clamp(min=1e-9)
@@ -91,5 +87,6 @@ class Anchored(Objective):
 
     def penalty(self, clean: Tokens, harmful: Tokens, mean: Mean) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the drift and what samples surprise the base more, both in nats per token; and the drift alone."""
-        drift, more = clean.mean(clean.drift()), clean.mean(clean.surprise())
+        each = clean.each(kl_and_surprise, clean.top, clean.base)
+        drift, more = clean.mean(each[:, 0]), clean.mean(each[:, 1])
         return drift + more * (mean(more) > 0), drift
