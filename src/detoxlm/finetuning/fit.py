@@ -186,6 +186,7 @@ def _key(
         "settings": settings.model_dump(mode="json"),
         "texts": [[passage.ids for passage in texts] for texts in (ready.harmful, ready.clean)],
         "scorer": [scorer.name, scorer.version, scorer.revision],
+        "auxiliary": ready.fitting.get("auxiliary"),  # of `constrained`: it made the teacher
         "seed": data.seed,
     }
     return digest_of(what)[:12]
