@@ -26,11 +26,14 @@ from detoxlm.scorers.base import Scorer
 #: Every method and variant, with settings that make its fit a matter of a second on a tiny model.
 FUSION = {"calibrator": "own", "layers": 2, "learning_rate": 1e-2, "samples": 8}
 TUNING = {"steps": 4, "check_every": 2, "batch": 4, "rank": 4, "learning_rate": 1e-2, "drift": 9.0, "max_length": 32}
+EXPERTS = {name: TUNING[name] for name in TUNING if name != "drift"}
 AUXILIARY = {"samples": 8, "auxiliary_rank": 16, "auxiliary_epochs": 60, "tolerance": 0.0}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fusion": ("fusion", {**FUSION, "batch": 8, "threshold": 0.0}),
     "fusion, the paper's": ("fusion", {**FUSION, "variant": "paper", "steps": 4, "train_batch": 4}),
     "nado": ("nado", AUXILIARY),
+    "dexperts": ("dexperts", EXPERTS),
+    "dexperts, anti": ("dexperts", {**EXPERTS, "experts": "anti"}),
     "subspace": ("subspace", {"steps": 4, "context": 1, "rank": 4, "drift": 9.0}),
     "subspace, the paper's": ("subspace", {"variant": "paper", "rank": 4}),
     "surgery": ("surgery", {"rows": 0.5, "alpha": 2.0}),

@@ -42,6 +42,19 @@ def cut_calibrator(
     view = Architecture.of(model)
     if not layers < len(view.layers):
         raise UsageError(f"layers: {layers} is not below the target's {len(view.layers)} decoder layers.")
+    return copied(model, layers, own_embeddings=own_embeddings, after=len(view.layers) if behind else 0)
+
+
+def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool, after: int) -> PreTrainedModel:
+    """Return a copy of the first `layers` decoder layers of `model`, which may be all, as a model.
+
+    Layers and norm are copies; embeddings and head are the target's own modules unless `own_embeddings`. Its cache
+    layers are numbered from `after` on.
+
+    Raises:
+        UsageError: an architecture that cannot be cut.
+    """
+    view = Architecture.of(model)
     if model.config.get_text_config() is not model.config or getattr(
         model.config, "scale_attn_by_inverse_layer_idx", False
     ):
@@ -54,10 +67,9 @@ def cut_calibrator(
     weights = model.state_dict()
     cut.load_state_dict({name: weights[name] for name in cut.state_dict()})
     cut.to(model.device, model.dtype).eval().requires_grad_(False)
-    if behind:  # read at call time only, so setting it after building is enough
-        for module in cut.modules():
-            if isinstance(getattr(module, "layer_idx", None), int):
-                module.layer_idx += len(view.layers)
+    for module in cut.modules():  # read at call time only, so setting it after building is enough
+        if isinstance(getattr(module, "layer_idx", None), int):
+            module.layer_idx += after
     if not own_embeddings:  # last, so that nothing above touches the target's modules
         cut.set_input_embeddings(view.embeddings)
         cut.set_output_embeddings(view.head)

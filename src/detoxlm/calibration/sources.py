@@ -31,31 +31,35 @@ class Source(Protocol):
 
 
 class SharedCache:
-    """A calibrator cut from the target: it reads what the target reads, its cache layers behind the target's own.
+    """Decoders made from the target: they read what it reads, their cache layers behind the target's own.
 
-    Whatever happens to the cache object (beams, crops, repeats) happens to both.
+    Whatever happens to the cache object (beams, crops, repeats) happens to all.
     """
 
-    def __init__(self, model: PreTrainedModel, decoder: nn.Module) -> None:
-        """Take the target and the calibrator's decoder, numbered behind the target's layers."""
-        self._config, self._decoder = model.config, decoder
+    def __init__(self, model: PreTrainedModel, *decoders: nn.Module) -> None:
+        """Take the target and decoders, numbered behind the target's layers and behind each other."""
+        self._config, self._decoders = model.config, decoders
         self._layers = len(Architecture.of(model).layers)
         self._states = torch.empty(0)
 
     def before(self, arguments: dict[str, Any]) -> None:
-        """Let the calibrator read first: it sees the length of the past in the target's layers."""
+        """Let the decoders read first: they see the length of the past in the target's layers."""
         use_cache = arguments.get("use_cache")
         if arguments.get("past_key_values") is None and (self._config.use_cache if use_cache is None else use_cache):
             arguments["past_key_values"] = DynamicCache(config=self._config)
         cache = arguments.get("past_key_values")
         if cache is not None:
-            _make_room(cache, self._layers, lambda: DynamicCache(config=self._decoder.config).layers)
+            _make_room(
+                cache,
+                self._layers,
+                lambda: [new for d in self._decoders for new in DynamicCache(config=d.config).layers],
+            )
         passed = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values", "use_cache")
         given = {name: arguments[name] for name in passed if arguments.get(name) is not None}
-        self._states = self._decoder(**given).last_hidden_state
+        self._states = torch.cat([decoder(**given).last_hidden_state for decoder in self._decoders], -1)
 
     def states(self, keep: int) -> torch.Tensor:
-        """Return the states at the last `keep` positions."""
+        """Return the states at the last `keep` positions, those of several decoders side by side."""
         return self._states[:, -keep:]
 
 

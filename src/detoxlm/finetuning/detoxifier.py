@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -33,26 +34,33 @@ class FineTunedDetoxifier(WeightDetoxifier):
         return (1.0, 1.5, 2.0)
 
     def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        changes = []
-        for module, (a, b) in self._factors().items():
-            found = model.get_submodule(module)
-            weight = found.weight.T if isinstance(found, Conv1D) else found.weight  # Conv1D stores [in, out]
-            changes.append((weight, b.to(weight.device) @ a.to(weight.device)))
-        for name, change in self.tensors.items():
-            if name.endswith(CHANGE):
-                weight = model.get_parameter(name.removesuffix(CHANGE))
-                changes.append((weight, change.to(weight.device)))
-        return changes
-
-    def _factors(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        names = [name.removesuffix(A) for name in self.tensors if name.endswith(A)]
-        return {name: (self.tensors[name + A], self.tensors[name + B]) for name in names}
+        return changes(model, self.tensors)
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the adapter as a PEFT folder."""
         strength = self.check_strength(strength)
         self.check_target(model)
-        factors = {name: (a, strength * b) for name, (a, b) in self._factors().items()}
+        factors = {name: (a, strength * b) for name, (a, b) in factors_of(self.tensors).items()}
         if not factors:
             raise UsageError("adapter: all weights were tuned (tune=full), which is no adapter; export a checkpoint.")
         write_lora(factors, model, self.target["name"], Path(folder))
+
+
+def factors_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return A [r, in] and B [out, r] of each adapted module, by its name."""
+    names = [name.removesuffix(A) for name in tensors if name.endswith(A)]
+    return {name: (tensors[name + A], tensors[name + B]) for name in names}
+
+
+def changes(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the weights of `model` that tensors as a `FineTunedDetoxifier`'s change, and what is added to each."""
+    found = []
+    for module, (a, b) in factors_of(tensors).items():
+        adapted = model.get_submodule(module)
+        weight = adapted.weight.T if isinstance(adapted, Conv1D) else adapted.weight  # Conv1D stores [in, out]
+        found.append((weight, b.to(weight.device) @ a.to(weight.device)))
+    for name, change in tensors.items():
+        if name.endswith(CHANGE):
+            weight = model.get_parameter(name.removesuffix(CHANGE))
+            found.append((weight, change.to(weight.device)))
+    return found

@@ -26,7 +26,7 @@ from detoxlm.finetuning.blame import Blame, token_weights
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.detoxifier import CHANGE, A, B, FineTunedDetoxifier
 from detoxlm.finetuning.objectives import Objective
-from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.finetuning.settings import FineTuneSettings, TrainingSettings
 from detoxlm.finetuning.texts import Texts, as_passages, preferences, scorer_of, texts_for
 from detoxlm.finetuning.trainer import AvoidanceTrainer, PreferenceTrainer, Rows, Run, trainable
 from detoxlm.finetuning.watch import Watch
@@ -101,29 +101,37 @@ def fine_tune_by_preference(
 
 
 def prepared(
-    target: Target, data: FitData, settings: FineTuneSettings, texts_of: Callable[[], Texts], fitting: dict[str, Any]
+    target: Target,
+    data: FitData,
+    settings: TrainingSettings,
+    texts_of: Callable[[], Texts],
+    fitting: dict[str, Any],
+    *,
+    anchored: bool = True,
 ) -> Prepared:
     """Return the texts of `texts_of` tokenised, what the target says of the clean ones, and what it is watched on.
 
-    `fitting` is what the detoxifier will record; `texts_of` may add to it. Of several processes the first goes first:
-    the others find its harvest in the same work folder.
+    `fitting` is what the detoxifier will record; `texts_of` may add to it. Without `anchored` the clean texts that are
+    learned get no anchors. Of several processes the first goes first: the others find its harvest in the same work
+    folder.
     """
     with PartialState().main_process_first():
         texts = texts_of()
         harmful, clean, watched = (
             as_passages(target, part, settings.max_length) for part in (texts.harmful, texts.clean, texts.watched_clean)
         )
-        kept = anchors(target, [*clean, *watched], data.batch_size)
+        learned = clean if anchored else []
+        kept = anchors(target, [*learned, *watched], data.batch_size)
         watch = Watch(
             target,
             scorer_of(data),
             texts.watched_prompts,
             watched,
-            kept[len(clean) :],
+            kept[len(learned) :],
             batch_size=data.batch_size,
             seed=data.seed,
         )
-        return Prepared(texts, harmful, clean, kept[: len(clean)], watch, fitting)
+        return Prepared(texts, harmful, clean, kept[: len(learned)], watch, fitting)
 
 
 def trained(
@@ -142,20 +150,38 @@ def trained(
     """
     with ExitStack() as stack:
         workdir = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder = workdir / f"training-{_key(target, data, made, settings, ready)}"
-        last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-        if last is None:
-            course.watched.append({"step": 0, **ready.watch(target.model)})
-        else:
-            log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
-        tokenizer = copy.deepcopy(target.tokenizer)  # TRL gives one without a padding token the end token for it
-        run = Run(settings, tokenizer, course, ready.watch, folder, data.seed)
-        trainer = make(trainable(copy.deepcopy(target.model), settings, data.seed), run)
-        trainer.train(resume_from_checkpoint=last)
-        fitting = ready.fitting | _account(trainer.course)
-        tensors = tensors_of(trainer.model, target.model)
+        folder = checkpoints(workdir, target, data, made.method, settings, ready)
+        tensors, account = train_copy(target, data.seed, settings, ready.watch, make, course, folder)
         shutil.rmtree(folder, ignore_errors=True)
-    return made(settings, describe_target(target), tensors, fitting)
+    return made(settings, describe_target(target), tensors, ready.fitting | account)
+
+
+def train_copy(
+    target: Target,
+    seed: int,
+    settings: TrainingSettings,
+    watch: Watch,
+    make: Make,
+    course: Course,
+    folder: Path,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return what training changed in a copy of the target (`tensors_of`), and an account of it.
+
+    Checkpoints are kept in `folder`; where it holds some, training goes on from them, or is found to be done.
+
+    Raises:
+        DetoxError: the loss became NaN, or no look was within the limit on drift of `course`.
+    """
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if last is None:
+        course.watched.append({"step": 0, **watch(target.model)})
+    else:
+        log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
+    tokenizer = copy.deepcopy(target.tokenizer)  # TRL gives one without a padding token the end token for it
+    run = Run(settings, tokenizer, course, watch, folder, seed)
+    trainer = make(trainable(copy.deepcopy(target.model), settings, seed), run)
+    trainer.train(resume_from_checkpoint=last)
+    return tensors_of(trainer.model, target.model), _account(trainer.course)
 
 
 def _account(course: Course) -> dict[str, Any]:
@@ -174,13 +200,13 @@ def _account(course: Course) -> dict[str, Any]:
     return {"best_step": best["step"], "watched": course.watched, "loss_curve": course.curve}
 
 
-def _key(
-    target: Target, data: FitData, made: type[FineTunedDetoxifier], settings: FineTuneSettings, ready: Prepared
-) -> str:
-    """Name a training by everything that decides it."""
+def checkpoints(
+    workdir: Path, target: Target, data: FitData, name: str, settings: TrainingSettings, ready: Prepared
+) -> Path:
+    """Return the folder of a training's checkpoints, named by everything that decides it: `name` is what is made."""
     scorer = scorer_of(data)
     what = {
-        "method": made.method,
+        "method": name,
         "fingerprint": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),
         "settings": settings.model_dump(mode="json"),
@@ -189,7 +215,7 @@ def _key(
         "auxiliary": ready.fitting.get("auxiliary"),  # of `constrained`: it made the teacher
         "seed": data.seed,
     }
-    return digest_of(what)[:12]
+    return workdir / f"training-{digest_of(what)[:12]}"
 
 
 def tensors_of(trained: PreTrainedModel | PeftModel, untouched: PreTrainedModel) -> dict[str, torch.Tensor]:

@@ -9,8 +9,8 @@ from pydantic import Field
 from detoxlm.settings import Settings
 
 
-class FineTuneSettings(Settings):
-    """What is trained, on how much, for how long, and how far the model may drift."""
+class TrainingSettings(Settings):
+    """What is trained, on how much and for how long."""
 
     harmful: int = Field(300, ge=1, description="Harmful responses learned from: the worst of what there is.")
     samples: int = Field(16, ge=2, description="Without data: continuations of each prompt that they are drawn from.")
@@ -22,11 +22,16 @@ class FineTuneSettings(Settings):
         "lora", description="lora: an adapter on all linear layers; full: all weights."
     )
     rank: int = Field(16, ge=1, description="lora: its rank.")
+    check_every: int = Field(20, ge=1, description="Steps between two looks at toxicity, drift and refusals.")
+    gradient_checkpointing: bool = Field(False, description="Less memory for more time.")
+
+
+class FineTuneSettings(TrainingSettings):
+    """Besides: how far the model may drift."""
+
     drift: float = Field(
         0.05,
         gt=0,
         description="KL(base || tuned) on clean text that is aimed at, nats per token: what quality may cost.",
     )
-    check_every: int = Field(20, ge=1, description="Steps between two looks at toxicity, drift and refusals.")
     patience: int = Field(3, ge=1, description="Looks without progress after which training stops.")
-    gradient_checkpointing: bool = Field(False, description="Less memory for more time.")

@@ -11,7 +11,7 @@ from typing import Any
 from detoxlm.data import Example, Pair, builtin_prompts
 from detoxlm.editing.embeddings import Passage, passages
 from detoxlm.errors import UsageError
-from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.finetuning.settings import TrainingSettings
 from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData
 from detoxlm.models import Target
@@ -39,7 +39,7 @@ class Texts:
     watched_clean: list[Example]
 
 
-def texts_for(target: Target, data: FitData, settings: FineTuneSettings, fitting: dict[str, Any]) -> Texts:
+def texts_for(target: Target, data: FitData, settings: TrainingSettings, fitting: dict[str, Any]) -> Texts:
     """Return harmful and clean texts: the user's, and for what is missing the target's own; count them in `fitting`.
 
     Args:
@@ -123,7 +123,7 @@ def scorer_of(data: FitData) -> Scorer:
 
 
 def _harvested(
-    target: Target, data: FitData, prompts: list[str], settings: FineTuneSettings, fitting: dict[str, Any]
+    target: Target, data: FitData, prompts: list[str], settings: TrainingSettings, fitting: dict[str, Any]
 ) -> list[Sampled]:
     sampling = own_sampling(settings.samples, data.seed)
     made = harvest(target, prompts, scorer_of(data), sampling, batch_size=data.batch_size, workdir=data.workdir)

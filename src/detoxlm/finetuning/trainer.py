@@ -35,7 +35,7 @@ from detoxlm.finetuning.anchors import Anchor
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.objectives import Objective, Tokens
 from detoxlm.finetuning.progress import Progress
-from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.finetuning.settings import FineTuneSettings, TrainingSettings
 
 #: Steps over which the learning rate rises from 0.
 WARM_UP = 5
@@ -50,12 +50,13 @@ class Rows:
         harmful: Sequence[Passage],
         weights: Sequence[Sequence[float]],
         clean: Sequence[Passage],
-        anchors: Sequence[Anchor],
+        anchors: Sequence[Anchor] | None = None,
         teachers: Sequence[Anchor] | None = None,
     ) -> None:
-        """Take harmful texts with weights of their tokens, clean texts with what the base says of them.
+        """Take harmful texts with weights of their tokens, and clean texts.
 
-        `teachers` are what is to be said of the harmful ones, for objectives that learn it.
+        `anchors` are what the base says of the clean ones, for objectives that hold to it; `teachers` what is to be
+        said of the harmful ones, for objectives that learn it.
         """
         self.harmful, self.weights, self.clean, self.anchors = harmful, weights, clean, anchors
         self.teachers = teachers
@@ -82,12 +83,11 @@ class Rows:
         }
         even = [[1.0] * (len(text.ids) - max(1, text.start)) for text in texts[: len(rows)]]
         worst = [list(self.weights[i])[max(1, self.harmful[i].start) - self.harmful[i].start :] for i in harmful]
-        nothing = [Anchor(torch.zeros(len(given), 0).long(), torch.zeros(len(given), 0)) for given in worst]
-        teachers = [self.teachers[i] for i in harmful] if self.teachers is not None else nothing
-        for kind, first, group, weights, anchors in (
-            ("clean", 0, texts[: len(rows)], even, [self.anchors[i] for i in clean]),
-            ("harmful", len(rows), texts[len(rows) :], worst, teachers),
+        for kind, first, group, weights, kept, numbers in (
+            ("clean", 0, texts[: len(rows)], even, self.anchors, clean),
+            ("harmful", len(rows), texts[len(rows) :], worst, self.teachers, harmful),
         ):
+            anchors = [kept[i] for i in numbers] if kept is not None else [_no_anchor(len(given)) for given in weights]
             counts = torch.tensor([weight > 0 for given in weights for weight in given])
             batch[f"{kind}_top"] = torch.cat([anchor.ids for anchor in anchors])[counts]
             batch[f"{kind}_base"] = torch.cat([anchor.log_p for anchor in anchors])[counts]
@@ -103,11 +103,15 @@ class Rows:
         return batch
 
 
+def _no_anchor(tokens: int) -> Anchor:
+    return Anchor(torch.zeros(tokens, 0).long(), torch.zeros(tokens, 0))
+
+
 @dataclass(frozen=True)
 class Run:
     """What every training takes besides its model and its loss."""
 
-    settings: FineTuneSettings
+    settings: TrainingSettings
     tokenizer: PreTrainedTokenizerBase
     course: Course
     watch: Watch
@@ -257,7 +261,7 @@ def logits(view: Architecture, states: torch.Tensor) -> torch.Tensor:
     return z if view.softcap is None else view.softcap * torch.tanh(z / view.softcap)
 
 
-def trainable(model: PreTrainedModel, settings: FineTuneSettings, seed: int) -> PreTrainedModel | PeftModel:
+def trainable(model: PreTrainedModel, settings: TrainingSettings, seed: int) -> PreTrainedModel | PeftModel:
     """Prepare `model`, a copy of the target's, for training: an adapter on all linear layers, or every weight.
 
     Raises:
@@ -320,5 +324,8 @@ def arguments(run: Run, device: torch.device) -> dict[str, Any]:
 
 def callbacks(run: Run) -> list[TrainerCallback]:
     """What goes along with a training: its course, an end where looks get no better, and what is shown."""
-    stopping = EarlyStoppingCallback(early_stopping_patience=run.settings.patience)
-    return [run.course, stopping, Progress(run.settings.steps, list(run.course.watched))]
+    settings = run.settings
+    found: list[TrainerCallback] = [run.course, Progress(settings.steps, list(run.course.watched))]
+    if isinstance(settings, FineTuneSettings):
+        found.append(EarlyStoppingCallback(early_stopping_patience=settings.patience))
+    return found

@@ -4,6 +4,7 @@ from detoxlm.errors import unknown_name
 from detoxlm.methods.base import Detoxifier, FitData, Method
 from detoxlm.methods.constrained import Constrained
 from detoxlm.methods.contrastive import Contrastive
+from detoxlm.methods.dexperts import DExperts
 from detoxlm.methods.dinm import Dinm
 from detoxlm.methods.dpo import Dpo
 from detoxlm.methods.fusion import Fusion
@@ -20,6 +21,7 @@ METHODS: dict[str, type[Method]] = {
     for method in (
         Fusion,
         Nado,
+        DExperts,
         Subspace,
         Surgery,
         Probe,

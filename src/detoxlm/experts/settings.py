@@ -1,0 +1,16 @@
+"""Settings that decoding with experts shares."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from detoxlm.finetuning.settings import TrainingSettings
+
+
+class ExpertSettings(TrainingSettings):
+    """How experts are trained, and which tokens they have a say in."""
+
+    nucleus: float = Field(
+        0.9, gt=0, le=1, description="Only tokens of the target's own nucleus of this mass are weighed."
+    )
+    candidates: int = Field(256, ge=1, description="How many of the target's likeliest tokens that may be at most.")
