@@ -55,8 +55,8 @@ SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "
 PROMPTS = ["the old", "a much longer prompt than the others, which is", "x", "over the hills and"]
 
 pytestmark = pytest.mark.usefixtures("short_looks")
-#: They differ from tasft in their loss alone, which knows nothing of shapes.
-ONLY_LOSSES = {"constrained", "unlikelihood", "sft", "contrastive", "dpo"}
+#: They differ from tasft or dexperts in what knows nothing of shapes, such as their loss.
+ONLY_LOSSES = {"constrained", "dexperts, anti", "unlikelihood", "sft", "contrastive", "dpo"}
 methods = pytest.mark.parametrize("method_name", sorted(CASES))
 methods_and_shapes = pytest.mark.parametrize(
     ("shape", "method_name"),

@@ -49,14 +49,13 @@ class SharedCache:
             arguments["past_key_values"] = DynamicCache(config=self._config)
         cache = arguments.get("past_key_values")
         if cache is not None:
-            _make_room(
-                cache,
-                self._layers,
-                lambda: [new for d in self._decoders for new in DynamicCache(config=d.config).layers],
-            )
+            _make_room(cache, self._layers, self._more)
         passed = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values", "use_cache")
         given = {name: arguments[name] for name in passed if arguments.get(name) is not None}
         self._states = torch.cat([decoder(**given).last_hidden_state for decoder in self._decoders], -1)
+
+    def _more(self) -> list[Any]:
+        return [layer for decoder in self._decoders for layer in DynamicCache(config=decoder.config).layers]
 
     def states(self, keep: int) -> torch.Tensor:
         """Return the states at the last `keep` positions, those of several decoders side by side."""

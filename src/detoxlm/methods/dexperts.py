@@ -44,7 +44,7 @@ class DExpertsSettings(ExpertSettings):
 
 @dataclass
 class DExpertsDetoxifier(Detoxifier):
-    """One or two experts beside the target. Tensors: `expert.…` and `anti-expert.…`, each as fine-tuning leaves them."""
+    """One or two experts beside the target; tensors `expert.…` and `anti-expert.…`, as fine-tuning leaves them."""
 
     method: ClassVar[str] = "dexperts"
     kind: ClassVar = "decoding"
