@@ -125,6 +125,11 @@ class Architecture:
         """Gemma-2's `final_logit_softcapping`: logits are `c tanh(Wh / c)`; None where the head is linear."""
         return getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
 
+    def capped(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return what the head gave, in float32, soft-capped where the model does it."""
+        z = logits.float()
+        return z if self.softcap is None else self.softcap * torch.tanh(z / self.softcap)
+
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that tell this model from others of its shape; the same in float32 and bfloat16.

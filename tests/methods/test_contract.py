@@ -34,6 +34,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "nado": ("nado", AUXILIARY),
     "dexperts": ("dexperts", EXPERTS),
     "dexperts, anti": ("dexperts", {**EXPERTS, "experts": "anti"}),
+    "gedi": ("gedi", EXPERTS),
     "subspace": ("subspace", {"steps": 4, "context": 1, "rank": 4, "drift": 9.0}),
     "subspace, the paper's": ("subspace", {"variant": "paper", "rank": 4}),
     "surgery": ("surgery", {"rows": 0.5, "alpha": 2.0}),

@@ -34,7 +34,5 @@ def expert(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor], turn: in
 def logits_of(view: Architecture, states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """Return the logits [N, K] in float32 of `tokens` [N, K] alone, for final states [N, d]."""
     rows = F.embedding(tokens, view.head.weight)
-    logits = (rows @ states[..., None].to(rows.dtype))[..., 0].float()
-    if view.head.bias is not None:
-        logits = logits + view.head.bias.float()[tokens]
-    return logits if view.softcap is None else view.softcap * torch.tanh(logits / view.softcap)
+    logits = (rows @ states[..., None].to(rows.dtype))[..., 0]
+    return view.capped(logits if view.head.bias is None else logits + view.head.bias[tokens])

@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
+from torch.nn import functional as F
+from transformers import PreTrainedModel
 
 from detoxlm.editing.embeddings import Passage
+from detoxlm.experts.classes import CODE, new_code
 from detoxlm.experts.settings import ExpertSettings
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.fit import checkpoints, prepared, train_copy
 from detoxlm.finetuning.objectives import Objective, Tokens
 from detoxlm.finetuning.texts import texts_for
-from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows
+from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows, Run
 from detoxlm.methods.base import FitData
 from detoxlm.methods.dexperts import ANTI
 from detoxlm.models import Target
@@ -71,6 +75,86 @@ def train_experts(
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
     return tensors
+
+
+def train_classes(
+    target: Target, data: FitData, settings: ExpertSettings, generative: float, fitting: dict[str, Any]
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of one model of two classes and its `code`; account in `fitting`. The target is untouched.
+
+    Args:
+        target: the model.
+        data: harmful and clean texts, or what to harvest them from.
+        settings: how it is trained.
+        generative: share of the generative loss in [0, 1].
+        fitting: gets `texts`, `harvest` where there was one, and the looks (at the clean class) and loss.
+
+    Raises:
+        UsageError: the data do not serve (`texts_for`), or no adapter fits the model.
+        DetoxError: the loss became NaN.
+    """
+    ready = prepared(
+        target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting, anchored=False
+    )
+    code = new_code(target.architecture, data.seed)
+    rows = Rows(ready.harmful, [[1.0] * (len(text.ids) - text.start) for text in ready.harmful], ready.clean)
+    make = partial(ClassTrainer, rows=rows, code=code, generative=generative)
+    with ExitStack() as stack:
+        workdir = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = checkpoints(workdir, target, data, "gedi", settings, ready)
+        tensors, account = train_copy(target, data.seed, settings, ready.watch, make, Course(), folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    fitting |= account
+    return {**tensors, CODE: code}
+
+
+class ClassTrainer(AvoidanceTrainer):
+    """Trains one model on clean and on harmful text, each under its control code, and to tell them apart."""
+
+    def __init__(
+        self, model: PreTrainedModel | PeftModel, run: Run, *, rows: Rows, code: torch.Tensor, generative: float
+    ) -> None:
+        super().__init__(model, run, objective=Likelihood(), rows=rows)
+        self.generative = generative
+        self.signs: torch.Tensor | None = None  # of the rows of a batch; a look sees the clean class
+
+        def coded(_: torch.nn.Module, __: Any, embedded: torch.Tensor) -> torch.Tensor:
+            added = code.to(embedded)
+            return embedded + (added if self.signs is None else self.signs[:, None, None].to(embedded) * added)
+
+        self.view.embeddings.register_forward_hook(coded)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return generative L_g + (1 - generative) L_d of a batch of `Rows.collate`, each text read under both codes.
+
+        Raises:
+            DetoxError: it is NaN or infinite.
+        """
+        rows = len(inputs["input_ids"])
+        own = torch.tensor([1.0] * (rows // 2) + [-1.0] * (rows // 2), device=inputs["input_ids"].device)
+        twice = {name: inputs[name].repeat(2, 1) for name in ("input_ids", "attention_mask")}
+        self.signs = torch.cat([own, -own])
+        try:
+            right, wrong = self._states(model, twice).chunk(2)
+        finally:
+            self.signs = None
+        generated, told = [], []
+        for kind in ("clean", "harmful"):
+            tokens = self._tokens(right, inputs, kind)
+            likely, other = tokens.log_p(), self._tokens(wrong, inputs, kind).log_p()
+            generated.append(-tokens.mean(likely))
+            ratio = likely.new_zeros(rows // 2).index_add(0, tokens.text, likely - other)
+            told.append(F.softplus(-ratio).mean())
+        l_g, l_d = torch.stack(generated).mean(), torch.stack(told).mean()
+        loss = self.generative * l_g + (1 - self.generative) * l_d
+        self.seen([loss])
+        return loss
 
 
 def _rows(texts: Sequence[Passage]) -> Rows:

@@ -257,8 +257,7 @@ class PreferenceTrainer(Looking, DPOTrainer):
 
 def logits(view: Architecture, states: torch.Tensor) -> torch.Tensor:
     """Return logits [n, V] in float32 of final states [n, d]."""
-    z = view.head(states).float()
-    return z if view.softcap is None else view.softcap * torch.tanh(z / view.softcap)
+    return view.capped(view.head(states))
 
 
 def trainable(model: PreTrainedModel, settings: TrainingSettings, seed: int) -> PreTrainedModel | PeftModel:

@@ -8,6 +8,7 @@ from detoxlm.methods.dexperts import DExperts
 from detoxlm.methods.dinm import Dinm
 from detoxlm.methods.dpo import Dpo
 from detoxlm.methods.fusion import Fusion
+from detoxlm.methods.gedi import Gedi
 from detoxlm.methods.nado import Nado
 from detoxlm.methods.probe import Probe
 from detoxlm.methods.sft import Sft
@@ -22,6 +23,7 @@ METHODS: dict[str, type[Method]] = {
         Fusion,
         Nado,
         DExperts,
+        Gedi,
         Subspace,
         Surgery,
         Probe,

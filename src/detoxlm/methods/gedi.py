@@ -1,0 +1,116 @@
+"""GeDi (arXiv 2009.06367): a language model of two classes judges each next token by Bayes' rule.
+
+    z~_v = log p(v | x) + strength log P(clean | x v),
+    P(clean | x) = sigmoid(R),  R = log p(x | clean) - log p(x | toxic),
+
+in the target's own nucleus, renormalised there; strength is the paper's omega. Where the text so far is clean beyond
+doubt the posterior is 1 whatever comes next, and the target is left alone; where it is in doubt, or lost, the two
+classes' preferences count in full.
+
+One copy of the target is both classes: a control code tells them apart (`detoxlm.experts.classes`). It learns to
+generate both and to tell them apart:
+
+    minimise  generative L_g + (1 - generative) L_d,
+    L_g = -mean log p(x_t | its class),  L_d = -mean log P(its class | x).
+
+Ours where the paper divides R by the length of the text: the sum of the last `window` tokens, which is Bayes' rule for
+short text, and forgets in long text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from detoxlm.calibration.sources import acting_on_logits
+from detoxlm.errors import UsageError, first_line
+from detoxlm.experts.classes import ClassRatio, classes
+from detoxlm.experts.settings import ExpertSettings
+from detoxlm.experts.steering import change_nucleus
+from detoxlm.finetuning.method import training
+from detoxlm.methods.base import Detoxifier, FitData, Method, describe_target
+from detoxlm.models import Target
+
+
+class GediSettings(ExpertSettings):
+    """Settings of `gedi`."""
+
+    generative: float = Field(0.6, ge=0, le=1, description="Share of the generative loss; the rest is discriminative.")
+    window: int = Field(20, ge=0, description="So many tokens of the text so far are weighed with each next one.")
+
+
+@dataclass
+class GediDetoxifier(Detoxifier):
+    """A model of two classes beside the target; tensors as fine-tuning leaves them, and `code` [d_e]."""
+
+    method: ClassVar[str] = "gedi"
+    kind: ClassVar = "decoding"
+    settings_type: ClassVar = GediSettings
+
+    @property
+    def default_strength(self) -> float:
+        """30, the paper's omega."""
+        return 30.0
+
+    @property
+    def max_strength(self) -> float:
+        """100, where a token that is more likely toxic than not is as good as banned."""
+        return 100.0
+
+    @property
+    def default_strengths(self) -> tuple[float, ...]:
+        """What `run` measures where nothing is asked for."""
+        return (10.0, 30.0, 60.0)
+
+    @contextmanager
+    def _attach(self, model: PreTrainedModel, strength: float) -> Iterator[None]:
+        assert isinstance(self.settings, GediSettings)
+        settings = self.settings
+        try:
+            made = classes(model, self.tensors)
+        except (KeyError, AttributeError, RuntimeError) as error:
+            raise UsageError(
+                f"detoxifier: the weights of {self.folder or 'this one'} do not fit this model: {first_line(error)}"
+            ) from error
+        source = ClassRatio(model, made, settings.window)
+
+        def act(logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+            said = states.flatten(0, 1)
+
+            def change(tokens: torch.Tensor, before: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+                so_far = said[at, -1, None]
+                return strength * F.logsigmoid(so_far + source.ratios(said[at], tokens))
+
+            return change_nucleus(logits, change, candidates=settings.candidates, nucleus=settings.nucleus)
+
+        with acting_on_logits(model, source, act):
+            yield
+
+
+class Gedi(Method):
+    """Tune one copy of the target to be a model of clean and of toxic text, and steer by Bayes' rule."""
+
+    name: ClassVar[str] = "gedi"
+    paper: ClassVar[str] = "GeDi, arXiv 2009.06367"
+    summary: ClassVar[str] = (
+        "A tuned copy of the model, of clean and of toxic text, says how toxic each token makes the text. No weights "
+        "change; three times the work."
+    )
+    detoxifier_type: ClassVar = GediDetoxifier
+
+    @classmethod
+    def fit(cls, target: Target, data: FitData, settings: Any) -> GediDetoxifier:
+        """Get texts, and train the model of two classes."""
+        training(cls.name)  # says what is missing, before hours of sampling
+        from detoxlm.experts.training import train_classes
+
+        fitting: dict[str, Any] = {}
+        tensors = train_classes(target, data, settings, settings.generative, fitting)
+        return GediDetoxifier(settings, describe_target(target), tensors, fitting)
