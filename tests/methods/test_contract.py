@@ -118,7 +118,7 @@ def test_attaching_changes_the_model_and_detaching_restores_it_bit_for_bit(
     method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
     target = tiny(shape)
-    untouched, weights = logits(target), state(target)
+    untouched, weights, parameters = logits(target), state(target), list(target.model.parameters())
     hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in target.model.modules())
     detoxifier = fit(target, method_name, letter_scorer, fresh=True)
     assert torch.equal(logits(target), untouched), "fitting must not change the target"
@@ -128,6 +128,9 @@ def test_attaching_changes_the_model_and_detaching_restores_it_bit_for_bit(
     after = state(target)
     assert after.keys() == weights.keys()
     assert all(torch.equal(after[name], weights[name]) for name in weights)
+    now = list(target.model.parameters())  # equal values in other tensors would untie embeddings and head
+    assert len(now) == len(parameters)
+    assert all(one is other for one, other in zip(now, parameters, strict=True))
     assert hooks == sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in target.model.modules())
 
 

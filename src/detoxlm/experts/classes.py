@@ -53,7 +53,9 @@ def classes(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> list
         KeyError, AttributeError, RuntimeError: the tensors are not for this model.
     """
     made = [expert(model, tensors, turn) for turn in (1, 2)]
-    made[1].load_state_dict(made[0].state_dict(), assign=True)
+    for first, second in zip(*(one.modules() for one in made), strict=True):
+        for name, weight in first.named_parameters(recurse=False):
+            second.register_parameter(name, weight)
     for one, sign in zip(made, (1, -1), strict=True):
         one.set_input_embeddings(Coded(one.get_input_embeddings(), sign * tensors[CODE].to(model.device)))
     return made

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
 from detoxlm.calibration.calibrator import copied
-from detoxlm.finetuning.detoxifier import CHANGE, changes
+from detoxlm.finetuning.changes import CHANGE, changes
 
 
 def expert(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor], turn: int) -> PreTrainedModel:

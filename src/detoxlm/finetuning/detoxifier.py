@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from detoxlm.editing.detoxifier import WeightDetoxifier
 from detoxlm.editing.lora import write_lora
 from detoxlm.errors import UsageError
-
-#: Ends of the names of tensors.
-A, B, CHANGE = ".lora_A", ".lora_B", ".change"
+from detoxlm.finetuning.changes import changes, factors_of
 
 
 @dataclass
@@ -44,23 +40,3 @@ class FineTunedDetoxifier(WeightDetoxifier):
         if not factors:
             raise UsageError("adapter: all weights were tuned (tune=full), which is no adapter; export a checkpoint.")
         write_lora(factors, model, self.target["name"], Path(folder))
-
-
-def factors_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Return A [r, in] and B [out, r] of each adapted module, by its name."""
-    names = [name.removesuffix(A) for name in tensors if name.endswith(A)]
-    return {name: (tensors[name + A], tensors[name + B]) for name in names}
-
-
-def changes(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return the weights of `model` that tensors as a `FineTunedDetoxifier`'s change, and what is added to each."""
-    found = []
-    for module, (a, b) in factors_of(tensors).items():
-        adapted = model.get_submodule(module)
-        weight = adapted.weight.T if isinstance(adapted, Conv1D) else adapted.weight  # Conv1D stores [in, out]
-        found.append((weight, b.to(weight.device) @ a.to(weight.device)))
-    for name, change in tensors.items():
-        if name.endswith(CHANGE):
-            weight = model.get_parameter(name.removesuffix(CHANGE))
-            found.append((weight, change.to(weight.device)))
-    return found

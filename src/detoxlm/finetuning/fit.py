@@ -23,8 +23,9 @@ from detoxlm.editing.embeddings import Passage
 from detoxlm.errors import DetoxError
 from detoxlm.finetuning.anchors import Anchor, anchors
 from detoxlm.finetuning.blame import Blame, token_weights
+from detoxlm.finetuning.changes import CHANGE, A, B
 from detoxlm.finetuning.course import Course
-from detoxlm.finetuning.detoxifier import CHANGE, A, B, FineTunedDetoxifier
+from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.objectives import Objective
 from detoxlm.finetuning.settings import FineTuneSettings, TrainingSettings
 from detoxlm.finetuning.texts import Texts, as_passages, preferences, scorer_of, texts_for
