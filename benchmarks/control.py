@@ -1,6 +1,7 @@
 """Control by a learned constraint, in numbers: `python benchmarks/control.py PART [options]`.
 
-    decoding   toxicity, perplexity and tokens/s of guided decoding (nado), with fusion beside it
+    decoding   toxicity, perplexity and tokens/s of guided decoding: nado, DExperts and GeDi, with fusion beside them
+    speed      the tokens/s of them alone
     own        constrained fine-tuning on the target's own text, and what its parts are worth
     corpus     a corpus half toxic: learned plainly, filtered, and held to the constraint, adaptively and not
 
@@ -46,18 +47,32 @@ def fitted(
 
 
 def decoding(options: argparse.Namespace) -> dict[str, Any]:
-    """Guided decoding at some strengths, and how fast it is."""
+    """Guided decoding at some strengths."""
     target = load_target(options.model)
     rows: list[Row] = [
         ("nado", fitted(options, target, "nado"), options.strengths),
         ("fusion", fitted(options, target, "fusion"), (0.5,)),
+        ("dexperts", fitted(options, target, "dexperts"), (1.0, 2.0)),
+        ("gedi", fitted(options, target, "gedi"), (10.0, 30.0)),
     ]
-    report = measured(options, target, rows, options.recipes)
-    report["speed"] = [speed(target, "nado", fitted(options, target, "nado")(), batch) for batch in (8, 32)]
-    return report
+    return measured(options, target, rows, options.recipes)
 
 
-def speed(target: Target, name: str, detoxifier: Detoxifier, batch: int) -> dict[str, Any]:
+def speed(options: argparse.Namespace) -> dict[str, Any]:
+    """How fast guided decoding is; experts of two steps are as fast as good ones."""
+    target = load_target(options.model)
+    short = {"steps": 2, "samples": 2}
+    kinds: list[tuple[str, dict[str, Any]]] = [("nado", {}), ("fusion", {}), ("dexperts", short), ("gedi", short)]
+    found = []
+    for name, settings in kinds:
+        if options.rows and name not in options.rows:
+            continue
+        detoxifier = fitted(options, target, name, **settings)()
+        found += [rate(target, name, detoxifier, batch) for batch in (8, 32)]
+    return {"speed": found}
+
+
+def rate(target: Target, name: str, detoxifier: Detoxifier, batch: int) -> dict[str, Any]:
     """Tokens/s plain and detoxified, in turns, so that a busy machine slows both."""
     prompts = builtin_prompts("measure")[: 2 * batch]
     ratios = []
@@ -119,7 +134,7 @@ def corpus(options: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parts = {part.__name__: part for part in (decoding, own, corpus)}
+    parts = {part.__name__: part for part in (decoding, speed, own, corpus)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=parts)
     add_options(parser, (1.0,), "control.json")

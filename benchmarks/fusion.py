@@ -16,8 +16,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,11 +28,13 @@ from rows import Row, add_options, measured, run_part, timed
 from transformers import LogitsProcessor, PreTrainedModel
 
 from detoxlm import memory
-from detoxlm.calibration.vocabulary import spellings
+from detoxlm.architecture import Architecture
+from detoxlm.calibration.sources import Recorded, acting_on_logits
 from detoxlm.data import builtin_prompts, read_corpus, read_prompts
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.base import describe_target
+from detoxlm.methods.dexperts import DExperts, DExpertsSettings
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
 from detoxlm.models import Target, load_target
 from detoxlm.scorers import load_scorer
@@ -173,7 +175,7 @@ class _Forgetful(LogitsProcessor):
 
 @dataclass
 class BannedWords(Detoxifier):
-    """The simplest rival: tokens that spell a listed word are never chosen."""
+    """The simplest rival: listed words are never spelled to their end. Tensors: `banned` [n, k], padded with -1."""
 
     method: ClassVar[str] = "banned words"
     kind: ClassVar = "decoding"
@@ -188,34 +190,44 @@ class BannedWords(Detoxifier):
         return 1.0
 
     def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
-        banned = self.tensors["banned"].to(model.device)
+        sequences = [[token for token in row if token >= 0] for row in self.tensors["banned"].tolist()]
+        reader: Any = _Endings(sequences, Architecture.of(model).vocab_size)
+        return acting_on_logits(model, Recorded(model, reader), lambda logits, lowered: logits + lowered.to(logits))
 
-        @contextmanager
-        def attached() -> Iterator[None]:
-            def after(_: Any, __: Any, output: Any) -> Any:
-                output.logits[..., banned] = -1e4
-                return output
 
-            handle = model.register_forward_hook(after)
-            try:
-                yield
-            finally:
-                handle.remove()
+class _Endings:
+    """In place of a calibrator's states: what is added to the logits, by the tokens so far."""
 
-        return attached()
+    def __init__(self, sequences: list[list[int]], vocabulary: int) -> None:
+        self._vocabulary = vocabulary
+        self._last: dict[tuple[int, ...], list[int]] = {}  # by what stands before
+        for *before, last in sequences:
+            self._last.setdefault(tuple(before), []).append(last)
+        self._longest = max(map(len, self._last))
+
+    def last_states(self, rows: list[list[int]]) -> torch.Tensor:
+        return torch.stack([self._lowered(row) for row in rows])
+
+    def states(self, row: list[int], count: int) -> torch.Tensor:
+        return torch.stack([self._lowered(row[:end]) for end in range(len(row) - count + 1, len(row) + 1)])
+
+    def _lowered(self, row: list[int]) -> torch.Tensor:
+        lowered = torch.zeros(self._vocabulary)
+        for length in range(self._longest + 1):
+            lowered[self._last.get(tuple(row[len(row) - length :]), [])] = -1e4
+        return lowered
 
 
 def banned_words(target: Target, words: Path) -> BannedWords:
-    """Ban every token that spells a word of the list, from its start."""
+    """Ban every word and phrase of the list, as it is tokenised behind a space, in lower case and capitalised."""
     with words.open(encoding="utf-8", newline="") as file:
-        listed = {row["text"].lower() for row in csv.DictReader(file) if " " not in row["text"]}
-    spelled = spellings(target.tokenizer, target.architecture.vocab_size)
-    ids = [
-        i
-        for i, spelling in enumerate(spelled)
-        if spelling and spelling[:1] == b" " and spelling.decode("utf-8", "replace").strip().lower() in listed
-    ]
-    return BannedWords(Settings(), describe_target(target), {"banned": torch.tensor(ids)}, {"tokens": len(ids)})
+        listed = {row["text"].strip().lower() for row in csv.DictReader(file)}
+    forms = sorted({f" {form}" for word in listed for form in (word, word.capitalize())})
+    sequences = [target.tokenizer(form, add_special_tokens=False)["input_ids"] for form in forms]
+    banned = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(sequence) for sequence in sequences if sequence], batch_first=True, padding_value=-1
+    )
+    return BannedWords(Settings(), describe_target(target), {"banned": banned}, {"sequences": len(banned)})
 
 
 def frontier(options: argparse.Namespace) -> dict[str, Any]:
@@ -236,9 +248,14 @@ def frontier(options: argparse.Namespace) -> dict[str, Any]:
             target, FitData(corpus=corpus, scorer=load_scorer("embedded")), FusionSettings(calibrator="own")
         )
 
+    def with_experts() -> Detoxifier:
+        workdir = Path(options.output).with_suffix(".work")
+        return DExperts.fit(target, FitData(scorer=load_scorer("embedded"), workdir=workdir), DExpertsSettings())
+
     rows: list[Row] = [
         ("contrast, shipped", fit(), options.strengths),
         ("contrast, own generations", fit(calibrator="own"), options.strengths),
+        ("dexperts", timed(with_experts), (1.0, 2.0)),
     ]
     if options.corpus:
         rows.append(("contrast, own data", timed(with_corpus), options.strengths))

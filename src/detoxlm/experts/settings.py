@@ -10,6 +10,7 @@ from detoxlm.finetuning.settings import TrainingSettings
 class ExpertSettings(TrainingSettings):
     """How experts are trained, and which tokens they have a say in."""
 
+    check_every: int = Field(60, ge=1, description="Steps between two looks at what the expert says; they only show.")
     nucleus: float = Field(
         0.9, gt=0, le=1, description="Only tokens of the target's own nucleus of this mass are weighed."
     )
