@@ -29,6 +29,11 @@ class ConstrainedDetoxifier(FineTunedDetoxifier):
     method: ClassVar[str] = "constrained"
     settings_type: ClassVar = ConstrainedSettings
 
+    @property
+    def default_strength(self) -> float:
+        """1.5: going on in the direction of a short training costs less than a longer training."""
+        return 1.5
+
 
 class Constrained(Method):
     """Fine-tune on a corpus, partly bad, under a constraint that any scorer can be."""

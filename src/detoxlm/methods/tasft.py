@@ -46,6 +46,11 @@ class TasftDetoxifier(FineTunedDetoxifier):
     method: ClassVar[str] = "tasft"
     settings_type: ClassVar = TasftSettings
 
+    @property
+    def default_strength(self) -> float:
+        """2: going on in the direction of a short training costs less than a longer training."""
+        return 2.0
+
 
 @dataclass(frozen=True)
 class Avoidance(Anchored):
