@@ -78,7 +78,8 @@ def fine_tune(
     fitting: dict[str, Any] = {}
     ready = prepared(target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting)
     weights = token_weights(target, scorer_of(data), ready.harmful, blame)
-    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors)
+    said = anchors(target, ready.harmful, data.batch_size, "reading harmful text") if objective.reads_base else None
+    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors, said)
     make = partial(AvoidanceTrainer, objective=objective, rows=rows)
     return trained(target, data, settings, made, ready, make, Course(settings.drift))
 

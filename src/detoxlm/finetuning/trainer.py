@@ -55,7 +55,7 @@ class Rows:
     ) -> None:
         """Take harmful texts with weights of their tokens, clean texts with what the base says of them.
 
-        `teachers` are what is to be said of the harmful ones, for objectives that learn it.
+        `teachers` are of the harmful ones: what is to be learned there, or what the base says, as the objective reads.
         """
         self.harmful, self.weights, self.clean, self.anchors = harmful, weights, clean, anchors
         self.teachers = teachers
@@ -196,7 +196,9 @@ class AvoidanceTrainer(Looking, SFTTrainer):
         texts = len(inputs["input_ids"]) // 2
         loss = self.objective.loss(clean, harmful, texts)
         penalty, drift = self.objective.penalty(clean, harmful, self._mean)
-        total = loss + self.course.price * penalty
+        # of the trainer's own count of steps, which a checkpoint keeps: a resumed run weighs as the whole one
+        weight = self.objective.weight(self.state.global_step / self.state.max_steps)
+        total = weight * loss + self.course.price * penalty
         _, drift_seen = self.seen([loss, drift])
         self.course.follow(drift_seen)
         return total
