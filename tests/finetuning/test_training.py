@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from detoxlm.data import Example, Pair
@@ -23,7 +20,6 @@ from detoxlm.finetuning.blame import token_weights
 from detoxlm.finetuning.objectives import Tokens
 from detoxlm.finetuning.texts import Texts, preferences, texts_for
 from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows, logits
-from detoxlm.finetuning.watch import Watch
 from detoxlm.methods import FitData
 from detoxlm.methods.tasft import Avoidance, Tasft, TasftSettings
 from detoxlm.models import Target
@@ -347,42 +343,3 @@ def test_a_model_without_layers_for_an_adapter_is_refused(
     monkeypatch.setattr("detoxlm.finetuning.trainer.get_peft_model", none)
     with pytest.raises(UsageError, match=r"tune: no LoRA adapter fits this model .* --set tune=full"):
         Tasft.fit(tiny(), data(letter_scorer), settings())
-
-
-# --- looks ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_look_at_the_untouched_model_sees_no_drift_and_the_same_things_twice(
-    tiny: Callable[..., Target], letter_scorer: Scorer
-) -> None:
-    target = tiny()
-    clean = passages(target, [("", "green trees stand by the water")] * 3, 64)
-    watch = Watch(target, letter_scorer, PROMPTS, clean, anchors(target, clean, 8), batch_size=8, seed=0)
-    first, second = watch(target.model), watch(target.model)
-    assert first == second
-    assert first["drift"] == pytest.approx(0, abs=1e-5)
-    with torch.no_grad():
-        target.architecture.final_norm.weight.mul_(1.5)
-    changed = watch(target.model)
-    assert changed["drift"] > 0.01
-    assert changed["perplexity"] != first["perplexity"]
-
-
-# --- several processes ----------------------------------------------------------------------------------------------
-
-
-def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(
-    tiny_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    script = str(Path(__file__).parent / "in_processes.py")
-    made = []
-    for name, processes, batch in (("one", 1, 8), ("two", 2, 4)):
-        (tmp_path / name).mkdir()
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
-        command = [sys.executable, *launcher, script, str(tiny_folder("llama")), str(tmp_path / name), str(batch)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr[-3000:]
-        made += [load_file(path) for path in sorted((tmp_path / name).glob("*.safetensors"))]
-    one, first, second = made
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert all(torch.allclose(one[name], first[name], atol=2e-4) for name in one)

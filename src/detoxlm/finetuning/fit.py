@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from peft import PeftModel
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -150,13 +151,32 @@ def trained(
         else:
             log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
         tokenizer = copy.deepcopy(target.tokenizer)  # TRL gives one without a padding token the end token for it
-        run = Run(settings, tokenizer, course, ready.watch, folder, data.seed)
+        run = Run(settings, tokenizer, course, partial(_look, target, ready.watch, settings, made), folder, data.seed)
         trainer = make(trainable(copy.deepcopy(target.model), settings, data.seed), run)
         trainer.train(resume_from_checkpoint=last)
         fitting = ready.fitting | _account(trainer.course)
         tensors = tensors_of(trainer.model, target.model)
         shutil.rmtree(folder, ignore_errors=True)
     return made(settings, describe_target(target), tensors, fitting)
+
+
+def _look(
+    target: Target,
+    watch: Watch,
+    settings: FineTuneSettings,
+    made: type[FineTunedDetoxifier],
+    model: PreTrainedModel | PeftModel,
+) -> dict[str, float]:
+    """Look at the model being trained; where it is sharded, at the untouched one with the change attached.
+
+    A sharded model gathers every layer for every token that it generates, and two processes that end a text at
+    different tokens wait for each other forever. The untouched model is whole on every device.
+    """
+    if not any(isinstance(weight, DTensor) for weight in model.parameters()):
+        return watch(model.get_base_model() if isinstance(model, PeftModel) else model)
+    change = made(settings, describe_target(target), tensors_of(model, target.model))
+    with change.attached(target.model, 1.0):
+        return watch(target.model)
 
 
 def _account(course: Course) -> dict[str, Any]:
@@ -194,16 +214,24 @@ def _key(
 
 
 def tensors_of(trained: PreTrainedModel | PeftModel, untouched: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Return the tensors of a `FineTunedDetoxifier`: what `trained` has that `untouched` has not."""
+    """Return the tensors of a `FineTunedDetoxifier`: what `trained` has that `untouched` has not.
+
+    Of a sharded model every process gets the whole, so all of them must ask.
+    """
     if not isinstance(trained, PeftModel):
         before = dict(untouched.named_parameters())
         return {
-            name + CHANGE: (weight.detach().float() - before[name].detach().float()).cpu()
+            name + CHANGE: (_whole(weight) - before[name].detach().float()).cpu()
             for name, weight in trained.named_parameters()
         }
     tensors: dict[str, torch.Tensor] = {}
     for name, module in trained.get_base_model().named_modules():
         if hasattr(module, "lora_A") and "default" in module.lora_A:
-            a, b = (getattr(module, part)["default"].weight.detach().float().cpu() for part in ("lora_A", "lora_B"))
+            a, b = (_whole(getattr(module, part)["default"].weight).cpu() for part in ("lora_A", "lora_B"))
             tensors |= {name + A: a.contiguous(), name + B: (module.scaling["default"] * b).contiguous()}
     return tensors
+
+
+def _whole(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight in float32, gathered where it is a shard."""
+    return (weight.full_tensor() if isinstance(weight, DTensor) else weight).detach().float()

@@ -15,6 +15,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
+from torch.nn import functional as F
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedModel,
@@ -39,7 +40,7 @@ from detoxlm.finetuning.settings import FineTuneSettings
 
 #: Steps over which the learning rate rises from 0.
 WARM_UP = 5
-Watch = Callable[[PreTrainedModel], dict[str, float]]
+Watch = Callable[[PreTrainedModel | PeftModel], dict[str, float]]
 
 
 class Rows:
@@ -140,9 +141,8 @@ class Looking(Trainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Look at the model being trained; `Course.frontier` says which look is best."""
-        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         self.model.eval()
-        found = self.watch(base)
+        found = self.watch(self.model)
         self.model.train()
         seen = {"step": self.state.global_step, **found}
         self.course.look(seen)
@@ -255,7 +255,8 @@ class PreferenceTrainer(Looking, DPOTrainer):
 
 def logits(view: Architecture, states: torch.Tensor) -> torch.Tensor:
     """Return logits [n, V] in float32 of final states [n, d]."""
-    z = view.head(states).float()
+    # not a call of the module: of a sharded model that would free the head's weight before the other chunks need it
+    z = F.linear(states, view.head.weight, view.head.bias).float()
     return z if view.softcap is None else view.softcap * torch.tanh(z / view.softcap)
 
 
