@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from detoxlm.methods import FitData
 from detoxlm.methods.tasft import Tasft, TasftSettings
 from detoxlm.models import load_target
 
-started, loss = AcceleratorState.__init__, AvoidanceTrainer.compute_loss
+started, loss, load_best = AcceleratorState.__init__, AvoidanceTrainer.compute_loss, AvoidanceTrainer._load_best_model
 
 
 def start_sharded(self: AcceleratorState, *args: Any, **more: Any) -> None:
@@ -45,6 +46,14 @@ def killed(self: AvoidanceTrainer, *args: Any, **more: Any) -> Any:
     return loss(self, *args, **more)
 
 
+def loaded_late(self: AvoidanceTrainer) -> None:
+    """The first process is the last to read the checkpoint of the best look."""
+    if os.environ.get("RANK") == "0":
+        time.sleep(2)
+    load_best(self)
+
+
+AvoidanceTrainer._load_best_model = loaded_late  # type: ignore[method-assign]
 watch.SAMPLES, watch.ANSWER, watch.NEUTRAL = 1, 2, 64  # as the fixture `short_looks`
 model, folder, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 data = FitData(

@@ -156,7 +156,9 @@ def trained(
         trainer.train(resume_from_checkpoint=last)
         fitting = ready.fitting | _account(trainer.course)
         tensors = tensors_of(trainer.model, target.model)
-        shutil.rmtree(folder, ignore_errors=True)
+        trainer.accelerator.wait_for_everyone()  # another process may still be reading the best look's checkpoint
+        if trainer.accelerator.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
     return made(settings, describe_target(target), tensors, fitting)
 
 
