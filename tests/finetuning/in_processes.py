@@ -49,7 +49,7 @@ def killed(self: AvoidanceTrainer, *args: Any, **more: Any) -> Any:
 def loaded_late(self: AvoidanceTrainer) -> None:
     """The first process is the last to read the checkpoint of the best look."""
     if os.environ.get("RANK") == "0":
-        time.sleep(2)
+        time.sleep(1)
     load_best(self)
 
 

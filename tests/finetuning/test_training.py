@@ -190,9 +190,9 @@ def test_the_schedule_is_asked_at_every_step_and_weighs_the_loss(
         return 0.0
 
     monkeypatch.setattr(Avoidance, "weight", nothing)
-    weak = Tasft.fit(tiny(), data(letter_scorer), settings(steps=4, avoidance=0.1))
-    assert asked == [0, 0.25, 0.5, 0.75]
-    strong = Tasft.fit(tiny(), data(letter_scorer), settings(steps=4, avoidance=100.0))
+    weak = Tasft.fit(tiny(), data(letter_scorer), settings(steps=2, avoidance=0.1))
+    assert asked == [0, 0.5]
+    strong = Tasft.fit(tiny(), data(letter_scorer), settings(steps=2, avoidance=100.0))
     assert all(torch.equal(weak.tensors[name], strong.tensors[name]) for name in weak.tensors)
 
 
