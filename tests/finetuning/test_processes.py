@@ -34,7 +34,7 @@ def learned(
         if launcher not in runs:
             folder = tmp_path_factory.mktemp("run")
             command = [sys.executable, *launcher, SCRIPT, str(tiny_folder("llama")), str(folder), str(batch)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=480)
             assert done.returncode == 0, done.stderr[-3000:]
             runs[launcher] = {path.stem: load_file(path) for path in folder.glob("*.safetensors")}, done.stderr
         return runs[launcher]
