@@ -68,6 +68,10 @@ def data(options: argparse.Namespace) -> dict[str, Any]:
         ("uniform weights", "tasft", {"blame": "uniform"}),
         ("weights by rise", "tasft", {"blame": "rise"}),
         ("half the drift", "tasft", {"drift": 0.025}),
+        ("soft targets", "tasft", {"targets": "soft"}),
+        ("soft targets, half the base", "tasft", {"targets": "soft", "smoothing": 0.5}),
+        ("lambda rises to twice", "tasft", {"avoidance": 12.0, "avoidance_schedule": "rise"}),
+        ("lambda falls from twice", "tasft", {"avoidance": 12.0, "avoidance_schedule": "fall"}),
     ]
     return measured(options, target, _rows(options, target, rows), options.recipes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -76,7 +77,8 @@ def load_target(
         name: `embedded`, a local folder, a `.gguf` file, or a Hub id (`org/model`).
         dtype: `float32`, `bfloat16` or `float16`. Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on an
             accelerator that has it, else float16.
-        device: such as `cpu`, `cuda`, `cuda:1`, `xpu`. Default: the accelerator if there is one (not mps).
+        device: such as `cpu`, `cuda`, `cuda:1`, `xpu`. Default: the accelerator if there is one (not mps); in several
+            processes, each its own.
         revision: the Hub revision (branch, tag or commit).
         trust_remote_code: run model code that the repository brings. Off unless the user asks.
 
@@ -141,7 +143,10 @@ class _Quiet:
 def _device(device: str | None) -> torch.device:
     if device is None:
         found = torch.accelerator.current_accelerator(check_available=True)
-        return found if found is not None and found.type != "mps" else torch.device("cpu")
+        if found is None or found.type == "mps":
+            return torch.device("cpu")
+        rank = os.environ.get("LOCAL_RANK")  # of the processes that accelerate or torchrun started here
+        device = found.type if rank is None else f"{found.type}:{rank}"
     if device.startswith("mps"):
         raise UsageError("device: mps has no float64, which sampling and measuring need; use cpu.")
     try:

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import linprog
 from torch.nn import functional as F
 
-from detoxlm.finetuning.emd import emd_lower_bound, emd_to_token, emd_upper_bound, unit_rows
+from detoxlm.finetuning.emd import emd_lower_bound, emd_to_token, emd_upper_bound, smoothed, unit_rows
 
 V, D, CASES = 7, 4, 200
 
@@ -66,6 +66,31 @@ def test_the_upper_bound_is_the_mean_over_drawn_tokens_and_both_meet_at_one_toke
     same = torch.eye(V, dtype=p.dtype)
     assert torch.allclose(emd_lower_bound(same, same, units), torch.zeros(V, dtype=p.dtype), atol=1e-12)
     assert torch.allclose(emd_to_token(same, torch.arange(V), units), torch.zeros(V, dtype=p.dtype), atol=1e-12)
+
+
+def test_smoothed_targets_are_distributions_and_their_bound_is_below_the_cheapest_transport(
+    case: tuple[torch.Tensor, ...],
+) -> None:
+    p, said, units, cost = case
+    tokens, top = torch.arange(len(p)) % V, said.log().topk(4)
+    soft = {eps: smoothed(tokens, top.indices, top.values, eps, V) for eps in (0.0, 0.3, 0.9)}
+    for eps, q in soft.items():
+        assert torch.allclose(q.sum(-1), torch.ones(len(q), dtype=q.dtype))
+        spread = torch.zeros_like(q).scatter(-1, top.indices, top.values.exp() / top.values.exp().sum(-1, keepdim=True))
+        assert torch.allclose(q, (1 - eps) * torch.eye(V, dtype=q.dtype)[tokens] + eps * spread)
+    low = emd_lower_bound(p, soft[0.3], units)
+    exact = torch.tensor([transport(a, b, cost) for a, b in zip(p, soft[0.3], strict=True)], dtype=torch.float64)
+    assert (low <= exact + 1e-6).all()
+    assert low.max() > 0.1, "a bound of nothing would make this test say nothing"
+
+
+def test_with_all_on_one_token_the_bound_lacks_the_spread_of_the_model(case: tuple[torch.Tensor, ...]) -> None:
+    p, said, units, _ = case
+    tokens, top = torch.arange(len(p)) % V, said.log().topk(4)
+    low = emd_lower_bound(p, smoothed(tokens, top.indices, top.values, 0.0, V), units)
+    spread = (1 - (p @ units).square().sum(-1)) / 2
+    assert torch.allclose(low, emd_to_token(p, tokens, units) - spread, atol=1e-12)
+    assert (spread > 0).all()
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from detoxlm.finetuning.anchors import coarse_kl, surprise, tail
 from detoxlm.finetuning.course import HIGHEST, LOWEST, PRICE, RANGE, Course
-from detoxlm.finetuning.emd import unit_rows
+from detoxlm.finetuning.emd import emd_lower_bound, smoothed, unit_rows
 from detoxlm.finetuning.objectives import CHUNK, Tokens
 from detoxlm.methods.contrastive import ContrastivePerplexity
 from detoxlm.methods.sft import CleanLikelihood
@@ -72,6 +73,61 @@ def test_its_gradient_leaves_tokens_without_weight_alone(clean: Tokens, harmful:
     (gradient,) = torch.autograd.grad(Avoidance(units, 6.0).loss(clean, harmful, TEXTS), harmful.states)
     assert (gradient[::2] == 0).all()
     assert (gradient[1::2].norm(dim=1) > 0).all()
+
+
+def soft(smoothing: float) -> Avoidance:
+    units = unit_rows(torch.randn(V, D, generator=torch.Generator().manual_seed(2))).double()
+    return Avoidance(units, 6.0, smoothing)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.4])
+def test_with_soft_targets_it_is_the_negative_mean_of_the_bound_whatever_the_chunks(
+    smoothing: float, clean: Tokens, harmful: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = soft(smoothing)
+    q = smoothed(harmful.ids, harmful.top, harmful.base[:, :-1], smoothing, V)
+    expected = weighted(harmful, emd_lower_bound(probabilities(harmful), q, objective.units))
+    assert objective.reads_base
+    loss = objective.loss(clean, harmful, TEXTS)
+    assert loss.item() == pytest.approx(-6 * expected.item(), rel=1e-12)
+    assert -12 <= loss.item() < 0
+    (chunked,) = torch.autograd.grad(loss, harmful.states)
+    monkeypatch.setattr("detoxlm.finetuning.objectives.CHUNK", N)
+    (whole,) = torch.autograd.grad(objective.loss(clean, harmful, TEXTS), harmful.states)
+    assert torch.allclose(chunked, whole, rtol=1e-12, atol=0)
+
+
+def test_its_gradient_with_soft_targets_is_that_of_finite_differences(clean: Tokens, harmful: Tokens) -> None:
+    def loss(states: torch.Tensor) -> torch.Tensor:
+        few = {name: getattr(harmful, name)[:6] for name in ("ids", "text", "weights", "top", "base")}
+        return soft(0.4).loss(clean, replace(harmful, states=states, **few), TEXTS)
+
+    assert torch.autograd.gradcheck(loss, (harmful.states[:6].detach().requires_grad_(),))
+
+
+def test_the_base_alone_would_be_a_target_that_teaches_nothing(clean: Tokens, harmful: Tokens) -> None:
+    top = probabilities(harmful).detach().log().topk(V - 1)
+    base = torch.cat([top.values, tail(top.values)], -1)
+    start = replace(harmful, top=top.indices, base=base)  # a model that says what its base says, as training starts
+
+    def size(smoothing: float) -> float:
+        (gradient,) = torch.autograd.grad(soft(smoothing).loss(clean, start, TEXTS), start.states)
+        return gradient.norm().item()
+
+    full = size(0.0)
+    assert full > 0.01
+    assert size(0.5) == pytest.approx(0.5 * full, rel=0.05), "the cells but for the least likely token"
+    assert size(1.0) < 0.05 * full
+
+
+def test_lambda_is_constant_or_rises_or_falls_in_equal_steps() -> None:
+    units = torch.zeros(V, D)
+    weights = {
+        schedule: [Avoidance(units, 6.0, None, schedule, 4).weight(step / 4) for step in range(4)]
+        for schedule in ("constant", "rise", "fall")
+    }
+    assert weights == {"constant": [1.0] * 4, "rise": [0.25, 0.5, 0.75, 1.0], "fall": [1.0, 0.75, 0.5, 0.25]}
+    assert CleanLikelihood().weight(0.5) == 1
 
 
 def test_unlikelihood(clean: Tokens, harmful: Tokens) -> None:

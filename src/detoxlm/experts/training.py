@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from detoxlm.editing.embeddings import Passage
 from detoxlm.experts.classes import CODE, new_code
 from detoxlm.experts.settings import ExpertSettings
 from detoxlm.finetuning.course import Course
-from detoxlm.finetuning.fit import checkpoints, prepared, train_copy
+from detoxlm.finetuning.fit import checkpoints, forget, prepared, train_copy
 from detoxlm.finetuning.objectives import Objective, Tokens
 from detoxlm.finetuning.texts import texts_for
 from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows, Run
@@ -73,7 +72,7 @@ def train_experts(
             tensors |= {f"{role}.{name}": tensor for name, tensor in learned.items()}
             fitting["experts"][role] = account
         for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            forget(folder)
     return tensors
 
 
@@ -103,7 +102,7 @@ def train_classes(
         workdir = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = checkpoints(workdir, target, data, "gedi", settings, ready)
         tensors, account = train_copy(target, data.seed, settings, ready.watch, make, Course(), folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        forget(folder)
     fitting |= account
     return {**tensors, CODE: code}
 

@@ -1,4 +1,4 @@
-"""What the untouched model says on clean text, kept once, so that drift is cheap to measure at every step.
+"""What the untouched model says on given text, kept once, so that drift is cheap to measure at every step.
 
 Of each next-token distribution the `TOP` likeliest tokens are kept, and the mass of all others as one. By the
 log-sum inequality the KL divergence over those TOP + 1 cells is no more than that over the vocabulary; within the
@@ -31,10 +31,12 @@ class Anchor:
 
 
 @torch.no_grad()  # what inference mode makes could take no part in gradients
-def anchors(target: Target, texts: Sequence[Passage], batch_size: int) -> list[Anchor]:
+def anchors(
+    target: Target, texts: Sequence[Passage], batch_size: int, description: str = "reading clean text"
+) -> list[Anchor]:
     """Read texts with the untouched target; one `Anchor` each, on the CPU."""
     made = []
-    with track("reading clean text", len(texts), "texts") as advance:
+    with track(description, len(texts), "texts") as advance:
         for start in range(0, len(texts), batch_size):
             part = texts[start : start + batch_size]
             ids, mask, counted = padded(target, part)

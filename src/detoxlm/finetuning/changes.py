@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
+
+from detoxlm.editing.weights import replaced
 
 #: Ends of the names of tensors: by module, `lora_A` [r, in] and `lora_B` [out, r]; or by parameter, `change`.
 A, B, CHANGE = ".lora_A", ".lora_B", ".change"
@@ -30,3 +33,9 @@ def changes(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> list
             weight = model.get_parameter(name.removesuffix(CHANGE))
             found.append((weight, change.to(weight.device)))
     return found
+
+
+def changed(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> AbstractContextManager[None]:
+    """Return a context in which the weights of `model` are changed by `tensors`; leaving it puts them back."""
+    found = changes(model, tensors)
+    return replaced([(weight, (weight.detach().float() + change).to(weight.dtype)) for weight, change in found])

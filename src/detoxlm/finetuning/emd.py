@@ -44,7 +44,21 @@ def emd_to_token(p: torch.Tensor, tokens: torch.Tensor, units: torch.Tensor) -> 
 
 def emd_lower_bound(p: torch.Tensor, q: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
     """Return |m_p - m_q|^2 / 2 [N], in [0, 2]: no more than EMD(p, q), for probabilities [N, V] each."""
-    return (p @ units - q @ units).square().sum(-1) / 2
+    return ((p - q) @ units).square().sum(-1) / 2
+
+
+def smoothed(tokens: torch.Tensor, ids: torch.Tensor, log_p: torch.Tensor, smoothing: float, size: int) -> torch.Tensor:
+    """Return soft targets q [N, V]: (1 - smoothing) of the mass on one token, the rest as a model spreads it.
+
+    Args:
+        tokens: ids [N].
+        ids: the k tokens [N, k] that the model found likeliest.
+        log_p: their log-probabilities [N, k]; the model's other tokens get nothing, so that q is a distribution.
+        smoothing: in [0, 1].
+        size: V.
+    """
+    q = log_p.new_zeros(len(tokens), size).scatter_add(-1, ids, smoothing * log_p.softmax(-1))
+    return q.scatter_add(-1, tokens[:, None], torch.full_like(q[:, :1], 1 - smoothing))
 
 
 def emd_upper_bound(p: torch.Tensor, q: torch.Tensor, units: torch.Tensor) -> torch.Tensor:

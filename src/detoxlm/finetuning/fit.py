@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from peft import PeftModel
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -23,7 +24,7 @@ from detoxlm.editing.embeddings import Passage
 from detoxlm.errors import DetoxError
 from detoxlm.finetuning.anchors import Anchor, anchors
 from detoxlm.finetuning.blame import Blame, token_weights
-from detoxlm.finetuning.changes import CHANGE, A, B
+from detoxlm.finetuning.changes import CHANGE, A, B, changed
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.objectives import Objective
@@ -79,7 +80,8 @@ def fine_tune(
     fitting: dict[str, Any] = {}
     ready = prepared(target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting)
     weights = token_weights(target, scorer_of(data), ready.harmful, blame)
-    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors)
+    said = anchors(target, ready.harmful, data.batch_size, "reading harmful text") if objective.reads_base else None
+    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors, said)
     make = partial(AvoidanceTrainer, objective=objective, rows=rows)
     return trained(target, data, settings, made, ready, make, Course(settings.drift))
 
@@ -153,7 +155,7 @@ def trained(
         workdir = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = checkpoints(workdir, target, data, made.method, settings, ready)
         tensors, account = train_copy(target, data.seed, settings, ready.watch, make, course, folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        forget(folder)
     return made(settings, describe_target(target), tensors, ready.fitting | account)
 
 
@@ -179,10 +181,29 @@ def train_copy(
     else:
         log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
     tokenizer = copy.deepcopy(target.tokenizer)  # TRL gives one without a padding token the end token for it
-    run = Run(settings, tokenizer, course, watch, folder, seed)
+    run = Run(settings, tokenizer, course, partial(_look, target, watch), folder, seed)
     trainer = make(trainable(copy.deepcopy(target.model), settings, seed), run)
     trainer.train(resume_from_checkpoint=last)
     return tensors_of(trainer.model, target.model), _account(trainer.course)
+
+
+def forget(folder: Path) -> None:
+    """Remove the checkpoints of a training that is done."""
+    PartialState().wait_for_everyone()  # another process may still be reading the best look's checkpoint
+    if PartialState().is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _look(target: Target, watch: Watch, model: PreTrainedModel | PeftModel) -> dict[str, float]:
+    """Look at the model being trained; where it is sharded, at the untouched one with the change in it.
+
+    A sharded model gathers every layer for every token that it generates, and two processes that end a text at
+    different tokens wait for each other forever. The untouched model is whole on every device.
+    """
+    if not any(isinstance(weight, DTensor) for weight in model.parameters()):
+        return watch(model.get_base_model() if isinstance(model, PeftModel) else model)
+    with changed(target.model, tensors_of(model, target.model)):
+        return watch(target.model)
 
 
 def _account(course: Course) -> dict[str, Any]:
@@ -220,16 +241,24 @@ def checkpoints(
 
 
 def tensors_of(trained: PreTrainedModel | PeftModel, untouched: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Return the tensors of a `FineTunedDetoxifier`: what `trained` has that `untouched` has not."""
+    """Return the tensors of a `FineTunedDetoxifier`: what `trained` has that `untouched` has not.
+
+    Of a sharded model every process gets the whole, so all of them must ask.
+    """
     if not isinstance(trained, PeftModel):
         before = dict(untouched.named_parameters())
         return {
-            name + CHANGE: (weight.detach().float() - before[name].detach().float()).cpu()
+            name + CHANGE: (_whole(weight) - before[name].detach().float()).cpu()
             for name, weight in trained.named_parameters()
         }
     tensors: dict[str, torch.Tensor] = {}
     for name, module in trained.get_base_model().named_modules():
         if hasattr(module, "lora_A") and "default" in module.lora_A:
-            a, b = (getattr(module, part)["default"].weight.detach().float().cpu() for part in ("lora_A", "lora_B"))
+            a, b = (_whole(getattr(module, part)["default"].weight).cpu() for part in ("lora_A", "lora_B"))
             tensors |= {name + A: a.contiguous(), name + B: (module.scaling["default"] * b).contiguous()}
     return tensors
+
+
+def _whole(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight in float32, gathered where it is a shard."""
+    return (weight.full_tensor() if isinstance(weight, DTensor) else weight).detach().float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from importlib import import_module
 from types import ModuleType
@@ -39,7 +40,17 @@ class FineTuning(Method):
 
 
 def training(method: str) -> ModuleType:
-    """Return the module that trains; raise `UsageError` where what it needs is not installed."""
+    """Return the module that trains.
+
+    Raises:
+        UsageError: what it needs is not installed, or accelerate was told to shard the model by FSDP 1.
+    """
+    # what `accelerate launch` hands on of its configuration
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and os.environ.get("FSDP_VERSION", "1") != "2":
+        raise UsageError(
+            f"fsdp_version: {method} cannot read weights that FSDP 1 has flattened; train with version 2; see "
+            "configs/accelerate/fsdp.yaml."
+        )
     try:
         return import_module("detoxlm.finetuning.fit")
     except ModuleNotFoundError as error:

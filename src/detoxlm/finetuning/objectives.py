@@ -66,6 +66,15 @@ class Tokens:
 class Objective(ABC):
     """The loss of a method: a loss of its own, and a penalty that `Course` prices."""
 
+    @property
+    def reads_base(self) -> bool:
+        """Whether the harmful tokens must carry what the untouched model says there (`Tokens.top`, `Tokens.base`)."""
+        return False
+
+    def weight(self, done: float) -> float:
+        """Return what a step's loss is multiplied by, in [0, 1], after a share `done` in [0, 1) of all steps."""
+        return 1.0
+
     @abstractmethod
     def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
         """Return the loss of a batch of `texts` clean and as many harmful texts."""

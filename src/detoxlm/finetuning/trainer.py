@@ -15,6 +15,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
+from torch.nn import functional as F
 from transformers import (
     EarlyStoppingCallback,
     PreTrainedModel,
@@ -39,7 +40,7 @@ from detoxlm.finetuning.settings import FineTuneSettings, TrainingSettings
 
 #: Steps over which the learning rate rises from 0.
 WARM_UP = 5
-Watch = Callable[[PreTrainedModel], dict[str, float]]
+Watch = Callable[[PreTrainedModel | PeftModel], dict[str, float]]
 
 
 class Rows:
@@ -55,8 +56,8 @@ class Rows:
     ) -> None:
         """Take harmful texts with weights of their tokens, and clean texts.
 
-        `anchors` are what the base says of the clean ones, for objectives that hold to it; `teachers` what is to be
-        said of the harmful ones, for objectives that learn it.
+        `anchors` are what the base says of the clean ones, for objectives that hold to it; `teachers` are of the
+        harmful ones: what is to be learned there, or what the base says, as the objective reads.
         """
         self.harmful, self.weights, self.clean, self.anchors = harmful, weights, clean, anchors
         self.teachers = teachers
@@ -144,9 +145,8 @@ class Looking(Trainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Look at the model being trained; `Course.frontier` says which look is best."""
-        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         self.model.eval()
-        found = self.watch(base)
+        found = self.watch(self.model)
         self.model.train()
         seen = {"step": self.state.global_step, **found}
         self.course.look(seen)
@@ -200,7 +200,9 @@ class AvoidanceTrainer(Looking, SFTTrainer):
         texts = len(inputs["input_ids"]) // 2
         loss = self.objective.loss(clean, harmful, texts)
         penalty, drift = self.objective.penalty(clean, harmful, self._mean)
-        total = loss + self.course.price * penalty
+        # of the trainer's own count of steps, which a checkpoint keeps: a resumed run weighs as the whole one
+        weight = self.objective.weight(self.state.global_step / self.state.max_steps)
+        total = weight * loss + self.course.price * penalty
         _, drift_seen = self.seen([loss, drift])
         self.course.follow(drift_seen)
         return total
@@ -257,7 +259,8 @@ class PreferenceTrainer(Looking, DPOTrainer):
 
 def logits(view: Architecture, states: torch.Tensor) -> torch.Tensor:
     """Return logits [n, V] in float32 of final states [n, d]."""
-    return view.capped(view.head(states))
+    # not a call of the module: of a sharded model that would free the head's weight before the other chunks need it
+    return view.capped(F.linear(states, view.head.weight, view.head.bias))
 
 
 def trainable(model: PreTrainedModel, settings: TrainingSettings, seed: int) -> PreTrainedModel | PeftModel:
