@@ -161,7 +161,7 @@ def test_each_expert_has_learned_its_own_texts(tiny: Callable[..., Target], lett
     assert loss(toxic, HARMFUL) < loss(target.model, HARMFUL) - 0.5
     assert loss(clean, CLEAN) < loss(toxic, CLEAN)
     assert loss(toxic, HARMFUL) < loss(clean, HARMFUL)
-    assert set(detoxifier.fitting["experts"]) == {"expert", "anti-expert"}
+    assert [look["step"] for look in detoxifier.fitting["experts"].values()] == [8, 8]
 
 
 def test_a_fit_that_was_killed_at_the_second_expert_finds_the_first_one_done(
@@ -186,7 +186,7 @@ def test_a_fit_that_was_killed_at_the_second_expert_finds_the_first_one_done(
     again = DExperts.fit(tiny(), data(letter_scorer, workdir=tmp_path / "killed"), settings)
     assert taken["steps"] == 4, "the first expert was done, the second's checkpoint was of step 4"
     assert all(torch.equal(again.tensors[name], expected[name]) for name in expected)
-    assert [look["step"] for look in again.fitting["experts"]["expert"]["watched"]] == [0, 4, 8]
+    assert [look["step"] for look in again.fitting["watched"]] == [0, 4, 8]
     assert not list((tmp_path / "killed").glob("training-*"))
 
 

@@ -49,7 +49,7 @@ def train_experts(
         data: harmful and clean texts, or what to harvest them from.
         settings: how they are trained.
         roles: `expert` (of clean text), `anti-expert` (of harmful text) or both.
-        fitting: gets `texts`, `harvest` where there was one, and under `experts` each one's looks and loss.
+        fitting: gets `texts`, `harvest` where there was one, and under `experts` the last look at each.
 
     Raises:
         UsageError: the data do not serve (`texts_for`), or no adapter fits the model.
@@ -70,7 +70,8 @@ def train_experts(
             course = Course()  # without a limit on drift: an expert is to differ
             learned, account = train_copy(target, data.seed, settings, ready.watch, make, course, folders[-1])
             tensors |= {f"{role}.{name}": tensor for name, tensor in learned.items()}
-            fitting["experts"][role] = account
+            fitting["experts"][role] = account["watched"][-1]
+            fitting |= account  # the last one's, the anti-expert's, is what the report draws
         for folder in folders:
             forget(folder)
     return tensors
