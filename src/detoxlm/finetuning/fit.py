@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from peft import PeftModel
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from detoxlm.editing.embeddings import Passage
@@ -28,7 +29,7 @@ from detoxlm.finetuning.detoxifier import CHANGE, A, B, FineTunedDetoxifier
 from detoxlm.finetuning.objectives import Objective
 from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.finetuning.texts import Texts, as_passages, preferences, scorer_of, texts_for
-from detoxlm.finetuning.trainer import AvoidanceTrainer, PreferenceTrainer, Rows, Run, trainable
+from detoxlm.finetuning.trainer import AvoidanceTrainer, Looking, PreferenceTrainer, Rows, Run, trainable
 from detoxlm.finetuning.watch import Watch
 from detoxlm.journal import digest_of
 from detoxlm.methods.base import FitData, describe_target
@@ -50,7 +51,7 @@ class Prepared:
 
 
 #: Makes a trainer of a model to train and a `Run`.
-Make = Callable[..., Trainer]
+Make = Callable[..., Looking]
 
 
 def fine_tune(
@@ -143,19 +144,51 @@ def trained(
     with ExitStack() as stack:
         workdir = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = workdir / f"training-{_key(target, data, made, settings, ready)}"
-        last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-        if last is None:
-            course.watched.append({"step": 0, **ready.watch(target.model)})
-        else:
-            log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
-        tokenizer = copy.deepcopy(target.tokenizer)  # TRL gives one without a padding token the end token for it
-        run = Run(settings, tokenizer, course, ready.watch, folder, data.seed)
-        trainer = make(trainable(copy.deepcopy(target.model), settings, data.seed), run)
-        trainer.train(resume_from_checkpoint=last)
-        fitting = ready.fitting | _account(trainer.course)
-        tensors = tensors_of(trainer.model, target.model)
+        if last := last_checkpoint(folder):
+            log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, last.name)
+        trainer = trainer_of(target, data, settings, ready, make, course, folder)
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        fitted = outcome(target, settings, made, ready, trainer)
         shutil.rmtree(folder, ignore_errors=True)
-    return made(settings, describe_target(target), tensors, fitting)
+    return fitted
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint in `folder`; one whose saving was cut short, which lacks its end, is removed."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not (checkpoint / TRAINER_STATE_NAME).exists():
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return Path(found) if found else None
+
+
+def trainer_of(
+    target: Target,
+    data: FitData,
+    settings: FineTuneSettings,
+    ready: Prepared,
+    make: Make,
+    course: Course,
+    folder: Path,
+) -> Looking:
+    """Return the trainer of a copy of the target, with its checkpoints in `folder`; a new training looks first."""
+    if last_checkpoint(folder) is None:
+        course.watched.append({"step": 0, **ready.watch(target.model)})
+    tokenizer = copy.deepcopy(target.tokenizer)  # TRL gives one without a padding token the end token for it
+    run = Run(settings, tokenizer, course, ready.watch, folder, data.seed)
+    return make(trainable(copy.deepcopy(target.model), settings, data.seed), run)
+
+
+def outcome(
+    target: Target, settings: FineTuneSettings, made: type[FineTunedDetoxifier], ready: Prepared, trainer: Looking
+) -> FineTunedDetoxifier:
+    """Return what a training that is over has found.
+
+    Raises:
+        DetoxError: no look was within the limit on drift.
+    """
+    fitting = ready.fitting | _account(trainer.course)
+    return made(settings, describe_target(target), tensors_of(trainer.model, target.model), fitting)
 
 
 def _account(course: Course) -> dict[str, Any]:
