@@ -4,24 +4,33 @@
     speed      the tokens/s of them alone
     own        constrained fine-tuning on the target's own text, and what its parts are worth
     corpus     a corpus half toxic: learned plainly, filtered, and held to the constraint, adaptively and not
+    schedule   constrained in iterations, in sequence and in parallel: seconds of each stage and in all, and the results
 
-`decoding`, `own` and `corpus` keep each row's results in --output and skip what is there.
+Each keeps its rows' results in --output and skips what is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
 import random
 import statistics
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from fusion import tokens_per_second
 from rows import Row, add_options, measured, run_part, timed
 
+from detoxlm.control.schedule import rounds, wall_clock
+from detoxlm.control.settings import ConstrainedSettings, Schedule
 from detoxlm.data import Example, builtin_prompts
+from detoxlm.files import write_atomically
 from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.models import Target, load_target
 from detoxlm.scorers import load_scorer
@@ -133,10 +142,68 @@ def corpus(options: argparse.Namespace) -> dict[str, Any]:
     return measured(options, target, rows, options.recipes)
 
 
+def schedule(options: argparse.Namespace) -> dict[str, Any]:
+    """The sequential schedule on one thread, the parallel one on workers of one thread each."""
+    import ray
+
+    torch.set_num_threads(1)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as the sequential schedule runs
+    ray.init(num_cpus=options.workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    target = load_target(options.model)
+    folder = Path(options.output).with_suffix("")
+    data = FitData(prompts=builtin_prompts("fit")[: options.fit_prompts], scorer=load_scorer("embedded"))
+    method = get_method("constrained")
+
+    def fitted_by(kind: Schedule) -> Callable[[], Detoxifier]:
+        def made() -> Detoxifier:
+            shared = {"steps": options.steps, "samples": options.samples, "check_every": options.check_every}
+            settings = ConstrainedSettings(**shared, iterations=options.iterations, schedule=kind)
+            started = time.perf_counter()
+            found = method.fit(target, replace(data, workdir=folder / f"{kind}.work"), settings)
+            seconds = {name: record["seconds"] for name, record in found.fitting["stages"].items()}
+            times = {"wall_clock": round(time.perf_counter() - started, 1), "stages": seconds}
+            write_atomically(folder / f"{kind}-times.json", json.dumps(times).encode())
+            return found
+
+        return made
+
+    kinds: tuple[Schedule, ...] = ("sequential", "parallel")
+    report = measured(options, target, [(kind, fitted_by(kind), options.strengths) for kind in kinds], options.recipes)
+    times = {kind: json.loads((folder / f"{kind}-times.json").read_text(encoding="utf-8")) for kind in kinds}
+    report |= {"workers": options.workers, "times": times, "predicted": {}}
+    for kind in kinds:
+        plan = rounds(kind, options.iterations)
+        stages = times[kind]["stages"]
+        print(
+            f"{kind}: {times[kind]['wall_clock']:.0f} s, its stages in all {sum(stages.values()):.0f} s",
+            json.dumps(stages),
+        )
+        for devices in (1, 2, 3):
+            # from stages that had the machine for themselves
+            predicted = wall_clock(plan, times["sequential"]["stages"], devices)
+            report["predicted"][f"{kind}, {devices} devices"] = round(predicted, 1)
+            print(f"  predicted on {devices} devices: {predicted:.0f} s")
+    one, other = ({row["row"]: row["metrics"] for row in report["table"]}[kind] for kind in kinds)
+    report["intervals_overlap"] = {
+        name: one[name][1] <= other[name][2] and other[name][1] <= one[name][2]
+        for name in one
+        if name in other and None not in (*one[name], *other[name])
+    }
+    print("intervals overlap:", json.dumps(report["intervals_overlap"]))
+    return report
+
+
 if __name__ == "__main__":
-    parts = {part.__name__: part for part in (decoding, speed, own, corpus)}
+    parts = {part.__name__: part for part in (decoding, speed, own, corpus, schedule)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=parts)
     add_options(parser, (1.0,), "control.json")
     parser.add_argument("--comments", type=Path, help="corpus: a jsonl of text and toxic (true or false)")
+    parser.add_argument("--iterations", type=int, default=6, help="schedule: of the training")
+    parser.add_argument("--steps", type=int, default=60, help="schedule: of all iterations")
+    parser.add_argument("--check-every", type=int, default=20, help="schedule: steps between two looks")
+    parser.add_argument("--samples", type=int, default=16, help="schedule: of each prompt, in every iteration")
+    parser.add_argument("--fit-prompts", type=int, help="schedule: prompts that are sampled [default: all]")
+    parser.add_argument("--workers", type=int, default=2, help="schedule: of one thread each")
     run_part(parts, parser.parse_args())

@@ -75,7 +75,12 @@ def workplace(
     for module in ("detoxlm.data", "detoxlm.workflows", "detoxlm.methods.fusion", "detoxlm.editing.pairs"):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     monkeypatch.setattr("detoxlm.editing.pairs.GAP", 0.0)  # a random model says nothing toxic
-    for module in ("detoxlm.finetuning.texts", "detoxlm.control.fit", "detoxlm.control.tuning"):
+    for module in (
+        "detoxlm.finetuning.texts",
+        "detoxlm.control.fit",
+        "detoxlm.control.tuning",
+        "detoxlm.control.schedule",
+    ):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     # nor clean: of what it says, all is learned from as both
     monkeypatch.setattr("detoxlm.finetuning.texts.HARMFUL", 0.0)

@@ -13,7 +13,7 @@ from detoxlm.control.settings import AuxiliarySettings
 from detoxlm.control.storage import packed, shipped
 from detoxlm.control.training import positions, train
 from detoxlm.data import builtin_prompts
-from detoxlm.editing.embeddings import passages
+from detoxlm.editing.embeddings import Passage, passages
 from detoxlm.errors import UsageError
 from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData
@@ -87,18 +87,46 @@ def trained_on(
     temperature: float,
     batch_size: int,
     seed: int,
+    start: dict[str, torch.Tensor] | None = None,
+    drawn: Sequence[float] | None = None,
 ) -> tuple[Auxiliary, dict[str, Any]]:
-    """Return an auxiliary model trained on samples of the target, on the CPU, and an account of the training."""
-    texts = passages(target, [(one.prompt, one.continuation) for one in made], MAX_LENGTH)
-    rows = positions(target, texts, [one.toxicity for one in made], batch_size=batch_size, temperature=temperature)
+    """Return an auxiliary model of the target trained on samples, on the CPU, and an account of the training.
+
+    Args:
+        target: the model, untouched.
+        made: samples of it, or of another model.
+        rank: of a new one.
+        epochs: passes over the samples.
+        consistency: mu.
+        temperature: at which they were drawn.
+        batch_size: texts read at once.
+        seed: of the training.
+        start: tensors of one to go on from; None: a new one.
+        drawn: for samples of another model, the log-probability of each there.
+
+    Raises:
+        DetoxError: the loss became NaN.
+    """
+    texts = sample_passages(target, made)
+    violations = [one.toxicity for one in made]
+    rows = positions(target, texts, violations, batch_size=batch_size, temperature=temperature, drawn=drawn)
     prompts = list(dict.fromkeys(one.prompt for one in made))
     held = set(prompts[HELD_OUT - 1 :: HELD_OUT])
     held_out = torch.tensor([one.prompt in held for one in made])[rows.text]
     torch.manual_seed(seed)
-    auxiliary = new_auxiliary(target, rank)
+    auxiliary = new_auxiliary(target, rank if start is None else len(start["read.bias"]))
+    if start is not None:
+        auxiliary.load_state_dict({name: tensor.float() for name, tensor in start.items()})
     share = size(auxiliary) / sum(p.numel() for p in target.model.parameters())
-    account = train(auxiliary, rows, epochs=epochs, consistency=consistency, seed=seed, held_out=held_out)
+    account = train(
+        auxiliary, rows, epochs=epochs, consistency=consistency, seed=seed, held_out=held_out, fresh=start is None
+    )
     return auxiliary, {"parameters_share": round(share, 5), **account}
+
+
+def sample_passages(target: Target, made: Sequence[Sampled]) -> list[Passage]:
+    """Tokenise samples; their prompts are context."""
+    return passages(target, [(one.prompt, one.continuation) for one in made], MAX_LENGTH)
 
 
 def samples_of(

@@ -11,6 +11,8 @@ from detoxlm.control.constraint import Direction
 from detoxlm.finetuning.settings import FineTuneSettings
 from detoxlm.settings import Settings
 
+Schedule = Literal["sequential", "parallel"]
+
 
 class AuxiliarySettings(Settings):
     """How the auxiliary model is made, and when it stays out of the way."""
@@ -51,4 +53,14 @@ class ConstrainedSettings(FineTuneSettings, AuxiliarySettings):
     guidance: float = Field(1.0, gt=0, description="The strength in `rule` that q, which is learned, is made with.")
     adaptive: bool = Field(
         True, description="With a corpus: hold to q only its texts that violate the constraint; false: all of it."
+    )
+    iterations: int = Field(
+        1,
+        ge=1,
+        description="Parts of the steps; after each the auxiliary model learns on samples of the model as it is.",
+    )
+    schedule: Schedule = Field(
+        "sequential",
+        description="Of several iterations: one stage after the other; or parallel, on up to three Ray workers, under "
+        "an auxiliary model that is two iterations older.",
     )

@@ -56,6 +56,7 @@ def positions(
     *,
     batch_size: int,
     temperature: float = 1.0,
+    drawn: Sequence[float] | None = None,
 ) -> Positions:
     """Read continuations with the untouched target; everything is kept on the CPU.
 
@@ -65,6 +66,7 @@ def positions(
         violations: how far each violates the constraint, in [0, 1].
         batch_size: texts read at once.
         temperature: at which they were drawn; where it is not 1, weights make up for it.
+        drawn: log-probability of each where it was drawn, if that was another model; weights make up for it too.
     """
     lengths = torch.tensor([len(one.ids) - max(1, one.start) for one in continuations])
     ends = lengths.cumsum(0)
@@ -94,23 +96,47 @@ def positions(
                 z = given[keep].float()
                 top = z.topk(k)
                 rows.states[here], rows.tokens[here] = state[keep].float().cpu(), row[1:][keep].cpu()
-                rows.weight[here] = importance(z, row[1:][keep], temperature).cpu()
+                log_q = None if drawn is None else z.new_tensor(drawn[i])
+                rows.weight[here] = importance(z, row[1:][keep], temperature, log_q).cpu()
                 rows.likeliest[here], rows.p[here] = top.indices.cpu(), top.values.softmax(-1).cpu()
             advance(len(part))
     rows.weight.div_(rows.weight.mean()).clamp_(1 / CLIP, CLIP)
     return rows
 
 
-def importance(logits: torch.Tensor, tokens: torch.Tensor, temperature: float) -> torch.Tensor:
+def importance(
+    logits: torch.Tensor, tokens: torch.Tensor, temperature: float, drawn: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return p(y) / p_T(y), a scalar, of a continuation drawn at a temperature T.
 
     Args:
         logits: the model's before each of its tokens [n, V], float32.
         tokens: ids [n].
         temperature: T.
+        drawn: in place of log p_T(y), for a continuation that another model has drawn, its log-probability there.
     """
-    plain, drawn = (z.log_softmax(-1).gather(-1, tokens[:, None]).sum() for z in (logits, logits / temperature))
-    return (plain - drawn).clamp(max=80).exp()
+    if drawn is None:
+        drawn = log_probability(logits, tokens, temperature)
+    return (log_probability(logits, tokens) - drawn).clamp(max=80).exp()
+
+
+def log_probability(logits: torch.Tensor, tokens: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """Return log p_T(y) in nats, a scalar; arguments as in `importance`."""
+    return (logits / temperature).log_softmax(-1).gather(-1, tokens[:, None]).sum()
+
+
+@torch.inference_mode()
+def log_probabilities(
+    target: Target, continuations: Sequence[Passage], *, batch_size: int, temperature: float
+) -> list[float]:
+    """Return log p_T(y) of each continuation, in nats, for the model as it is now; arguments as in `positions`."""
+    found: list[float] = []
+    for start in range(0, len(continuations), batch_size):
+        ids, mask, counted = padded(target, continuations[start : start + batch_size])
+        logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+        for row, given, keep in zip(ids, logits, counted.bool(), strict=True):
+            found.append(float(log_probability(given[keep], row[1:][keep], temperature)))
+    return found
 
 
 def auxiliary_loss(auxiliary: Auxiliary, rows: Positions, before: Positions | None, consistency: float) -> torch.Tensor:
@@ -136,24 +162,33 @@ def auxiliary_loss(auxiliary: Auxiliary, rows: Positions, before: Positions | No
 
 
 def train(
-    auxiliary: Auxiliary, rows: Positions, *, epochs: int, consistency: float, seed: int, held_out: torch.Tensor
+    auxiliary: Auxiliary,
+    rows: Positions,
+    *,
+    epochs: int,
+    consistency: float,
+    seed: int,
+    held_out: torch.Tensor,
+    fresh: bool = True,
 ) -> dict[str, Any]:
     """Train in place. Returns the loss curve, and how well held-out violations are told.
 
     Args:
-        auxiliary: an untrained one, on the CPU.
+        auxiliary: one on the CPU.
         rows: positions of all texts.
         epochs: passes over them.
         consistency: mu.
         seed: of their order.
         held_out: which rows are not learned from [n].
+        fresh: whether it is untrained: a trained one goes on reading states as it has learned to.
 
     Raises:
         DetoxError: the loss became NaN or infinite.
     """
     generator = torch.Generator().manual_seed(seed)
     learned = (~held_out).nonzero()[:, 0]
-    auxiliary.standardise(rows.states[learned])
+    if fresh:
+        auxiliary.standardise(rows.states[learned])
     optimiser = torch.optim.AdamW(auxiliary.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     steps = epochs * math.ceil(len(learned) / BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)

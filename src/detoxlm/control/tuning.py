@@ -9,6 +9,7 @@ from typing import Any
 
 from accelerate import PartialState
 
+from detoxlm.control.auxiliary import Auxiliary
 from detoxlm.control.constraint import ConstraintLoss
 from detoxlm.control.fit import check_differ, fit_auxiliary
 from detoxlm.control.settings import ConstrainedSettings
@@ -18,7 +19,7 @@ from detoxlm.data import builtin_prompts
 from detoxlm.errors import UsageError
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
-from detoxlm.finetuning.fit import prepared, trained
+from detoxlm.finetuning.fit import Make, Prepared, prepared, trained
 from detoxlm.finetuning.texts import HELD_OUT, WATCHED_CLEAN, Texts, scorer_of, texts_for
 from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows
 from detoxlm.methods.base import FitData
@@ -48,14 +49,32 @@ def fine_tune_under_constraint(
     fitting: dict[str, Any] = {}
     with PartialState().main_process_first():  # the others find its samples in the same work folder
         auxiliary = unpacked(fit_auxiliary(target, data, settings, fitting), target.model)
-    own = data.corpus is None
+    ready = prepared_for(target, data, settings, fitting)
+    make = regularised(target, data, settings, ready, auxiliary)
+    fitted = trained(target, data, settings, made, ready, make, course_of(data, settings))
+    warn_of_delta(fitted, settings)
+    return fitted
+
+
+def prepared_for(target: Target, data: FitData, settings: ConstrainedSettings, fitting: dict[str, Any]) -> Prepared:
+    """Return the texts, of the corpus or of the target's own, and what training is watched on; count in `fitting`.
+
+    Raises:
+        UsageError: the scorer says the same of everything, or no text is prone to violations.
+    """
 
     def texts() -> Texts:
-        if own:
+        if data.corpus is None:
             return texts_for(target, data, settings, fitting)  # the auxiliary model's samples, from the same journal
         return corpus_texts(data, settings, fitting)
 
-    ready = prepared(target, data, settings, texts, fitting)
+    return prepared(target, data, settings, texts, fitting)
+
+
+def regularised(
+    target: Target, data: FitData, settings: ConstrainedSettings, ready: Prepared, auxiliary: Auxiliary
+) -> Make:
+    """Return how to make the trainer that holds prone texts to the q of this auxiliary model and the target."""
     kept = teachers(
         target,
         auxiliary,
@@ -67,9 +86,17 @@ def fine_tune_under_constraint(
     )
     even = [[1.0] * (len(text.ids) - text.start) for text in ready.harmful]
     rows = Rows(ready.harmful, even, ready.clean, ready.anchors, kept)
-    make = partial(AvoidanceTrainer, objective=ConstraintLoss(settings.direction, own), rows=rows)
-    course = Course(settings.drift if own else float("inf"), settings.weight, settings.delta)
-    fitted = trained(target, data, settings, made, ready, make, course)
+    return partial(AvoidanceTrainer, objective=ConstraintLoss(settings.direction, data.corpus is None), rows=rows)
+
+
+def course_of(data: FitData, settings: ConstrainedSettings) -> Course:
+    """Return the course of a training that has not begun: a corpus is learned to the end, whatever the drift."""
+    limit = settings.drift if data.corpus is None else float("inf")
+    return Course(limit, settings.weight, settings.delta)
+
+
+def warn_of_delta(fitted: FineTunedDetoxifier, settings: ConstrainedSettings) -> None:
+    """Say so where the share of violations that was asked for is not reached."""
     found = next(look for look in fitted.fitting["watched"] if look["step"] == fitted.fitting["best_step"])
     if settings.delta is not None and found["toxic_fraction"] > settings.delta:
         log.warning(
@@ -78,7 +105,6 @@ def fine_tune_under_constraint(
             100 * found["toxic_fraction"],
             100 * settings.delta,
         )
-    return fitted
 
 
 def corpus_texts(data: FitData, settings: ConstrainedSettings, fitting: dict[str, Any]) -> Texts:

@@ -17,7 +17,8 @@ import torch
 from accelerate import PartialState
 from peft import PeftModel
 from torch.distributed.tensor import DTensor
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from detoxlm.editing.embeddings import Passage
@@ -30,7 +31,7 @@ from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.objectives import Objective
 from detoxlm.finetuning.settings import FineTuneSettings, TrainingSettings
 from detoxlm.finetuning.texts import Texts, as_passages, preferences, scorer_of, texts_for
-from detoxlm.finetuning.trainer import AvoidanceTrainer, PreferenceTrainer, Rows, Run, trainable
+from detoxlm.finetuning.trainer import AvoidanceTrainer, Looking, PreferenceTrainer, Rows, Run, trainable
 from detoxlm.finetuning.watch import Watch
 from detoxlm.journal import digest_of
 from detoxlm.methods.base import FitData, describe_target
@@ -52,7 +53,7 @@ class Prepared:
 
 
 #: Makes a trainer of a model to train and a `Run`.
-Make = Callable[..., Trainer]
+Make = Callable[..., Looking]
 
 
 def fine_tune(
@@ -175,16 +176,37 @@ def train_copy(
     Raises:
         DetoxError: the loss became NaN, or no look was within the limit on drift of `course`.
     """
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if last is None:
+    if last := last_checkpoint(folder):
+        log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, last.name)
+    trainer = trainer_of(target, seed, settings, watch, make, course, folder)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    return tensors_of(trainer.model, target.model), account_of(trainer.course)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint in `folder`; one whose saving was cut short, which lacks its end, is removed."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not (checkpoint / TRAINER_STATE_NAME).exists():
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return Path(found) if found else None
+
+
+def trainer_of(
+    target: Target,
+    seed: int,
+    settings: TrainingSettings,
+    watch: Watch,
+    make: Make,
+    course: Course,
+    folder: Path,
+) -> Looking:
+    """Return the trainer of a copy of the target, with its checkpoints in `folder`; a new training looks first."""
+    if last_checkpoint(folder) is None:
         course.watched.append({"step": 0, **watch(target.model)})
-    else:
-        log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, Path(last).name)
     tokenizer = copy.deepcopy(target.tokenizer)  # TRL gives one without a padding token the end token for it
     run = Run(settings, tokenizer, course, partial(_look, target, watch), folder, seed)
-    trainer = make(trainable(copy.deepcopy(target.model), settings, seed), run)
-    trainer.train(resume_from_checkpoint=last)
-    return tensors_of(trainer.model, target.model), _account(trainer.course)
+    return make(trainable(copy.deepcopy(target.model), settings, seed), run)
 
 
 def forget(folder: Path) -> None:
@@ -206,7 +228,7 @@ def _look(target: Target, watch: Watch, model: PreTrainedModel | PeftModel) -> d
         return watch(target.model)
 
 
-def _account(course: Course) -> dict[str, Any]:
+def account_of(course: Course) -> dict[str, Any]:
     """What the report shows of the training.
 
     Raises:

@@ -7,7 +7,8 @@
 p the untouched model and R its auxiliary model (`detoxlm.control.auxiliary`). Without a corpus the text is the
 target's own, clean and violating. The released code cannot run and differs from the paper: it has no L_LM, and starts
 again from the base in every round; here both terms are in every step. The adaptive form holds only those texts to q
-that violate the constraint, and leaves the rest of the corpus to be learned as it is.
+that violate the constraint, and leaves the rest of the corpus to be learned as it is. Several iterations, in sequence
+or in parallel, are in `detoxlm.control.schedule`.
 """
 
 from __future__ import annotations
@@ -49,8 +50,11 @@ class Constrained(Method):
     def fit(cls, target: Target, data: FitData, settings: Any) -> ConstrainedDetoxifier:
         """Train the auxiliary model, then the target under it."""
         training(cls.name)  # says what is missing, before hours of sampling
-        from detoxlm.control.tuning import fine_tune_under_constraint
+        if settings.iterations == 1 and settings.schedule == "sequential":
+            from detoxlm.control.tuning import fine_tune_under_constraint as fine_tune
+        else:
+            from detoxlm.control.schedule import fine_tune_in_iterations as fine_tune
 
-        made = fine_tune_under_constraint(target, data, settings, cls.detoxifier_type)
+        made = fine_tune(target, data, settings, cls.detoxifier_type)
         assert isinstance(made, ConstrainedDetoxifier)
         return made
