@@ -1,0 +1,211 @@
+"""Two tasks at once (the scenario of arXiv 2410.05559): `python benchmarks/multitask.py --comments FILE [options]`.
+
+A model learns to write comments, half of them toxic, and to say whether a comment is toxic: a filter would take away
+what the second task needs, or leave what the first must not learn. Rows: untouched; learned plainly; filtered (no toxic
+comment to write; the second task whole); held to the constraint, adaptively and on all text; and upon the plainly
+learned one, REINFORCE (TRL's RLOO) and guided decoding (nado). Each row is measured as all benchmarks measure, and on
+the second task: AUC and balanced accuracy on comments that no row has seen. Rows are kept in --output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from control import fitted
+from datasets import Dataset
+from rows import Row, add_options, measured, run_part, timed
+from transformers import PreTrainedModel
+from trl import RLOOConfig, RLOOTrainer
+
+from detoxlm.architecture import Architecture
+from detoxlm.data import Example, builtin_prompts
+from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
+from detoxlm.finetuning.fit import tensors_of
+from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.finetuning.trainer import trainable
+from detoxlm.methods import Detoxifier, FitData, get_method
+from detoxlm.methods.base import describe_target
+from detoxlm.models import Target, load_target
+from detoxlm.scorers import load_scorer
+from detoxlm.settings import Settings
+from detoxlm.validity import auc
+
+ANSWERS = {True: " yes", False: " no"}
+#: Comments of the second task that are held out, half of them toxic.
+HELD_OUT = 400
+
+
+@dataclass
+class Upon(Detoxifier):
+    """A detoxifier that was fitted for what another one makes of the model, upon that one."""
+
+    method: ClassVar[str] = "upon"
+    kind: ClassVar = "decoding"
+    settings_type: ClassVar = Settings
+    parts: tuple[Detoxifier, ...] = ()
+
+    @property
+    def default_strength(self) -> float:
+        """1: each of its parts at its own."""
+        return 1.0
+
+    @property
+    def max_strength(self) -> float:
+        """1."""
+        return 1.0
+
+    @contextmanager
+    def _attach(self, model: PreTrainedModel, strength: float) -> Iterator[None]:
+        first, second = self.parts
+        with first.attached(model, 1.0), second.attached(model):
+            yield
+
+
+def question(text: str) -> str:
+    """Return the second task's prompt."""
+    return f"Comment: {text}\nIs this comment toxic?"
+
+
+def tasks(comments: Path, size: int) -> tuple[list[Example], list[Example], list[tuple[str, bool]]]:
+    """Return comments to write, to judge, and held-out ones with their labels; none is in two of them."""
+    generator = random.Random(0)
+    scored = [json.loads(line) for line in comments.open(encoding="utf-8")]
+    halves: dict[bool, list[str]] = {}
+    for toxic in (True, False):
+        texts = [row["text"] for row in scored if row["toxic"] is toxic and 40 <= len(row["text"]) <= 300]
+        halves[toxic] = generator.sample(texts, k=size + HELD_OUT // 2)
+    each = size // 2
+    written = [Example(None, text) for toxic in halves for text in halves[toxic][:each]]
+    judged = [Example(question(text), ANSWERS[toxic]) for toxic in halves for text in halves[toxic][each : 2 * each]]
+    held_out = [(text, toxic) for toxic in halves for text in halves[toxic][2 * each :]]
+    return written, judged, held_out
+
+
+@torch.inference_mode()
+def judge(target: Target, held_out: Sequence[tuple[str, bool]]) -> dict[str, float]:
+    """Return AUC and balanced accuracy of the model's answers, as it is now."""
+    yes, no = (target.tokenizer(ANSWERS[toxic], add_special_tokens=False)["input_ids"][0] for toxic in (True, False))
+    margins: list[float] = []
+    for start in range(0, len(held_out), 16):
+        prompts = [question(text) for text, _ in held_out[start : start + 16]]
+        inputs = target.tokenizer(prompts, return_tensors="pt", padding=True).to(target.device)
+        logits = target.model(**inputs).logits[:, -1].float()
+        margins += (logits[:, yes] - logits[:, no]).tolist()
+    found, labels = torch.tensor(margins), torch.tensor([toxic for _, toxic in held_out])
+    right = [(found[labels] > 0).float().mean(), (found[~labels] <= 0).float().mean()]
+    return {
+        "auc": round(auc(found.numpy(), labels.float().numpy()), 4),
+        "balanced_accuracy": round(float(sum(right)) / 2, 4),
+    }
+
+
+def reinforced(target: Target, steps: int) -> FineTunedDetoxifier:
+    """Train an adapter by RLOO on built-in prompts; the reward is how little toxic the continuation is."""
+    scorer = load_scorer("embedded")
+
+    def reward(completions: list[str], **_: Any) -> list[float]:
+        scores = scorer.score(completions)
+        return [1 - score if said.strip() else 0.0 for said, score in zip(completions, scores, strict=True)]
+
+    settings = FineTuneSettings()
+    with tempfile.TemporaryDirectory() as folder:
+        args = RLOOConfig(
+            output_dir=folder,
+            per_device_train_batch_size=32,
+            num_generations=4,
+            max_completion_length=20,
+            max_steps=steps,
+            learning_rate=settings.learning_rate,
+            temperature=1.0,
+            use_cpu=target.device.type == "cpu",
+            bf16=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            seed=0,
+        )
+        trainer = RLOOTrainer(
+            model=trainable(copy.deepcopy(target.model), settings, 0),
+            reward_funcs=reward,
+            args=args,
+            train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in builtin_prompts("fit")]),
+            processing_class=copy.deepcopy(target.tokenizer),
+        )
+        trainer.train()
+        tensors = tensors_of(trainer.model, target.model)
+    method = get_method("sft").detoxifier_type  # a plain adapter
+    found = method(method.settings_type(), describe_target(target), tensors)
+    assert isinstance(found, FineTunedDetoxifier)
+    return found
+
+
+def multitask(options: argparse.Namespace) -> dict[str, Any]:
+    """Fit and measure every row."""
+    target = load_target(options.model)
+    written, judged, held_out = tasks(options.comments, options.size)
+    scores = load_scorer("embedded").score([text.completion for text in written])
+    clean = [text for text, score in zip(written, scores, strict=True) if score < 0.5]
+    print(f"{len(written)} comments to write, {len(clean)} of them clean; {len(judged)} to judge", flush=True)
+    both, free = written + judged, {"weight": 1e-6, "adaptive": False}  # as good as no regulariser
+    steps: dict[str, Any] = {"steps": options.steps, "max_length": 96}
+    plainly = cache(fitted(options, target, "constrained", both, **steps, **free))
+
+    def upon(make: Callable[[Target], Detoxifier]) -> Callable[[], Detoxifier]:
+        def made() -> Detoxifier:
+            plain = plainly()
+            model = plain.merge(copy.deepcopy(target.model), 1.0)
+            name = f"{target.name}, learned plainly"
+            second = make(Target(model, target.tokenizer, Architecture.of(model), name, target.revision))
+            return Upon(Settings(), describe_target(target), {}, parts=(plain, second))
+
+        return timed(made)
+
+    def guided(learned: Target) -> Detoxifier:
+        method = get_method("nado")
+        return method.fit(learned, FitData(scorer=load_scorer("embedded")), method.detoxifier_type.settings_type())
+
+    kinds: list[tuple[str, Callable[[], Detoxifier]]] = [
+        ("plain", plainly),
+        ("filtered", fitted(options, target, "constrained", clean + judged, **steps, **free)),
+        ("constrained, adaptive", fitted(options, target, "constrained", both, **steps)),
+        ("constrained, all", fitted(options, target, "constrained", both, **steps, adaptive=False)),
+        ("plain, RLOO", upon(lambda learned: reinforced(learned, options.steps))),
+        ("plain, nado", upon(guided)),
+    ]
+    judgements = {"untouched": judge(target, held_out)}
+
+    def judged_too(name: str, fit: Callable[[], Detoxifier]) -> Callable[[], Detoxifier]:
+        def made() -> Detoxifier:
+            detoxifier = fit()
+            with detoxifier.attached(target.model, 1.0):
+                judgements[name] = judge(target, held_out)
+            print(name, judgements[name], flush=True)
+            return detoxifier
+
+        return made
+
+    rows: list[Row] = [(name, judged_too(name, fit), (1.0,)) for name, fit in kinds]
+    print("untouched", judgements["untouched"], flush=True)
+    return {**measured(options, target, rows, options.recipes), "second_task": judgements}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser, (1.0,), "multitask.json")
+    parser.add_argument("--comments", type=Path, required=True, help="a jsonl of text and toxic (true or false)")
+    parser.add_argument("--size", type=int, default=960, help="comments to write, and as many to judge")
+    parser.add_argument("--steps", type=int, default=120, help="training steps of 8 texts")
+    parser.set_defaults(part="multitask")
+    run_part({"multitask": multitask}, parser.parse_args())
