@@ -24,8 +24,8 @@ demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 1
 	$(BIN)/detoxlm run embedded -o $(DEMO)
 
 test: setup ## Run the tests (under 10 minutes)
-	@# a process for each core, one thread each: tiny models gain nothing from threads; a file stays in one process
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
+	@# a process for each core, one thread each: tiny models gain nothing from threads
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadgroup
 
 test-slow: setup ## Run the slow tests
 	$(BIN)/python -m pytest -m slow

@@ -144,3 +144,10 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at a training cost more than training a tiny model; these take a tenth of the time."""
     for name, value in (("SAMPLES", 1), ("ANSWER", 2), ("NEUTRAL", 64)):
         monkeypatch.setattr(f"detoxlm.finetuning.watch.{name}", value)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process of pytest-xdist, for what they share; those of several shapes, by shape."""
+    for item in items:
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {parameters.get('shape', 'llama')}"))
