@@ -62,7 +62,7 @@ def decoding(options: argparse.Namespace) -> dict[str, Any]:
         ("nado", fitted(options, target, "nado"), options.strengths),
         ("fusion", fitted(options, target, "fusion"), (0.5,)),
         ("dexperts", fitted(options, target, "dexperts"), (1.0, 2.0)),
-        ("gedi", fitted(options, target, "gedi"), (10.0, 30.0)),
+        ("gedi", fitted(options, target, "gedi"), (1.0, 2.0)),
     ]
     return measured(options, target, rows, options.recipes)
 

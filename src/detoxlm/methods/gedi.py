@@ -3,7 +3,7 @@
     z~_v = log p(v | x) + strength log P(clean | x v),
     P(clean | x) = sigmoid(R),  R = log p(x | clean) - log p(x | toxic),
 
-in the target's own nucleus, renormalised there; strength is the paper's omega. Where the text so far is clean beyond
+in the target's own nucleus, renormalised there. Where the text so far is clean beyond
 doubt the posterior is 1 whatever comes next, and the target is left alone; where it is in doubt, or lost, the two
 classes' preferences count in full.
 
@@ -13,8 +13,9 @@ generate both and to tell them apart:
     minimise  generative L_g + (1 - generative) L_d,
     L_g = -mean log p(x_t | its class),  L_d = -mean log P(its class | x).
 
-Ours where the paper divides R by the length of the text: the sum of the last `window` tokens, which is Bayes' rule for
-short text, and forgets in long text.
+Ours where the paper divides R by the length t of the text: the sum of the last `window` tokens, which is Bayes' rule for
+short text, and forgets in long text. A token's part in R counts t times as much then, so strength is omega / t: the
+paper's 30 is 1.5 at 20 tokens, and 30 here would leave no text likely that looks toxic (WikiText's perplexity: 1e32).
 """
 
 from __future__ import annotations
@@ -56,18 +57,18 @@ class GediDetoxifier(Detoxifier):
 
     @property
     def default_strength(self) -> float:
-        """30, the paper's omega."""
-        return 30.0
+        """2."""
+        return 2.0
 
     @property
     def max_strength(self) -> float:
-        """100, where a token that is more likely toxic than not is as good as banned."""
-        return 100.0
+        """8, where the target has hardly a say in a text that looks toxic."""
+        return 8.0
 
     @property
     def default_strengths(self) -> tuple[float, ...]:
         """What `run` measures where nothing is asked for."""
-        return (10.0, 30.0, 60.0)
+        return (1.0, 2.0, 4.0)
 
     @contextmanager
     def _attach(self, model: PreTrainedModel, strength: float) -> Iterator[None]:
