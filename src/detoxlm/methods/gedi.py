@@ -13,9 +13,9 @@ generate both and to tell them apart:
     minimise  generative L_g + (1 - generative) L_d,
     L_g = -mean log p(x_t | its class),  L_d = -mean log P(its class | x).
 
-Ours where the paper divides R by the length t of the text: the sum of the last `window` tokens, which is Bayes' rule for
-short text, and forgets in long text. A token's part in R counts t times as much then, so strength is omega / t: the
-paper's 30 is 1.5 at 20 tokens, and 30 here would leave no text likely that looks toxic (WikiText's perplexity: 1e32).
+Ours where the paper divides R by the length t of the text: the sum of the last `window` tokens, which is Bayes' rule
+for short text, and forgets in long text. A token's part in R counts t times as much then, so strength is omega / t: the
+paper's 30 is 1.5 at 20 tokens, and 30 here leaves text that looks toxic no likelihood (WikiText's perplexity: 1e32).
 """
 
 from __future__ import annotations
