@@ -77,15 +77,15 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
         if options.rows and name not in options.rows:
             continue
         detoxifier = fitted(options, target, name, **settings)()
-        found += [rate(target, name, detoxifier, batch) for batch in (8, 32)]
+        found += [rate(target, name, detoxifier, batch, options.repeats) for batch in (8, 32)]
     return {"speed": found}
 
 
-def rate(target: Target, name: str, detoxifier: Detoxifier, batch: int) -> dict[str, Any]:
+def rate(target: Target, name: str, detoxifier: Detoxifier, batch: int, repeats: int) -> dict[str, Any]:
     """Tokens/s plain and detoxified, in turns, so that a busy machine slows both."""
     prompts = builtin_prompts("measure")[: 2 * batch]
     ratios = []
-    for round_ in range(4):
+    for round_ in range(1 + repeats):
         plain = tokens_per_second(target, prompts, batch, 20)
         with detoxifier.attached(target.model):
             now = tokens_per_second(target, prompts, batch, 20)
@@ -200,6 +200,7 @@ if __name__ == "__main__":
     parser.add_argument("part", choices=parts)
     add_options(parser, (1.0,), "control.json")
     parser.add_argument("--comments", type=Path, help="corpus: a jsonl of text and toxic (true or false)")
+    parser.add_argument("--repeats", type=int, default=7, help="speed: rounds")
     parser.add_argument("--iterations", type=int, default=6, help="schedule: of the training")
     parser.add_argument("--steps", type=int, default=60, help="schedule: of all iterations")
     parser.add_argument("--check-every", type=int, default=20, help="schedule: steps between two looks")

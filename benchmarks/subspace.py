@@ -3,10 +3,11 @@
     frontier   toxicity and perplexity of every row of the table in docs/methods/subspace.md, with intervals
     pairs      how many pairs it takes: 5 to --pairs of a file, paper and learned
     noise      what flipped, wrong and irrelevant pairs do to it, 10 to 50 in a hundred
+    robustness whether it stays away: in a chat, and after a short fine-tune of all weights on --corpus, harmless text
     cost       seconds and memory of finding the subspace of 500 pairs, ours and as the released code goes about it
     speed      tokens/s of the edited model and of the untouched one, in turns
 
-`frontier`, `pairs` and `noise` keep each row's results in --output and skip what is there.
+`frontier`, `pairs`, `noise` and `robustness` keep each row's results in --output and skip what is there.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ import torch
 from rows import Row, add_options, measured, run_part, timed
 
 from detoxlm import memory
-from detoxlm.data import Pair, builtin_prompts, read_pairs
+from detoxlm.data import Pair, builtin_prompts, read_corpus, read_pairs, read_prompts
 from detoxlm.editing.embeddings import passages, sentence_embeddings
 from detoxlm.editing.subspaces import toxic_directions
+from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.methods.subspace import Subspace, SubspaceSettings
+from detoxlm.metrics.refusals import as_prompt
 from detoxlm.models import Target, load_target
+from detoxlm.progress import track
 from detoxlm.scorers import load_scorer
 
 # --- quality ----------------------------------------------------------------------------------------------------------
@@ -58,6 +62,7 @@ def frontier(options: argparse.Namespace) -> dict[str, Any]:
     target = load_target(options.model)
     rows: list[Row] = [
         ("learned", _fit(options, target, None), options.strengths),
+        ("learned, attention too", _fit(options, target, None, attention=True), (1.0,)),
         ("learned, no context kept", _fit(options, target, None, context=0), (1.0,)),
         ("whole directions", _fit(options, target, None, variant="paper", rank=4, context=10, **_OURS), (0.5, 1.0)),
         ("paper", _fit(options, target, None, variant="paper"), (0.25, 0.5, 1.0)),
@@ -107,6 +112,61 @@ _SPOILT: dict[str, Callable[[Pair, Pair], Pair]] = {
     "wrong partner": lambda pair, other: replace(pair, nontoxic=other.nontoxic),
     "irrelevant": lambda _, other: replace(other, toxic=other.nontoxic[::-1]),
 }
+
+
+def robustness(options: argparse.Namespace) -> dict[str, Any]:
+    """What was removed, looked for in a chat and after the model has learned harmless text."""
+    target = load_target(options.model)
+    folder = Path(options.output).with_suffix("")
+    prompts = read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure", "provocative")
+    asked = [{"prompt": as_prompt(target, f"Continue this text: {text}")} for text in prompts[: options.limit]]
+    chats = folder / "chats.jsonl"
+    write_atomically(chats, "".join(json.dumps(row) + "\n" for row in asked).encode())
+    fit = _fit(options, target, None)
+    report = measured(
+        _other(options, prompts=str(chats), output=str(folder / "chat.json")),
+        target,
+        [("learned", fit, options.strengths)],
+        options.recipes,
+    )
+    print("the same after a fine-tune on harmless text:", flush=True)
+    texts = [text.completion for text in read_corpus(options.corpus).items if 40 <= len(text.completion) <= 300]
+    scores = load_scorer("embedded").score(texts[:2000])
+    harmless = [text for text, score in zip(texts, scores, strict=False) if score < 0.1]
+    edited = fit()
+    for strength in (0.0, *options.strengths):
+        tuned = load_target(options.model)
+        if strength:
+            edited.merge(tuned.model, strength)
+        _learn(tuned, harmless, options.seed)
+        report[f"tuned, strength {strength:g}"] = measured(
+            _other(options, output=str(folder / f"tuned-{strength:g}.json")), tuned, [], options.recipes
+        )
+    return report
+
+
+def _other(options: argparse.Namespace, **changed: Any) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(options), **changed})
+
+
+def _learn(target: Target, texts: list[str], seed: int, steps: int = 100, rate: float = 2e-5) -> None:
+    """Fine-tune all weights in place on whole texts, 8 a step, as somebody would who has never heard of toxicity."""
+    target.model.requires_grad_(True)
+    optimiser = torch.optim.AdamW(target.model.parameters(), lr=rate)
+    generator = random.Random(seed)
+    with torch.enable_grad(), track("learning harmless text", steps, "steps") as advance:
+        for _ in range(steps):
+            batch = target.tokenizer(
+                generator.sample(texts, 8), return_tensors="pt", padding=True, truncation=True, max_length=64
+            ).to(target.device)
+            labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+            loss = target.model(**batch, labels=labels, use_cache=False).loss
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            advance(1)
+    target.model.requires_grad_(False)
+
 
 # --- cost -------------------------------------------------------------------------------------------------------------
 
@@ -194,10 +254,11 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {part.__name__: part for part in (frontier, pairs, noise, cost, speed, once)}
+    parts = {part.__name__: part for part in (frontier, pairs, noise, robustness, cost, speed, once)}
     parser.add_argument("part", choices=parts)
     add_options(parser, (0.5, 1.0, 1.5, 2.0), "subspace.json")
     parser.add_argument("--pairs", help="toxic/nontoxic pairs, for the rows that learn from a file")
+    parser.add_argument("--corpus", type=Path, help="robustness: a jsonl of texts; the harmless ones are learned")
     parser.add_argument("--seed", type=int, default=0, help="of harvest and learning")
     parser.add_argument("--repeats", type=int, default=5, help="speed: rounds")
     parser.add_argument("--kind", choices=("load", "ours", "released"), help=argparse.SUPPRESS)

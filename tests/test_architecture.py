@@ -113,6 +113,28 @@ def test_value_matrix_turns_activations_into_the_mlps_output(
     torch.testing.assert_close(mine, written, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_writes_by_the_matrix_that_is_named(kind: str, noisy: Callable[[str], Target]) -> None:
+    target = noisy(kind)
+    matrix = target.architecture.writing_matrix(1, "attention")
+    layer = target.architecture.layers[1]
+    [attention] = [part for name, part in layer.named_children() if name in ("self_attn", "attn", "attention")]
+    order: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
+    written: list[torch.Tensor] = []
+    for module in attention.modules():
+        if isinstance(module, nn.Linear | Conv1D):
+            module.register_forward_hook(lambda module, args, output: order.append((module, args[0], output)))
+    attention.register_forward_hook(lambda _, __, output: written.append(output[0]))
+    logits_of(target.model)
+    last, heads, output = order[-1]
+    assert torch.equal(output.flatten(), written[0].flatten())  # it is what attention gives to the layer
+    with torch.no_grad():
+        mine = torch.einsum("dn,...n->...d", matrix, heads)
+        if last.bias is not None:
+            mine = mine + last.bias
+    torch.testing.assert_close(mine, output, rtol=1e-4, atol=1e-4)
+
+
 def last_matrix(layer: nn.Module) -> nn.Module:
     """Return the matrix of the MLP that runs last, found by running: not by the name that the code under test uses."""
     order: list[nn.Module] = []

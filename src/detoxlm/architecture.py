@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import Literal
 
 import torch
 from torch import nn
@@ -13,36 +14,44 @@ from transformers.pytorch_utils import Conv1D
 
 from detoxlm.errors import UsageError
 
+#: What writes to the residual stream: the MLP by its value matrix, and attention.
+Part = Literal["value", "attention"]
+
 
 @dataclass(frozen=True)
 class Family:
     """Attribute paths of one family: `layers` and `norm` from the CausalLM, the others from a decoder layer.
 
     `value` is the MLP's last matrix, whose columns are the *value vectors* that neurons write to the residual stream;
-    `gate` is the matrix whose rows decide how active each neuron is. `value_norm` is the norm between value matrix and
-    residual stream, where there is one.
+    `gate` is the matrix whose rows decide how active each neuron is, `attention` the one by which attention writes to
+    the residual stream. `value_norm` and `attention_norm` are the norms between such a matrix and the stream, where
+    there are any.
     """
 
     layers: str
     norm: str
     value: str
     gate: str
+    attention: str
     value_norm: str | None = None
+    attention_norm: str | None = None
 
 
-_LLAMA = Family("model.layers", "model.norm", "mlp.down_proj", "mlp.gate_proj")
-_GEMMA = replace(_LLAMA, value_norm="post_feedforward_layernorm")
+_LLAMA = Family("model.layers", "model.norm", "mlp.down_proj", "mlp.gate_proj", "self_attn.o_proj")
+_GEMMA = replace(_LLAMA, value_norm="post_feedforward_layernorm", attention_norm="post_attention_layernorm")
 FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma"), _LLAMA),
     "phi3": replace(_LLAMA, gate="mlp.gate_up_proj"),  # gate above up in one matrix
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
     "gemma3": replace(_GEMMA, layers="model.language_model.layers", norm="model.language_model.norm"),
-    "phi": Family("model.layers", "model.final_layernorm", "mlp.fc2", "mlp.fc1"),
-    "gpt2": Family("transformer.h", "transformer.ln_f", "mlp.c_proj", "mlp.c_fc"),
-    "opt": Family("model.decoder.layers", "model.decoder.final_layer_norm", "fc2", "fc1"),
-    "gptj": Family("transformer.h", "transformer.ln_f", "mlp.fc_out", "mlp.fc_in"),
-    "gpt_neox": Family("gpt_neox.layers", "gpt_neox.final_layer_norm", "mlp.dense_4h_to_h", "mlp.dense_h_to_4h"),
+    "phi": Family("model.layers", "model.final_layernorm", "mlp.fc2", "mlp.fc1", "self_attn.dense"),
+    "gpt2": Family("transformer.h", "transformer.ln_f", "mlp.c_proj", "mlp.c_fc", "attn.c_proj"),
+    "opt": Family("model.decoder.layers", "model.decoder.final_layer_norm", "fc2", "fc1", "self_attn.out_proj"),
+    "gptj": Family("transformer.h", "transformer.ln_f", "mlp.fc_out", "mlp.fc_in", "attn.out_proj"),
+    "gpt_neox": Family(
+        "gpt_neox.layers", "gpt_neox.final_layer_norm", "mlp.dense_4h_to_h", "mlp.dense_h_to_4h", "attention.dense"
+    ),
 }
 
 
@@ -154,7 +163,7 @@ class Architecture:
         Raises:
             UsageError: the layer has no single dense value matrix (mixture of experts, fused or quantised).
         """
-        return self._matrix(layer, self.family.value)
+        return self.writing_matrix(layer, "value")
 
     def gate_matrix(self, layer: int) -> torch.Tensor:
         """Return layer `layer`'s gate matrix as a view [d_ff, d] that writes through; MLPs without gates: the first.
@@ -167,10 +176,22 @@ class Architecture:
 
     def value_gain(self, layer: int) -> torch.Tensor | None:
         """Return gamma [d] of the norm between the value matrix and the residual stream; None: they touch."""
-        if self.family.value_norm is None:
+        return self.writing_gain(layer, "value")
+
+    def writing_matrix(self, layer: int, part: Part) -> torch.Tensor:
+        """Return the matrix by which a part of layer `layer` writes to the stream, a view [d, m] that writes through.
+
+        Raises:
+            UsageError: as in `value_matrix`.
+        """
+        return self._matrix(layer, getattr(self.family, part))
+
+    def writing_gain(self, layer: int, part: Part) -> torch.Tensor | None:
+        """Return gamma [d] of the norm between that matrix and the residual stream; None: they touch."""
+        norm = getattr(self.family, f"{part}_norm")
+        if norm is None:
             return None
-        norm = attrgetter(self.family.value_norm)(self.layers[layer])
-        return 1 + norm.weight.detach()  # Gemma's RMSNorm scales by 1 + weight
+        return 1 + attrgetter(norm)(self.layers[layer]).weight.detach()  # Gemma's RMSNorm scales by 1 + weight
 
     def _matrix(self, layer: int, path: str) -> torch.Tensor:
         module = _find(self.layers[layer], path)

@@ -22,7 +22,7 @@ from detoxlm.editing.lens import reads_as
 from detoxlm.editing.weights import replaced
 from detoxlm.errors import UsageError
 from detoxlm.methods import Detoxifier, FitData
-from detoxlm.methods.subspace import Subspace, SubspaceDetoxifier, SubspaceSettings
+from detoxlm.methods.subspace import SHARES, Subspace, SubspaceDetoxifier, SubspaceSettings
 from detoxlm.models import Target
 
 SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
@@ -64,13 +64,16 @@ def test_the_papers_edit_is_re_derived_in_float64(tiny: Callable[..., Target]) -
     assert torch.equal(merged.model.layers[1].mlp.down_proj.weight, untouched)
 
 
+@pytest.mark.parametrize("part", ["value", "attention"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_the_edited_layers_write_has_nothing_along_the_directions(shape: str, tiny: Callable[..., Target]) -> None:
+def test_what_the_edited_layers_write_has_nothing_along_the_directions(
+    shape: str, part: str, tiny: Callable[..., Target]
+) -> None:
     """Behind a norm too (Gemma 2 and 3), where editing W by V itself would leave something."""
     target = tiny(shape)
-    detoxifier = fitted(target, first_layer=1)
+    detoxifier = fitted(target, first_layer=1, attention=part == "attention")
     view = target.architecture
-    module = view.layers[1].get_submodule(view.family.value_norm or view.family.value)
+    module = view.layers[1].get_submodule(getattr(view.family, f"{part}_norm") or getattr(view.family, part))
     written: list[torch.Tensor] = []
     bias = getattr(module, "bias", None)
     handle = module.register_forward_hook(lambda _, __, out: written.append(out - (0 if bias is None else bias)))
@@ -84,12 +87,13 @@ def test_what_the_edited_layers_write_has_nothing_along_the_directions(shape: st
     assert after < 1e-5
 
 
+@pytest.mark.parametrize("attention", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_adapter_in_peft_and_the_checkpoint_give_the_attached_logits(
-    shape: str, tiny: Callable[..., Target], tiny_folder: Callable[..., Path], tmp_path: Path
+    shape: str, attention: bool, tiny: Callable[..., Target], tiny_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     target = tiny(shape)
-    detoxifier = fitted(target, last_layer=0, first_layer=0)
+    detoxifier = fitted(target, last_layer=0, first_layer=0, attention=attention)
     detoxifier.save_pretrained(tmp_path / "detoxifier")
     with detoxifier.attached(target.model, 0.7):
         expected = logits(target)
@@ -227,6 +231,26 @@ def test_learning_prefers_the_clean_texts_and_leaves_the_model_as_it_was(tiny: C
     assert loss.item() < np.log(2)
 
 
+def test_attention_is_edited_only_if_asked_and_its_shares_are_learned_apart(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    harmless = [Pair(p.toxic, p.nontoxic, p.prompt) for p in PAIRS]
+    plain, both = (
+        Subspace.fit(target, FitData(pairs=harmless), SubspaceSettings(steps=4, rank=2, attention=attention))
+        for attention in (False, True)
+    )
+    assert "removed_from_attention" not in plain.fitting
+    assert {name.split(".")[1] for name in plain.tensors} == {"directions", "shares"}
+    weight = target.architecture.writing_matrix(2, "attention")
+    untouched = weight.detach().clone()
+    with plain.attached(target.model):
+        assert torch.equal(weight, untouched)
+    with both.attached(target.model):
+        assert not torch.equal(weight, untouched)
+    assert torch.equal(weight, untouched)
+    learned = [torch.cat([both.tensors[f"{layer}.{name}"] for layer in range(4)]) for name in SHARES.values()]
+    assert not torch.equal(*learned)
+
+
 def test_a_killed_learning_goes_on_to_the_same_shares(
     tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,14 +308,16 @@ def test_a_bfloat16_model_learns_much_the_same_shares(tiny: Callable[..., Target
 
 def test_the_projection_of_outputs_is_the_edit_of_weights(tiny: Callable[..., Target]) -> None:
     target = tiny("gemma2")
-    detoxifier = fitted(target, first_layer=0)
+    detoxifier = fitted(target, first_layer=0, attention=True)
     from detoxlm.methods.subspace import _ends
 
     layers = list(range(len(target.architecture.layers)))
     directions = [detoxifier.tensors[f"{layer}.directions"] for layer in layers]
     modules = [layer.mlp.down_proj for layer in target.architecture.layers]
-    ends = _ends(target.architecture, layers, directions)
-    with projected(modules, ends, torch.ones(len(layers), 3)):
+    modules += [layer.self_attn.o_proj for layer in target.architecture.layers]
+    ends = [_ends(target.architecture, layers, directions, part) for part in ("value", "attention")]
+    read, write = (torch.cat(end) for end in zip(*ends, strict=True))
+    with projected(modules, (read, write), torch.ones(2 * len(layers), 3)):
         hooked = logits(target)
     with detoxifier.attached(target.model):
         torch.testing.assert_close(logits(target), hooked, atol=1e-4, rtol=1e-4)

@@ -53,18 +53,20 @@ def write_lora(factors: Mapping[str, Factors], model: PreTrainedModel, base_mode
 
 
 def write_adapter(
-    view: Architecture, module: str, factors: Mapping[int, Factors], base_model: str, folder: Path
+    view: Architecture, edits: Mapping[str, Mapping[int, Factors]], base_model: str, folder: Path
 ) -> None:
-    """Write an edit of one module of some layers (`write_lora`); the other layers get an edit of nothing.
+    """Write an edit of some modules of some layers (`write_lora`); in the other layers they get an edit of nothing.
 
     Args:
         view: of the model that was edited.
-        module: attribute path of the edited matrix within a layer.
-        factors: by layer.
+        edits: by the edited matrix's attribute path within a layer, and by layer.
         base_model: what the adapter's configuration names as its base.
         folder: is replaced whole.
     """
-    down, up = next(iter(factors.values()))
-    nothing = (torch.zeros(0, down.shape[1]), torch.zeros(up.shape[0], 0))
-    every = {f"{view.family.layers}.{layer}.{module}": factors.get(layer, nothing) for layer in range(len(view.layers))}
+    every = {}
+    for module, factors in edits.items():
+        down, up = next(iter(factors.values()))
+        nothing = (torch.zeros(0, down.shape[1]), torch.zeros(up.shape[0], 0))
+        for layer in range(len(view.layers)):
+            every[f"{view.family.layers}.{layer}.{module}"] = factors.get(layer, nothing)
     write_lora(every, view.model, base_model, folder)

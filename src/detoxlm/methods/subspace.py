@@ -6,7 +6,8 @@ For each layer, embeddings X+, X- [N, d] of N pairs of a non-toxic and a toxic t
 
 W the MLP's value matrix, V_k [k, d] the first k right singular vectors. `paper` removes them whole (s = 1) and takes
 one direction for C. `learned`, the default, finds out how much of each to remove (`detoxlm.editing.learning`): most
-carry fluency too. The edit is exactly a LoRA of rank k, and costs nothing at run time.
+carry fluency too. `attention` edits the matrix by which attention writes as well. The edit is exactly a LoRA of rank k,
+and costs nothing at run time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from detoxlm.architecture import Architecture
+from detoxlm.architecture import Architecture, Part
 from detoxlm.editing.detoxifier import WeightDetoxifier
 from detoxlm.editing.learning import learn_shares
 from detoxlm.editing.lens import reads_as
@@ -57,6 +58,10 @@ class SubspaceSettings(PairSettings):
         None, ge=0, description="First edited layer, from 0 [default: learned 0; paper a third of the way up]."
     )
     last_layer: int | None = Field(None, ge=0, description="Last edited layer [default: the last].")
+    attention: bool = Field(
+        False,
+        description="Edit the matrices by which attention writes too, along the same directions; else MLPs alone.",
+    )
     pooling: Literal["all", "completion"] | None = Field(
         None,
         description="Tokens whose mean is a text's embedding: all, or those after the prompt [default: learned "
@@ -77,33 +82,44 @@ class SubspaceSettings(PairSettings):
 PAPER_RANK = 10
 
 
+#: By the part of a layer that is edited, the name of its shares.
+SHARES: dict[Part, str] = {"value": "shares", "attention": "attention_shares"}
+
+
 @dataclass
 class SubspaceDetoxifier(WeightDetoxifier):
-    """Directions to remove from the value matrices of some layers of one model."""
+    """Directions to remove from what some layers of one model write: `N.directions`, and `N.` each of `SHARES`."""
 
     method: ClassVar[str] = "subspace"
     settings_type: ClassVar = SubspaceSettings
 
     def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
         view = Architecture.of(model)
-        return [(view.value_matrix(layer), up @ down) for layer, (down, up) in self._factors(model).items()]
+        return [
+            (view.writing_matrix(layer, part), up @ down)
+            for part in SHARES
+            for layer, (down, up) in self._factors(view, part).items()
+        ]
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the same edit as a LoRA of the same rank."""
         strength = self.check_strength(strength)
         self.check_target(model)
-        factors = {layer: (down, strength * up) for layer, (down, up) in self._factors(model).items()}
         view = Architecture.of(model)
-        write_adapter(view, view.family.value, factors, self.target["name"], Path(folder))
+        edits = {}
+        for part in SHARES:
+            factors = {layer: (down, strength * up) for layer, (down, up) in self._factors(view, part).items()}
+            if factors:
+                edits[getattr(view.family, part)] = factors
+        write_adapter(view, edits, self.target["name"], Path(folder))
 
-    def _factors(self, model: PreTrainedModel) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-        """By layer A [k, d_ff] and B [d, k] of the edit W + B A, in float32 on the model's device."""
-        view = Architecture.of(model)
+    def _factors(self, view: Architecture, part: Part) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+        """By layer A [k, m] and B [d, k] of the edit W + B A, in float32 on the model's device."""
         factors = {}
-        for layer in sorted(int(name.split(".")[0]) for name in self.tensors if name.endswith(".shares")):
-            weight = view.value_matrix(layer).detach().float()
-            directions, shares = (self.tensors[f"{layer}.{name}"].to(weight) for name in ("directions", "shares"))
-            factors[layer] = low_rank(weight, directions, shares, view.value_gain(layer))
+        for layer in sorted(int(name.split(".")[0]) for name in self.tensors if name.endswith(f".{SHARES[part]}")):
+            weight = view.writing_matrix(layer, part).detach().float()
+            directions, shares = (self.tensors[f"{layer}.{name}"].to(weight) for name in ("directions", SHARES[part]))
+            factors[layer] = low_rank(weight, directions, shares, view.writing_gain(layer, part))
         return factors
 
 
@@ -123,8 +139,10 @@ class Subspace(Method):
         view = target.architecture
         layers = _layers(view, settings)
         learned = settings.variant == "learned"
+        parts: list[Part] = ["value", "attention"] if settings.attention else ["value"]
         for layer in layers:  # refuse what cannot be edited before hours of harvesting
-            view.value_matrix(layer)
+            for part in parts:
+                view.writing_matrix(layer, part)
         fitting: dict[str, Any] = {}
         pairs = embedded_pairs(
             target,
@@ -143,13 +161,16 @@ class Subspace(Method):
             whole = learned or settings.rank is not None
             rank = most if whole else rank_of(values, (len(pairs.clean), view.hidden_size), most)
             found.append(directions[:rank])
-        shares = [torch.ones(len(directions)) for directions in found]
+        shares = {part: [torch.ones(len(directions)) for directions in found] for part in parts}
         if learned:
-            modules = [view.layers[layer].get_submodule(view.family.value) for layer in layers]
+            paths = [(layer, getattr(view.family, part)) for part in parts for layer in layers]
+            modules = [view.layers[layer].get_submodule(path) for layer, path in paths]
+            ends = [_ends(view, layers, found, part) for part in parts]
+            read, write = (torch.cat(end) for end in zip(*ends, strict=True))
             learnt, facts = learn_shares(
                 target,
                 modules,
-                _ends(view, layers, found),
+                (read, write),
                 list(zip(pairs.clean, pairs.toxic, strict=True)),
                 harmless_texts(target, pairs.clean, settings.max_length),
                 drift=settings.drift,
@@ -157,18 +178,18 @@ class Subspace(Method):
                 seed=data.seed,
                 checkpoint=data.workdir / "shares.safetensors" if data.workdir is not None else None,
             )
-            shares = list(learnt)
+            shares = {part: list(some) for part, some in zip(parts, learnt.chunk(len(parts)), strict=True)}
             fitting |= facts
-        fitting |= {
-            "layers": [layers[0], layers[-1]],
-            "rank": max(map(len, found)),
-            "removed": {str(layer): round(float(s.sum()), 3) for layer, s in zip(layers, shares, strict=True)},
-        }
-        fitting["removed_directions"] = _read(target, pairs, layers, found, shares)
+        fitting |= {"layers": [layers[0], layers[-1]], "rank": max(map(len, found))}
+        for part, name in zip(parts, ("removed", "removed_from_attention"), strict=False):
+            by_layer = zip(layers, shares[part], strict=True)
+            fitting[name] = {str(layer): round(float(s.sum()), 3) for layer, s in by_layer}
+        fitting["removed_directions"] = _read(target, pairs, layers, found, shares["value"])
         _warn_of_harmless(fitting["removed_directions"], data.scorer)
         tensors: dict[str, torch.Tensor] = {}
-        for layer, directions, share in zip(layers, found, shares, strict=True):
-            tensors |= {f"{layer}.directions": directions.contiguous(), f"{layer}.shares": share.contiguous()}
+        for at, layer in enumerate(layers):
+            tensors[f"{layer}.directions"] = found[at].contiguous()
+            tensors |= {f"{layer}.{SHARES[part]}": shares[part][at].contiguous() for part in parts}
         return SubspaceDetoxifier(settings, describe_target(target), tensors, fitting)
 
 
@@ -185,10 +206,11 @@ def _layers(view: Architecture, settings: SubspaceSettings) -> list[int]:
     return list(range(first, last + 1))
 
 
-def _ends(view: Architecture, layers: list[int], directions: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    ends = [
-        both_ends(v.to(view.model.device), view.value_gain(layer)) for v, layer in zip(directions, layers, strict=True)
-    ]
+def _ends(
+    view: Architecture, layers: list[int], directions: list[torch.Tensor], part: Part
+) -> tuple[torch.Tensor, torch.Tensor]:
+    gains = [view.writing_gain(layer, part) for layer in layers]
+    ends = [both_ends(v.to(view.model.device), gain) for v, gain in zip(directions, gains, strict=True)]
     read, write = zip(*ends, strict=True)
     return torch.stack(read), torch.stack(write)
 
