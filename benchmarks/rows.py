@@ -11,7 +11,8 @@ from typing import Any
 
 from detoxlm.data import builtin_prompts, neutral_text, read_plain_text, read_prompts
 from detoxlm.files import write_atomically
-from detoxlm.methods import Detoxifier
+from detoxlm.methods import METHODS, Detoxifier
+from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import Target
 from detoxlm.recipes import Task, compare, get_recipe, measure
 from detoxlm.results import Results
@@ -65,7 +66,7 @@ def task(options: argparse.Namespace, recipe: str) -> Task:
 def measured(
     options: argparse.Namespace, target: Target, rows: Sequence[Row], recipes: Sequence[str]
 ) -> dict[str, Any]:
-    """Measure rows of (name, how to get the detoxifier, strengths) and print the table."""
+    """Measure rows of (name, how to get the detoxifier, strengths) and print the table; fitted detoxifiers are kept."""
     scorer = load_scorer("embedded")
     opinions = [load_scorer("ngram")]
     folder = Path(options.output).with_suffix("")
@@ -79,11 +80,11 @@ def measured(
                 continue
             detoxifier: Detoxifier | None = None
             for strength in strengths:
-                path = folder / f"{recipe}-{name.replace(' ', '-').replace(',', '')}-{strength:g}.json"
+                path = folder / f"{recipe}-{_file_name(name)}-{strength:g}.json"
                 if path.exists():
                     now = Results.load(path)
                 else:
-                    detoxifier = detoxifier or get()
+                    detoxifier = detoxifier or _kept(folder / "detoxifiers" / _file_name(name), get)
                     now = measure(
                         target,
                         what,
@@ -97,6 +98,20 @@ def measured(
                     now.save(path)
                 _line(table, recipe, name, strength, now)
     return {"table": table}
+
+
+def _file_name(row: str) -> str:
+    return row.replace(" ", "-").replace(",", "")
+
+
+def _kept(folder: Path, get: Callable[[], Detoxifier]) -> Detoxifier:
+    """What an earlier run fitted, or a new one; it is kept if it is of a method (some rows are rivals of no name)."""
+    if (folder / CONFIG_FILE).exists():
+        return Detoxifier.from_pretrained(folder)
+    made = get()
+    if made.method in METHODS:
+        made.save_pretrained(folder)
+    return made
 
 
 def _line(table: list[dict[str, Any]], recipe: str, name: str, strength: float, results: Results) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.data import Example
+from detoxlm.data import Example, neutral_text
 from detoxlm.errors import UsageError
 from detoxlm.experts.classes import new_code
 from detoxlm.experts.copies import expert
@@ -222,6 +222,20 @@ def test_gedi_is_bayes_rule_over_two_separate_models(shape: str, window: int, ti
         expected = within_nucleus(base[step].exp(), base[step] + 5.0 * F.logsigmoid(r[step]), 0.9, 256)
         assert torch.allclose(whole[0][step], expected, atol=1e-4)
         assert torch.allclose(torch.cat(alone)[step], expected, atol=1e-4)
+
+
+@pytest.mark.embedded
+def test_the_control_code_hardly_disturbs_a_real_model_before_training(embedded: Target) -> None:
+    """With a code as long as an embedding the loss is three times what it was, and training goes into mending that."""
+    ids = embedded.tokenizer(neutral_text()[:2000], return_tensors="pt")["input_ids"]
+    code = new_code(embedded.architecture, 0)
+
+    def loss(change: torch.Tensor | None) -> float:
+        return F.nll_loss(log_p(embedded.model, ids, change)[0, :-1], ids[0, 1:]).item()
+
+    plain = loss(None)
+    assert loss(code) != plain
+    assert max(loss(code), loss(-code)) < plain + 0.3
 
 
 def test_gedi_weighs_a_padded_row_as_it_does_the_row_alone(tiny: Callable[..., Target]) -> None:

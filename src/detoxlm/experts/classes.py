@@ -20,15 +20,20 @@ from detoxlm.experts.steering import CHUNK
 CODE = "code"
 
 
+#: Length of the control code in embeddings. At 0.25 the untouched model's loss on plain text hardly rises (3.15 to 3.27
+#: nats on SmolLM2); at 1 it is 9.2, and training would go into mending that.
+CODE_LENGTH = 0.25
+
+
 def new_code(target: Architecture, seed: int) -> torch.Tensor:
-    """Return a control code [d_e]: a random direction, as long as an embedding is on average.
+    """Return a control code [d_e]: a random direction, `CODE_LENGTH` times as long as an embedding is on average.
 
     It is added to every token's embedding for clean text and taken from it for toxic text. The published codes are
     words in front of the text, which left padding, crops and beams of a cache that is shared would tear apart.
     """
     rows = target.embeddings.weight.detach().float()
     direction = torch.randn(rows.shape[1], generator=torch.Generator().manual_seed(seed))
-    return direction * rows.norm(dim=-1).mean().cpu() / direction.norm()
+    return CODE_LENGTH * direction * rows.norm(dim=-1).mean().cpu() / direction.norm()
 
 
 class Coded(nn.Module):
