@@ -226,6 +226,20 @@ def export(
     print(f"{settings.form.capitalize()}: {settings.output}")
 
 
+@app.command(epilog="Example: detoxlm push my-detoxifier my-name/my-detoxifier")
+def push(
+    detoxifier: Annotated[Path, typer.Argument(help="Detoxifier folder.")],
+    repo: Annotated[str, typer.Argument(help="Hub id, owner/name; made where it is not there.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see a repository that is made.")] = False,
+) -> None:
+    """Upload a detoxifier to the Hub; `--detoxifier owner/name` reads it back. Needs HF_TOKEN or `hf auth login`."""
+    from detoxlm.methods import Detoxifier
+
+    if not detoxifier.is_dir():
+        raise UsageError(f"detoxifier: {detoxifier} is no folder; `detoxlm fit METHOD MODEL -o DIR` makes one.")
+    print(f"Pushed: {Detoxifier.from_pretrained(detoxifier).push_to_hub(repo, private=not public)}")
+
+
 @app.command(epilog="Example: detoxlm score --file comments.jsonl --json")
 @with_settings(ScoreSettings)
 def score(

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
 from detoxlm.data import Example, Pair
-from detoxlm.errors import DetoxError, UsageError
+from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.files import folder_written_atomically
 from detoxlm.models import Target
 from detoxlm.results import DetoxifierInfo
@@ -29,6 +29,8 @@ from detoxlm.settings import Settings
 
 FORMAT = 2
 CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
+#: What of a folder goes to the Hub, and is fetched from there: no pickles, and nothing that lies there by chance.
+UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
 
 
 @dataclass
@@ -213,18 +215,31 @@ class Detoxifier(ABC):
         return loaded
 
     def push_to_hub(self, repo: str, *, private: bool = True, token: str | None = None) -> str:
-        """Upload the saved folder to the Hub and return its address; `save_pretrained` first.
+        """Upload the saved folder to the Hub and return the repository's address; `save_pretrained` first.
+
+        `from_pretrained(repo)` reads it back.
+
+        Args:
+            repo: a Hub id, `owner/name`; made where it is not there.
+            private: whether only its owner may see a repository that is made.
+            token: of the Hub; None takes HF_TOKEN or what `hf auth login` keeps.
 
         Raises:
-            UsageError: nothing saved yet.
+            UsageError: nothing saved yet, or the Hub does not take it.
         """
         from huggingface_hub import HfApi
 
         if self.folder is None:
             raise UsageError("push: save_pretrained(folder) first; the saved folder is what is uploaded.")
         api = HfApi(token=token)
-        url = api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=self.folder)
+        try:
+            url = api.create_repo(repo, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repo, folder_path=self.folder, allow_patterns=UPLOADED)
+        except Exception as error:  # the Hub client's error classes differ between its versions
+            raise UsageError(
+                f"push: the Hub did not take {repo!r}: {first_line(error)}. It needs a Hub id `owner/name` of yours "
+                "and a token that may write: set HF_TOKEN, or run `hf auth login`."
+            ) from error
         return str(url)
 
 
@@ -277,8 +292,6 @@ def _local(folder_or_repo: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        allowed = ["*.json", WEIGHTS_FILE, "README.md"]
-        return Path(snapshot_download(folder_or_repo, revision=revision, allow_patterns=allowed))
+        return Path(snapshot_download(folder_or_repo, revision=revision, allow_patterns=UPLOADED))
     except Exception as error:  # the Hub client's error classes differ between its versions
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DetoxError(f"detoxifier: {folder_or_repo} is no folder, and the Hub says: {reason}") from error
+        raise DetoxError(f"detoxifier: {folder_or_repo} is no folder, and the Hub says: {first_line(error)}") from error

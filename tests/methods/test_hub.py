@@ -1,0 +1,110 @@
+"""Detoxifiers on the Hub: what is uploaded comes back the same, and what the Hub refuses is said in a line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+
+from detoxlm.cli import main
+from detoxlm.data import Pair
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.methods import Detoxifier, FitData
+from detoxlm.methods.subspace import Subspace, SubspaceDetoxifier, SubspaceSettings
+from detoxlm.models import Target
+
+PAIRS = [Pair(f"eeee {word} e{i}", f"good {word} {i}", "the old") for i, word in enumerate(["sea", "hill", "road"] * 4)]
+
+
+def fitted(target: Target) -> SubspaceDetoxifier:
+    return Subspace.fit(target, FitData(pairs=PAIRS), SubspaceSettings(variant="paper", rank=2))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A Hub that is a folder; what it was asked for is noted."""
+    asked: dict[str, Any] = {"folder": tmp_path / "hub"}
+
+    class Api:
+        def __init__(self, token: str | None = None) -> None:
+            asked["token"] = token
+
+        def create_repo(self, repo: str, *, private: bool, exist_ok: bool) -> str:
+            if repo.count("/") != 1:
+                raise ValueError(f"401: not yours: {repo}\nand a long story")
+            asked["private"] = private
+            (asked["folder"] / repo).mkdir(parents=True, exist_ok=exist_ok)
+            return f"https://hub/{repo}"
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path, allow_patterns: list[str]) -> None:
+            for file in Path(folder_path).iterdir():
+                if any(fnmatch(file.name, pattern) for pattern in allow_patterns):
+                    shutil.copy(file, asked["folder"] / repo_id)
+
+    def snapshot_download(repo: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        if not (asked["folder"] / repo).is_dir():
+            raise FileNotFoundError("404: no such repository\nand a long story")
+        return str(asked["folder"] / repo)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_what_is_pushed_is_what_is_pulled(tiny: Callable[..., Target], hub: dict[str, Any], tmp_path: Path) -> None:
+    target = tiny()
+    detoxifier = fitted(target)
+    detoxifier.save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / "notes.pkl").write_bytes(b"of no business to anybody")
+    assert detoxifier.push_to_hub("me/edit", token="secret") == "https://hub/me/edit"
+    assert hub["private"] is True
+    assert hub["token"] == "secret"
+    assert {file.name for file in (hub["folder"] / "me/edit").iterdir()} == {
+        "detoxifier.json",
+        "model.safetensors",
+        "README.md",
+    }
+    pulled = Detoxifier.from_pretrained("me/edit")
+    ids = torch.tensor([target.tokenizer("the weather")["input_ids"]])
+    found = []
+    for one in (detoxifier, pulled):
+        with one.attached(target.model), torch.inference_mode():
+            found.append(target.model(ids).logits)
+    assert torch.equal(*found)
+
+
+def test_the_command_pushes_a_folder_for_all_to_see_only_if_told_to(
+    tiny: Callable[..., Target], hub: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted(tiny()).save_pretrained(tmp_path / "saved")
+    for flags, private in (([], True), (["--public"], False)):
+        run(["push", str(tmp_path / "saved"), "me/edit", *flags])
+        assert "Pushed: https://hub/me/edit" in capsys.readouterr().out
+        assert hub["private"] is private
+
+
+def run(arguments: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["detoxlm", *arguments])
+        try:
+            main()
+        except SystemExit as stop:
+            assert not stop.code, f"exit {stop.code}"
+
+
+def test_refusals_are_one_line_with_the_fix(tiny: Callable[..., Target], hub: dict[str, Any], tmp_path: Path) -> None:
+    detoxifier = fitted(tiny())
+    with pytest.raises(UsageError, match=r"save_pretrained\(folder\) first"):
+        detoxifier.push_to_hub("me/edit")
+    detoxifier.save_pretrained(tmp_path / "saved")
+    with pytest.raises(UsageError, match=r"did not take 'mine': 401: not yours: mine\. .* set HF_TOKEN") as caught:
+        detoxifier.push_to_hub("mine")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DetoxError, match=r"the Hub says: 404: no such repository$"):
+        Detoxifier.from_pretrained("me/nothing")
