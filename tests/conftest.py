@@ -26,6 +26,7 @@ from transformers import (
     Qwen2Config,
 )
 
+from detoxlm.cli import main
 from detoxlm.models import EMBEDDED_PACKAGE, Target, load_target
 from detoxlm.scorers.base import Scorer
 
@@ -137,6 +138,20 @@ def embedded() -> Target:
     except metadata.PackageNotFoundError:
         pytest.skip(f"{EMBEDDED_PACKAGE} is not installed; `make setup` installs it")
     return load_target("embedded", device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def run_cli(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], None]:
+    """Run the command line in this process; what is printed is captured as ever."""
+
+    def run(arguments: list[str]) -> None:
+        monkeypatch.setattr("sys.argv", ["detoxlm", *arguments])
+        try:
+            main()
+        except SystemExit as stop:
+            assert not stop.code, f"exit {stop.code}"
+
+    return run
 
 
 @pytest.fixture

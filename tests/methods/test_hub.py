@@ -12,7 +12,6 @@ import huggingface_hub
 import pytest
 import torch
 
-from detoxlm.cli import main
 from detoxlm.data import Pair
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods import Detoxifier, FitData
@@ -80,22 +79,17 @@ def test_what_is_pushed_is_what_is_pulled(tiny: Callable[..., Target], hub: dict
 
 
 def test_the_command_pushes_a_folder_for_all_to_see_only_if_told_to(
-    tiny: Callable[..., Target], hub: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Callable[..., Target],
+    hub: dict[str, Any],
+    run_cli: Callable[[list[str]], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     fitted(tiny()).save_pretrained(tmp_path / "saved")
     for flags, private in (([], True), (["--public"], False)):
-        run(["push", str(tmp_path / "saved"), "me/edit", *flags])
+        run_cli(["push", str(tmp_path / "saved"), "me/edit", *flags])
         assert "Pushed: https://hub/me/edit" in capsys.readouterr().out
         assert hub["private"] is private
-
-
-def run(arguments: list[str]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["detoxlm", *arguments])
-        try:
-            main()
-        except SystemExit as stop:
-            assert not stop.code, f"exit {stop.code}"
 
 
 def test_refusals_are_one_line_with_the_fix(tiny: Callable[..., Target], hub: dict[str, Any], tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from detoxlm.cli import main
 from detoxlm.data import Pair
 from detoxlm.editing.embeddings import Passage
 from detoxlm.editing.learning import drift_on, learn_shares, preference_loss, projected
@@ -90,7 +89,12 @@ def test_what_the_edited_layers_write_has_nothing_along_the_directions(
 @pytest.mark.parametrize("attention", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_adapter_in_peft_and_the_checkpoint_give_the_attached_logits(
-    shape: str, attention: bool, tiny: Callable[..., Target], tiny_folder: Callable[..., Path], tmp_path: Path
+    shape: str,
+    attention: bool,
+    tiny: Callable[..., Target],
+    tiny_folder: Callable[..., Path],
+    run_cli: Callable[[list[str]], None],
+    tmp_path: Path,
 ) -> None:
     target = tiny(shape)
     detoxifier = fitted(target, last_layer=0, first_layer=0, attention=attention)
@@ -110,17 +114,12 @@ def test_the_adapter_in_peft_and_the_checkpoint_give_the_attached_logits(
     assert not torch.allclose(expected, logits(target), atol=1e-3)
 
 
-def run_cli(arguments: list[str]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["detoxlm", *arguments])
-        try:
-            main()
-        except SystemExit as stop:
-            assert not stop.code, f"exit {stop.code}"
-
-
 def test_run_leaves_a_checkpoint_of_the_recommended_strength(
-    tiny: Callable[..., Target], tiny_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Callable[..., Target],
+    tiny_folder: Callable[..., Path],
+    run_cli: Callable[[list[str]], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = tmp_path / "pairs.jsonl"
     given.write_text("".join(json.dumps({"toxic": p.toxic, "nontoxic": p.nontoxic}) + "\n" for p in PAIRS))
@@ -143,7 +142,11 @@ def test_run_leaves_a_checkpoint_of_the_recommended_strength(
 
 
 def test_a_decoding_detoxifier_has_no_adapter_and_the_source_is_not_overwritten(
-    tiny: Callable[..., Target], tiny_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Callable[..., Target],
+    tiny_folder: Callable[..., Path],
+    run_cli: Callable[[list[str]], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     fitted(tiny()).save_pretrained(tmp_path / "saved")
     with pytest.raises(AssertionError, match="exit 2"):

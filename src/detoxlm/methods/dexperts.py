@@ -22,12 +22,12 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
 from detoxlm.calibration.sources import SharedCache, acting_on_logits
-from detoxlm.errors import UsageError, first_line
 from detoxlm.experts.copies import expert, logits_of
+from detoxlm.experts.detoxifier import ExpertDetoxifier
 from detoxlm.experts.settings import ExpertSettings
 from detoxlm.experts.steering import change_nucleus
 from detoxlm.finetuning.method import training
-from detoxlm.methods.base import Detoxifier, FitData, Method, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.models import Target
 
 EXPERT, ANTI = "expert", "anti-expert"
@@ -43,27 +43,11 @@ class DExpertsSettings(ExpertSettings):
 
 
 @dataclass
-class DExpertsDetoxifier(Detoxifier):
+class DExpertsDetoxifier(ExpertDetoxifier):
     """One or two experts beside the target; tensors `expert.…` and `anti-expert.…`, as fine-tuning leaves them."""
 
     method: ClassVar[str] = "dexperts"
-    kind: ClassVar = "decoding"
     settings_type: ClassVar = DExpertsSettings
-
-    @property
-    def default_strength(self) -> float:
-        """2, the paper's alpha."""
-        return 2.0
-
-    @property
-    def max_strength(self) -> float:
-        """8, where the target has hardly a say."""
-        return 8.0
-
-    @property
-    def default_strengths(self) -> tuple[float, ...]:
-        """What `run` measures where nothing is asked for."""
-        return (1.0, 2.0, 4.0)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -75,12 +59,9 @@ class DExpertsDetoxifier(Detoxifier):
     def _attach(self, model: PreTrainedModel, strength: float) -> Iterator[None]:
         assert isinstance(self.settings, DExpertsSettings)
         settings = self.settings
-        try:
-            made = [expert(model, part(self.tensors, role), turn) for turn, role in enumerate(self.roles, 1)]
-        except (KeyError, AttributeError, RuntimeError) as error:
-            raise UsageError(
-                f"detoxifier: the weights of {self.folder or 'this one'} do not fit this model: {first_line(error)}"
-            ) from error
+        made = self._made(
+            lambda: [expert(model, part(self.tensors, role), turn) for turn, role in enumerate(self.roles, 1)]
+        )
         views = [Architecture.of(one) for one in made]
 
         def act(logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:

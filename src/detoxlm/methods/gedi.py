@@ -31,12 +31,12 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from detoxlm.calibration.sources import acting_on_logits
-from detoxlm.errors import UsageError, first_line
 from detoxlm.experts.classes import ClassRatio, classes
+from detoxlm.experts.detoxifier import ExpertDetoxifier
 from detoxlm.experts.settings import ExpertSettings
 from detoxlm.experts.steering import change_nucleus
 from detoxlm.finetuning.method import training
-from detoxlm.methods.base import Detoxifier, FitData, Method, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.models import Target
 
 
@@ -48,38 +48,17 @@ class GediSettings(ExpertSettings):
 
 
 @dataclass
-class GediDetoxifier(Detoxifier):
+class GediDetoxifier(ExpertDetoxifier):
     """A model of two classes beside the target; tensors as fine-tuning leaves them, and `code` [d_e]."""
 
     method: ClassVar[str] = "gedi"
-    kind: ClassVar = "decoding"
     settings_type: ClassVar = GediSettings
-
-    @property
-    def default_strength(self) -> float:
-        """2."""
-        return 2.0
-
-    @property
-    def max_strength(self) -> float:
-        """8, where the target has hardly a say in a text that looks toxic."""
-        return 8.0
-
-    @property
-    def default_strengths(self) -> tuple[float, ...]:
-        """What `run` measures where nothing is asked for."""
-        return (1.0, 2.0, 4.0)
 
     @contextmanager
     def _attach(self, model: PreTrainedModel, strength: float) -> Iterator[None]:
         assert isinstance(self.settings, GediSettings)
         settings = self.settings
-        try:
-            made = classes(model, self.tensors)
-        except (KeyError, AttributeError, RuntimeError) as error:
-            raise UsageError(
-                f"detoxifier: the weights of {self.folder or 'this one'} do not fit this model: {first_line(error)}"
-            ) from error
+        made = self._made(lambda: classes(model, self.tensors))
         source = ClassRatio(model, made, settings.window)
 
         def act(logits: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
