@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
@@ -15,55 +14,21 @@ from detoxlm.calibration.sources import SharedCache
 from detoxlm.errors import UsageError
 from detoxlm.experts.copies import expert, logits_of
 from detoxlm.experts.steering import CHUNK
-
-#: The tensor of the control code.
-CODE = "code"
+from detoxlm.finetuning.changes import B
 
 
-#: Length of the control code in embeddings. At 0.25 the untouched model's loss on plain text hardly rises (3.15 to 3.27
-#: nats on SmolLM2); at 1 it is 9.2, and training would go into mending that.
-CODE_LENGTH = 0.25
-
-
-def new_code(target: Architecture, seed: int) -> torch.Tensor:
-    """Return a control code [d_e]: a random direction, `CODE_LENGTH` times as long as an embedding is on average.
-
-    It is added to every token's embedding for clean text and taken from it for toxic text. The published codes are
-    words in front of the text, which left padding, crops and beams of a cache that is shared would tear apart.
-    """
-    rows = target.embeddings.weight.detach().float()
-    direction = torch.randn(rows.shape[1], generator=torch.Generator().manual_seed(seed))
-    return CODE_LENGTH * direction * rows.norm(dim=-1).mean().cpu() / direction.norm()
-
-
-class Coded(nn.Module):
-    """Embeddings with a control code."""
-
-    def __init__(self, embeddings: nn.Module, code: torch.Tensor) -> None:
-        """Take a model's embeddings, and what is added to each [d_e]."""
-        super().__init__()
-        self.inner = embeddings
-        self.code = code
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return coded embeddings [B, T, d_e]."""
-        found: torch.Tensor = self.inner(ids)
-        return found + self.code.to(found)
+def toxic_class(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the change W - B A of the class of toxic text, where `tensors` are W + B A of the clean one."""
+    return {name: -tensor if name.endswith(B) else tensor for name, tensor in tensors.items()}
 
 
 def classes(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> list[PreTrainedModel]:
-    """Return the models of clean and of toxic text: they share weights, and their caches lie behind the target's.
+    """Return the models of clean and of toxic text, their caches behind the target's and each other's.
 
     Raises:
         KeyError, AttributeError, RuntimeError: the tensors are not for this model.
     """
-    made = [expert(model, tensors, turn) for turn in (1, 2)]
-    for first, second in zip(*(one.modules() for one in made), strict=True):
-        for name, weight in first.named_parameters(recurse=False):
-            second.register_parameter(name, weight)
-    for one, sign in zip(made, (1, -1), strict=True):
-        one.set_input_embeddings(Coded(one.get_input_embeddings(), sign * tensors[CODE].to(model.device)))
-    return made
+    return [expert(model, tensors, 1), expert(model, toxic_class(tensors), 2)]
 
 
 class ClassRatio(SharedCache):

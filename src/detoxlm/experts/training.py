@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from detoxlm.editing.embeddings import Passage
-from detoxlm.experts.classes import CODE, new_code
 from detoxlm.experts.settings import ExpertSettings
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.fit import checkpoints, forget, prepared, train_copy
@@ -80,7 +79,7 @@ def train_experts(
 def train_classes(
     target: Target, data: FitData, settings: ExpertSettings, generative: float, fitting: dict[str, Any]
 ) -> dict[str, torch.Tensor]:
-    """Return the tensors of one model of two classes and its `code`; account in `fitting`. The target is untouched.
+    """Return the adapter that tells two classes apart (`detoxlm.experts.classes`); account in `fitting`.
 
     Args:
         target: the model.
@@ -96,33 +95,34 @@ def train_classes(
     ready = prepared(
         target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting, anchored=False
     )
-    code = new_code(target.architecture, data.seed)
     rows = Rows(ready.harmful, [[1.0] * (len(text.ids) - text.start) for text in ready.harmful], ready.clean)
-    make = partial(ClassTrainer, rows=rows, code=code, generative=generative)
+    make = partial(ClassTrainer, rows=rows, generative=generative)
     with ExitStack() as stack:
         workdir = data.workdir or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = checkpoints(workdir, target, data, "gedi", settings, ready)
         tensors, account = train_copy(target, data.seed, settings, ready.watch, make, Course(), folder)
         forget(folder)
     fitting |= account
-    return {**tensors, CODE: code}
+    return tensors
 
 
 class ClassTrainer(AvoidanceTrainer):
-    """Trains one model on clean and on harmful text, each under its control code, and to tell them apart."""
+    """Trains one adapter, added for clean and taken away for toxic text, to write both and to tell them apart."""
 
-    def __init__(
-        self, model: PreTrainedModel | PeftModel, run: Run, *, rows: Rows, code: torch.Tensor, generative: float
-    ) -> None:
+    def __init__(self, model: PreTrainedModel | PeftModel, run: Run, *, rows: Rows, generative: float) -> None:
         super().__init__(model, run, objective=Likelihood(), rows=rows)
         self.generative = generative
-        self.signs: torch.Tensor | None = None  # of the rows of a batch; a look sees the clean class
+        self.signs = torch.ones(1)  # of the rows of a batch; a look sees the clean class
 
-        def coded(_: torch.nn.Module, __: Any, embedded: torch.Tensor) -> torch.Tensor:
-            added = code.to(embedded)
-            return embedded + (added if self.signs is None else self.signs[:, None, None].to(embedded) * added)
+        def signed(module: torch.nn.Module, _: Any, change: torch.Tensor) -> torch.Tensor:
+            if not module.training:
+                return change
+            signs = self.signs.to(change).repeat_interleave(len(change) // len(self.signs))  # OPT flattens rows
+            return change * signs.view(-1, *(1 for _ in change.shape[1:]))
 
-        self.view.embeddings.register_forward_hook(coded)
+        for name, module in model.named_modules():
+            if ".lora_B." in name:
+                module.register_forward_hook(signed)
 
     def compute_loss(
         self,
@@ -131,7 +131,7 @@ class ClassTrainer(AvoidanceTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return generative L_g + (1 - generative) L_d of a batch of `Rows.collate`, each text read under both codes.
+        """Return generative L_g + (1 - generative) L_d of a batch of `Rows.collate`, each text read as both classes.
 
         Raises:
             DetoxError: it is NaN or infinite.
@@ -139,11 +139,8 @@ class ClassTrainer(AvoidanceTrainer):
         rows = len(inputs["input_ids"])
         own = torch.tensor([1.0] * (rows // 2) + [-1.0] * (rows // 2), device=inputs["input_ids"].device)
         twice = {name: inputs[name].repeat(2, 1) for name in ("input_ids", "attention_mask")}
-        self.signs = torch.cat([own, -own])
-        try:
-            right, wrong = self._states(model, twice).chunk(2)
-        finally:
-            self.signs = None
+        self.signs = torch.cat([own, -own])  # kept: gradient checkpointing runs layers again
+        right, wrong = self._states(model, twice).chunk(2)
         generated, told = [], []
         for kind in ("clean", "harmful"):
             tokens = self._tokens(right, inputs, kind)

@@ -7,8 +7,8 @@ in the target's own nucleus, renormalised there. Where the text so far is clean 
 doubt the posterior is 1 whatever comes next, and the target is left alone; where it is in doubt, or lost, the two
 classes' preferences count in full.
 
-One copy of the target is both classes: a control code tells them apart (`detoxlm.experts.classes`). It learns to
-generate both and to tell them apart:
+One adapter is both classes, W + B A of clean and W - B A of toxic text: what the texts have in common cancels out, and
+before any training the classes are the target. It learns to generate both and to tell them apart:
 
     minimise  generative L_g + (1 - generative) L_d,
     L_g = -mean log p(x_t | its class),  L_d = -mean log P(its class | x).
@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from detoxlm.calibration.sources import acting_on_logits
+from detoxlm.errors import UsageError
 from detoxlm.experts.classes import ClassRatio, classes
 from detoxlm.experts.detoxifier import ExpertDetoxifier
 from detoxlm.experts.settings import ExpertSettings
@@ -49,7 +50,7 @@ class GediSettings(ExpertSettings):
 
 @dataclass
 class GediDetoxifier(ExpertDetoxifier):
-    """A model of two classes beside the target; tensors as fine-tuning leaves them, and `code` [d_e]."""
+    """A model of two classes beside the target; tensors as fine-tuning leaves them."""
 
     method: ClassVar[str] = "gedi"
     settings_type: ClassVar = GediSettings
@@ -89,6 +90,8 @@ class Gedi(Method):
     def fit(cls, target: Target, data: FitData, settings: Any) -> GediDetoxifier:
         """Get texts, and train the model of two classes."""
         training(cls.name)  # says what is missing, before hours of sampling
+        if settings.tune == "full":
+            raise UsageError("tune: gedi's two classes are one adapter, added and taken away; leave tune=lora.")
         from detoxlm.experts.training import train_classes
 
         fitting: dict[str, Any] = {}
