@@ -610,6 +610,14 @@ def test_embedded_without_package_and_network_fails_in_one_line(
 
 
 @pytest.mark.embedded
+def test_the_embedded_model_loads_by_the_name_that_its_detoxifiers_keep(embedded: Target) -> None:
+    """A calibrator that was trained on it loads it again, to be aligned to another target."""
+    again = load_target(embedded.name, device="cpu", dtype="float32")
+    assert again.name == embedded.name != "embedded"
+    assert again.architecture.fingerprint == embedded.architecture.fingerprint
+
+
+@pytest.mark.embedded
 def test_the_real_embedded_model_is_the_package_at_its_pinned_content(embedded: Target) -> None:
     assert embedded.info.model_dump() == {
         "name": EMBEDDED,

@@ -30,6 +30,8 @@ EMBEDDED_VERSION = "0.1.2"
 EMBEDDED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of the GGUF file inside
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
 EMBEDDED_HUB_ID = f"HuggingFaceTB/{EMBEDDED_NAME}"
+#: What results and detoxifiers call it.
+EMBEDDED_TARGET = f"{EMBEDDED_NAME} (embedded)"
 #: Part of a converted folder's name: raise it when the conversion below changes.
 _CONVERSION = 1
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -74,7 +76,8 @@ def load_target(
     """Load a causal LM in evaluation mode, from safetensors or GGUF only.
 
     Args:
-        name: `embedded`, a local folder, a `.gguf` file, or a Hub id (`org/model`).
+        name: `embedded`, a local folder, a `.gguf` file, or a Hub id (`org/model`); or a `Target.name`, as detoxifiers
+            keep that of their target.
         dtype: `float32`, `bfloat16` or `float16`. Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on an
             accelerator that has it, else float16.
         device: such as `cpu`, `cuda`, `cuda:1`, `xpu`. Default: the accelerator if there is one (not mps); in several
@@ -87,6 +90,8 @@ def load_target(
     """
     chosen_device = _device(device)
     chosen_dtype = _dtype(dtype, chosen_device)
+    if name == EMBEDDED_TARGET:
+        name = "embedded"
     path, found_revision = _locate(name, revision)
     try:
         with quiet_transformers():
@@ -109,7 +114,7 @@ def load_target(
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
     model.to(chosen_device).eval().requires_grad_(False)
-    shown_name = f"{EMBEDDED_NAME} (embedded)" if name == "embedded" else name
+    shown_name = EMBEDDED_TARGET if name == "embedded" else name
     return Target(model, tokenizer, Architecture.of(model), shown_name, found_revision)
 
 
