@@ -19,24 +19,29 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from fusion import tokens_per_second
-from rows import Row, add_options, measured, run_part, timed
+from rows import Row, add_options, folder_of, measured, run_part, timed
 
 from detoxlm.control.schedule import rounds, wall_clock
 from detoxlm.control.settings import ConstrainedSettings, Schedule
 from detoxlm.data import Example, builtin_prompts
 from detoxlm.files import write_atomically
 from detoxlm.methods import Detoxifier, FitData, get_method
+from detoxlm.metrics.bootstrap import bootstrap
 from detoxlm.models import Target, load_target
 from detoxlm.scorers import load_scorer
 
 #: Texts of the mixed corpus, half of them toxic.
 CORPUS = 960
+#: Comments of either kind that no row has learned, on which it is asked how much of the corpus it has.
+HELD_OUT = 200
 
 
 def fitted(
@@ -62,7 +67,7 @@ def decoding(options: argparse.Namespace) -> dict[str, Any]:
         ("nado", fitted(options, target, "nado"), options.strengths),
         ("fusion", fitted(options, target, "fusion"), (0.5,)),
         ("dexperts", fitted(options, target, "dexperts"), (1.0, 2.0)),
-        ("gedi", fitted(options, target, "gedi"), (1.0, 2.0)),
+        ("gedi", fitted(options, target, "gedi"), (1.0, 2.0, 4.0)),
     ]
     return measured(options, target, rows, options.recipes)
 
@@ -111,35 +116,72 @@ def own(options: argparse.Namespace) -> dict[str, Any]:
     return measured(options, target, rows, options.recipes)
 
 
-def mixed_corpus(comments: Path) -> list[Example]:
-    """Toxic and other comments, half and half, by people's labels."""
+def mixed_corpus(comments: Path) -> tuple[list[Example], dict[str, list[str]]]:
+    """Toxic and other comments by people's labels: a corpus, half and half, and held-out ones by their kind."""
     scored = [json.loads(line) for line in comments.open(encoding="utf-8")]
     generator = random.Random(0)
-    halves = []
+    halves, held_out = [], {}
     for toxic in (True, False):
         texts = [row["text"] for row in scored if row["toxic"] is toxic and 40 <= len(row["text"]) <= 300]
         generator.shuffle(texts)
         halves.append(texts[: CORPUS // 2])
+        held_out["toxic" if toxic else "other"] = texts[CORPUS // 2 :][:HELD_OUT]
     mixed = [Example(None, text) for pair in zip(*halves, strict=True) for text in pair]
     generator.shuffle(mixed)
-    return mixed
+    return mixed, held_out
+
+
+@torch.inference_mode()
+def nll(target: Target, text: str) -> tuple[float, int]:
+    """Return the summed nats of a text's tokens after the first, and how many they are, by the model as it is now."""
+    ids = torch.tensor([target.tokenizer(text, truncation=True, max_length=256)["input_ids"]], device=target.device)
+    log_p = target.model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
+    return -float(log_p.gather(-1, ids[0, 1:, None]).double().sum()), ids.shape[1] - 1
 
 
 def corpus(options: argparse.Namespace) -> dict[str, Any]:
-    """The paper's scenario: a corpus to learn, half of it toxic."""
+    """The paper's scenario: a corpus to learn, half of it toxic; and how much of it each row has learned."""
     target = load_target(options.model)
-    mixed = mixed_corpus(options.comments)
+    mixed, held_out = mixed_corpus(options.comments)
     scores = load_scorer("embedded").score([text.completion for text in mixed])
     clean = [text for text, score in zip(mixed, scores, strict=True) if score < 0.5]
     print(f"{len(mixed)} comments, {len(mixed) - len(clean)} of them toxic by the scorer", flush=True)
     free = {"weight": 1e-6, "adaptive": False}  # as good as no regulariser
-    rows = [
-        ("plain", fitted(options, target, "constrained", mixed, **free), options.strengths),
-        ("filtered", fitted(options, target, "constrained", clean, **free), options.strengths),
-        ("constrained, adaptive", fitted(options, target, "constrained", mixed), options.strengths),
-        ("constrained, all", fitted(options, target, "constrained", mixed, adaptive=False), options.strengths),
+    kinds: list[tuple[str, list[Example], dict[str, Any]]] = [
+        ("plain", mixed, free),
+        ("filtered", clean, free),
+        ("adaptive", mixed, {}),
+        ("adaptive, weight 1", mixed, {"weight": 1.0}),
+        ("all", mixed, {"adaptive": False}),
+        ("all, weight 1", mixed, {"weight": 1.0, "adaptive": False}),
     ]
-    return measured(options, target, rows, options.recipes)
+    rows = [
+        (name, fitted(options, target, "constrained", texts, **settings), options.strengths)
+        for name, texts, settings in kinds
+    ]
+    report = measured(options, target, rows, options.recipes)
+    learned = [asked(target, "untouched", None, 0.0, held_out)]
+    for name, *_ in rows:
+        if (folder := folder_of(options, name)).exists():
+            kept = Detoxifier.from_pretrained(folder)
+            learned += [asked(target, name, kept, strength, held_out) for strength in options.strengths]
+    return {**report, "held_out": learned}
+
+
+def asked(
+    target: Target, name: str, detoxifier: Detoxifier | None, strength: float, held_out: dict[str, list[str]]
+) -> dict[str, Any]:
+    """Return the perplexity of held-out comments, by their kind, for the target with a row's detoxifier."""
+    row: dict[str, Any] = {"row": name, "strength": strength}
+    for kind, texts in held_out.items():
+        with detoxifier.attached(target.model, strength) if detoxifier else nullcontext():
+            nats, tokens = np.array([nll(target, text) for text in texts]).T
+        found = bootstrap(nats, tokens, exponential=True)
+        row[kind] = [found.value, found.low, found.high]
+        print(
+            f"{name} {strength:g}, {kind} comments: {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]", flush=True
+        )
+    return row
 
 
 def schedule(options: argparse.Namespace) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from trl import RLOOConfig, RLOOTrainer
 
 from detoxlm.architecture import Architecture
 from detoxlm.data import Example, builtin_prompts
+from detoxlm.files import write_atomically
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.fit import tensors_of
 from detoxlm.finetuning.settings import FineTuneSettings
@@ -184,13 +185,15 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
         ("plain, RLOO", upon(lambda learned: reinforced(learned, options.steps))),
         ("plain, nado", upon(guided)),
     ]
-    judgements = {"untouched": judge(target, held_out)}
+    kept = Path(options.output).with_suffix("") / "second-task.json"  # of rows that an earlier run has fitted
+    judgements = json.loads(kept.read_text()) if kept.exists() else {"untouched": judge(target, held_out)}
 
     def judged_too(name: str, fit: Callable[[], Detoxifier]) -> Callable[[], Detoxifier]:
         def made() -> Detoxifier:
             detoxifier = fit()
             with detoxifier.attached(target.model, 1.0):
                 judgements[name] = judge(target, held_out)
+            write_atomically(kept, json.dumps(judgements, indent=1).encode())
             print(name, judgements[name], flush=True)
             return detoxifier
 

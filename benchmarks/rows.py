@@ -84,7 +84,7 @@ def measured(
                 if path.exists():
                     now = Results.load(path)
                 else:
-                    detoxifier = detoxifier or _kept(folder / "detoxifiers" / _file_name(name), get)
+                    detoxifier = detoxifier or _kept(folder_of(options, name), get)
                     now = measure(
                         target,
                         what,
@@ -98,6 +98,11 @@ def measured(
                     now.save(path)
                 _line(table, recipe, name, strength, now)
     return {"table": table}
+
+
+def folder_of(options: argparse.Namespace, row: str) -> Path:
+    """Where the detoxifier of a row is kept."""
+    return Path(options.output).with_suffix("") / "detoxifiers" / _file_name(row)
 
 
 def _file_name(row: str) -> str:

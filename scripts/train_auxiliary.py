@@ -77,7 +77,7 @@ def main() -> None:
         seed=arguments.seed,
     )
     facts = {
-        "base": {"name": "embedded", "fingerprint": target.architecture.fingerprint},
+        "base": {"name": "embedded", **target.architecture.prints},
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "seed": arguments.seed,
         "continuations": counts,

@@ -178,7 +178,7 @@ def main() -> None:
     tensors = pack_change(calibrator, cut_calibrator(target.model, LAYERS))
     facts = {
         "layers": LAYERS,
-        "base": {"name": "embedded", "fingerprint": target.architecture.fingerprint},
+        "base": {"name": "embedded", **target.architecture.prints},
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "seed": arguments.seed,
         "texts": dict(counts),

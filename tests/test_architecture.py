@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from detoxlm.architecture import FAMILIES, Architecture
 from detoxlm.errors import UsageError
-from detoxlm.models import Target
+from detoxlm.models import Target, load_target
 
 KINDS = ["gemma2", "gemma3_text", "gpt2", "gpt_neox", "gptj", "llama", "mistral", "opt", "phi", "qwen2"]
 IDS = torch.tensor([[256, 72, 101, 108, 108, 111, 44, 32, 119]])
@@ -248,3 +249,19 @@ def test_the_embedded_model_has_thirty_layers_and_a_known_fingerprint(embedded: 
     assert (view.name, len(view.layers), view.hidden_size, view.vocab_size) == ("llama", 30, 576, 49152)
     assert view.value_matrix(29).shape == (576, 1536)
     assert view.fingerprint == "971cfde4c421329a"
+
+
+@pytest.mark.parametrize(
+    ("fitted", "used"),
+    [("float32", "float16"), ("float16", "float32"), ("float32", "bfloat16"), ("bfloat16", "float32")],
+)
+def test_a_model_is_known_again_in_another_precision(
+    fitted: str, used: str, tiny: Callable[..., Target], tiny_folder: Callable[..., Path]
+) -> None:
+    before, now = (
+        load_target(str(tiny_folder("llama")), device="cpu", dtype=one).architecture for one in (fitted, used)
+    )
+    assert now.is_of(before.prints)
+    assert not tiny(seed=1).architecture.is_of(before.prints)
+    halves = "float16" in (fitted, used)
+    assert now.is_of({"fingerprint": before.fingerprint}) != halves, "as versions before this one kept it"

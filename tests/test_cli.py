@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from detoxlm.cli import main
+from detoxlm.models import load_target
 from detoxlm.results import Results
 from detoxlm.scorers import Scorer, load_scorer
 from detoxlm.scorers.adapter import DIMENSIONS
@@ -393,6 +396,72 @@ def test_a_fit_follows_the_first_scorer_alone(
         caplog.clear()
         assert call(*command, scorers)[0] == 0
         assert ("loaded, not repeated" in caplog.text) is same
+
+
+def test_a_fit_from_a_calibrator_is_repeated_when_that_has_changed(
+    call: Callable[..., Any], tiny_folder: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, aligned = tmp_path / "own", tmp_path / "aligned"
+    for i, loaded in ((0, False), (0, True), (1, False)):
+        corpus = tmp_path / f"corpus-{i}.txt"
+        corpus.write_text(
+            "".join(
+                f"{'one' if i else 'another'} {'damn idiot' if n % 2 else 'calm line'}, no. {n}\n" for n in range(30)
+            )
+        )
+        fast = ["--set", "layers=1", "--set", "batch=16", "--scorer", "ngram"]
+        code, _, err = call("fit", "fusion", tiny_folder("llama"), "--corpus", corpus, *fast, "-o", own)
+        assert code == 0, last_line(err)
+        caplog.clear()
+        again = ["fit", "fusion", tiny_folder("llama", 1), "--calibrator", own, "--scorer", "ngram", "-o", aligned]
+        assert call(*again)[0] == 0
+        assert ("loaded, not repeated" in caplog.text) is loaded
+    made = [load_file(folder / "model.safetensors") for folder in (own, aligned)]
+    assert all(torch.equal(made[1][name], tensor) for name, tensor in made[0].items())
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        (["fit", "subspace"], "corpus"),
+        (["fit", "surgery"], "harmful"),
+        (["fit", "nado"], "pairs"),
+        (["fit", "sft"], "harmful"),
+        (["run", "--method", "probe"], "corpus"),
+    ],
+)
+def test_a_file_that_the_method_would_not_read_is_refused(
+    command: list[str], file: str, call: Callable[..., Any], tiny_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = tiny_folder("llama")
+    given = [*command, model] if command[0] == "fit" else ["run", model, *command[1:]]
+    code, _, err = call(*given, f"--{file}", tmp_path / "any.jsonl", "-o", tmp_path / "out")
+    assert code == 2
+    assert last_line(err).startswith(f"detoxlm: {file}: {command[-1]} does not read it; it learns from ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_said_of_the_model_is_not_said_of_its_judge(
+    call: Callable[..., Any],
+    tiny_folder: Callable[..., Path],
+    tmp_path: Path,
+    prompts: Path,
+    text: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: dict[str, dict[str, Any]] = {}
+
+    def watched(name: str, **options: Any) -> Any:
+        loaded[Path(name).name] = options
+        return load_target(name, **options)
+
+    monkeypatch.setattr("detoxlm.workflows.load_target", watched)
+    model, judge = tiny_folder("llama"), tiny_folder("gpt2")
+    command = ["evaluate", model, "--trust-remote-code", "--fluency-judge", judge, "--scorer", "ngram", "--limit", 2]
+    assert call(*command, "--prompts", prompts, "--fluency-text", text, "-o", tmp_path / "r.json")[0] == 0
+    assert loaded[model.name]["trust_remote_code"] is True
+    assert not loaded[judge.name].get("trust_remote_code")
+    assert "revision" not in loaded[judge.name]
 
 
 def test_the_same_scorer_twice_is_refused_before_anything_is_written(

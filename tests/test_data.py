@@ -173,6 +173,21 @@ def test_pairs(write):
     assert data.read_pairs(write("c.csv", "prompt,chosen,rejected\np,n,t\n")).items == [Pair("t", "n", "p")]
 
 
+@pytest.mark.parametrize(
+    ("text", "closed"),
+    [
+        ("he did n't , you know . ", "he didn't, you know. "),
+        ("what ! ? it 's ( so ) bad ... ok", "what!? it's (so) bad... ok"),
+        (" , and then : 'so what' , .5 of it", " , and then: 'so what', .5 of it"),
+        ("see http://a.b :-) :) \n . new line", "see http://a.b :-) :) \n . new line"),
+        ("Nothing to do here, is there?", "Nothing to do here, is there?"),
+    ],
+)
+def test_pairs_lose_the_spaces_that_tokenised_corpora_leave_on_one_side(write, text, closed):
+    (pair,) = data.read_pairs(write("a.jsonl", [{"toxic": text, "nontoxic": "a"}])).items
+    assert pair.toxic == closed
+
+
 def test_pairs_name_both_schemas_and_offer_no_column_option(write):
     message = error_of(data.read_pairs, write("p.txt", "only texts\n"))
     assert "no column `toxic` + `nontoxic` or `rejected` + `chosen`; found: `text`." in message
@@ -485,3 +500,35 @@ def test_shared_files(read, name, rows):
     loaded = read(path, skip_bad_rows=True)
     assert len(loaded.items) + len(loaded.skipped) == rows
     assert loaded.skipped == []
+
+
+def test_labels_are_read_only_where_they_are_asked_for(write):
+    path = write("t.csv", "text,label\nhello there,hateful\ngo away,4\n")
+    assert [one.text for one in data.read_texts(path, labels=False).items] == ["hello there", "go away"]
+    with pytest.raises(UsageError, match="label `label` is 'hateful'"):
+        data.read_texts(path)
+
+
+def test_columns_beside_a_text_are_its_labels_and_no_texts(write):
+    found = data.read_judged(write("t.csv", "text,toxic,nontoxic\nhello,0,1\nidiot,1,0\n")).items
+    assert [(one.text, one.targets["toxic"]) for row in found for one in row] == [("hello", 0.0), ("idiot", 1.0)]
+
+
+@pytest.mark.parametrize("nothing", ["null", '""'])
+def test_a_row_that_names_no_document_is_of_none(write, nothing):
+    lines = "".join(f'{{"text": "t{i}", "toxic": 1, "filename": {nothing if i else 3}}}\n' for i in range(3))
+    assert [row[0].document for row in data.read_judged(write("t.jsonl", lines)).items] == ["3", None, None]
+
+
+def test_a_quote_that_swallows_rows_of_a_tsv_is_named(write):
+    path = write("t.tsv", 'text\ttoxic\n"I hate you.\t1\nGo away now."\t0\n"two\nlines"\t0\n')
+    loaded = data.read_judged(path, skip_bad_rows=True)
+    assert [row[0].text for row in loaded.items] == ["two\nlines"]
+    assert "a quote runs over lines 2–3" in loaded.skipped[0].reason
+
+
+def test_halves_without_a_toxicity_are_kept_to_be_counted(write):
+    half = '{"text": "%s", "toxicity": %s}'
+    row = f'{{"prompt": {half % ("one", "0.5")}, "continuation": {half % ("two", "null")}}}\n'
+    (found,) = data.read_judged(write("r.jsonl", row)).items
+    assert [(one.text, one.targets) for one in found] == [("one", {"toxicity": 0.5}), ("two", {"toxicity": None})]

@@ -107,7 +107,7 @@ def shipped(embedded: Target) -> FusionDetoxifier:
 
 def test_the_shipped_calibrator_was_made_for_the_embedded_model_and_scorer(embedded: Target) -> None:
     facts = json.loads(SHIPPED.with_suffix(".json").read_text())
-    assert facts["base"] == {"name": "embedded", "fingerprint": embedded.architecture.fingerprint}
+    assert facts["base"] == {"name": "embedded", **embedded.architecture.prints}
     assert SHIPPED.stat().st_size < 8e6
     assert facts["held_out_rank_correlation"] > 0.6
 
@@ -149,7 +149,7 @@ def test_what_ships_leaves_neutral_text_nearly_alone(method: type[Method], embed
 def test_the_shipped_auxiliary_model_tells_insults_from_other_words_in_their_context(embedded: Target) -> None:
     facts = json.loads(AUXILIARY.with_suffix(".json").read_text())
     scorer = load_scorer("embedded")
-    assert facts["base"] == {"name": "embedded", "fingerprint": embedded.architecture.fingerprint}
+    assert facts["base"] == {"name": "embedded", **embedded.architecture.prints}
     assert facts["scorer"] == [scorer.name, scorer.version, scorer.revision]
     made = Nado.fit(embedded, FitData(scorer=scorer), NadoSettings())
     assert made.fitting["auxiliary"]["source"] == "shipped"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from detoxlm.errors import DetoxError
+from detoxlm.errors import DetoxError, UsageError
 from detoxlm.files import cache_dir, folder_written_atomically, write_atomically
 
 
@@ -201,3 +201,26 @@ def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_dir().name == "detoxlm"
     assert shutil.os.name != "posix" or "Library" in str(cache_dir()) or cache_dir() == tmp_path / "xdg" / "detoxlm"
+
+
+def test_a_folder_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    with folder_written_atomically(folder, replaces="kind.json") as temporary:  # an empty one may go
+        (temporary / "kind.json").write_text("1")
+    with folder_written_atomically(folder, replaces="kind.json") as temporary:
+        (temporary / "thesis.txt").write_text("years")
+    assert names(folder) == {"thesis.txt"}
+    with (
+        pytest.raises(UsageError, match=r"output: .*precious exists and has no kind\.json"),
+        folder_written_atomically(folder, replaces="kind.json") as temporary,
+    ):
+        raise AssertionError("nothing may be made")
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(UsageError, match=r"output: .*file exists and has no"),
+        folder_written_atomically(tmp_path / "file", replaces="kind.json"),
+    ):
+        pass
+    assert names(folder) == {"thesis.txt"}
+    assert names(tmp_path) == {"precious", "file"}

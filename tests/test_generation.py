@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaTokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
+from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from detoxlm import generation
+from detoxlm.editing.embeddings import passages
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.generation import Batch, Sampling, decode, encode, generate, next_token, plan_batches
+from detoxlm.generation import Batch, Sampling, decode, encode, encode_after, generate, next_token, plan_batches
 from detoxlm.models import Target
 
 KINDS = ["gemma2", "gemma3_text", "gpt2", "gpt_neox", "gptj", "llama", "mistral", "opt", "phi", "qwen2"]
@@ -521,3 +525,49 @@ def test_the_embedded_model_continues_sensibly_and_alike_in_any_batch(embedded: 
     assert texts[0].startswith(" Paris")
     assert "Thursday" in texts[1]
     assert texts[2].startswith(" five, six")
+
+
+def spaced(kind: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that puts a space before every text, in one of the two ways of SentencePiece models."""
+    words = ["▁", "▁the", "▁new", "'", "s", "▁are", ",", "n", "d", "a", "▁a", "▁and", "▁an", "\n", "<unk>"]
+    inner = Tokenizer(models.Unigram([(word, -1.0) for word in words], unk_id=words.index("<unk>")))
+    if kind == "metaspace":
+        inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    else:
+        inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    inner.decoder = decoders.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")
+
+
+@pytest.mark.parametrize("kind", ["metaspace", "prepend"])
+@pytest.mark.parametrize("text", ["'s are", ", and", "nd the new", " are new", "s", "\nd"])
+def test_what_follows_a_text_is_tokenised_without_a_space_that_is_not_there(
+    kind: str, text: str, tiny: Callable[..., Target]
+) -> None:
+    target = replace(tiny(), tokenizer=spaced(kind))
+    ids = encode_after(target, text)
+    assert decode(target, ids) == text
+    whole = target.tokenizer("the new" + text)["input_ids"]
+    assert whole == target.tokenizer("the new")["input_ids"] + ids
+    (passage,) = passages(target, [("the new", text)], 64)
+    assert passage.ids[passage.start :] == ids
+
+
+def test_byte_level_text_is_tokenised_as_it_stands(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    for text in ("'s are", ", and", "nd", " a b", "\n\n"):
+        assert encode_after(target, text) == target.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_a_long_context_leaves_its_beginning_and_keeps_the_token_that_all_texts_begin_with(
+    tiny: Callable[..., Target],
+) -> None:
+    target = tiny()
+    begin = target.tokenizer.bos_token_id
+    target.tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
+    context = "0123456789" * 3
+    short, long = passages(target, [(context, "yes"), (context, "y" * 30)], 16)
+    assert target.tokenizer.decode(short.ids) == "<s>" + context[-12:] + "yes"  # a short text leaves room
+    assert (short.start, len(short.ids)) == (13, 16)
+    assert target.tokenizer.decode(long.ids) == "<s>" + context[-7:] + "y" * 8  # a long one, no less than half
+    assert (long.start, len(long.ids)) == (8, 16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,25 @@ def test_results_that_cannot_be_paired_are_refused(
     base, other = (measure(tiny(), task(**changes), letter_scorer) for changes in ({}, change))
     with pytest.raises(UsageError, match=f"baseline: the two results differ in {what}"):
         compare(base, other)
+
+
+def test_texts_of_one_length_and_models_of_one_name_are_told_apart(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    base, text, model = (
+        measure(target, task(**change), letter_scorer)
+        for target, change in (
+            (tiny(), {}),
+            (tiny(), {"fluency_text": task().fluency_text[::-1]}),
+            (replace(tiny(seed=1), name=tiny().name), {}),
+        )
+    )
+    assert [w.tokens for w in base.windows] == [w.tokens for w in text.windows]
+    for other, what in ((text, "fluency text"), (model, "model")):
+        with pytest.raises(UsageError, match=f"baseline: the two results differ in {what}"):
+            compare(base, other)
+    del base.settings["fluency_sha256"]  # as versions before this one wrote it
+    compare(base, text)
 
 
 def test_a_detoxified_baseline_is_refused(

@@ -85,6 +85,7 @@ def test_real_toxicity_prompts_give_both_halves_and_the_continuations_alone(writ
         [0.1, 0.5],
     )
     assert both.sha256 is not None and both.source == str(path)
+    assert both.notes == (f"{path}: 1 texts without `toxicity` left out",)
 
 
 def test_pairs_are_two_texts_of_one_document(write: Callable[..., Path]) -> None:

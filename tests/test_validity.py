@@ -205,6 +205,26 @@ def test_one_document_has_no_interval() -> None:
     assert all(e.low is None and e.high is None for e in measure(score, target, ["a"] * 20).values() if 0 < e.value < 1)
 
 
+def test_texts_of_one_document_have_no_interval_among_those_of_others() -> None:
+    texts = [*(f"a gay text {i}" for i in range(40)), *(f"text {i}" for i in range(60))]
+    score = np.where(np.arange(100) % 4 == 0, 0.9, 0.1)
+    documents = ["one thread"] * 40 + [f"thread {i}" for i in range(60)]
+    one = measure_set(LabelledSet("s", texts, np.zeros(100), documents), score, resamples=200)
+    (gay,) = one.groups
+    assert (gay.n, gay.rate.value) == (40, 0.25)
+    assert gay.rate.low is None
+    assert gay.difference.low is None
+    assert one.metrics["false_positive_rate"].low is not None
+
+
+def test_one_document_has_no_interval_of_differences_either() -> None:
+    score, target = sample(40)
+    texts = [f"text {i}" for i in range(40)]
+    whole = LabelledSet("s", texts, target, ["a"] * 40)
+    first, other = (measure_set(whole, values, resamples=50) for values in (score, 1 - score))
+    assert all(found.low is None for found in differences(first, other).values())
+
+
 # --- sets -----------------------------------------------------------------------------------------------------------
 
 

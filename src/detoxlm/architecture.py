@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -145,11 +146,35 @@ class Architecture:
 
         A detoxifier carries its target's fingerprint, so that it is not attached to another model by mistake.
         """
+        return self._digest()
+
+    @property
+    def fingerprint_float16(self) -> str:
+        """The fingerprint of the model loaded in float16, which rounds otherwise; the same in float32 and float16."""
+        return self._digest(torch.float16)
+
+    @property
+    def prints(self) -> dict[str, str]:
+        """What is kept of a model to know it again by `is_of`."""
+        return {"fingerprint": self.fingerprint, "fingerprint_float16": self.fingerprint_float16}
+
+    def is_of(self, prints: Mapping[str, Any]) -> bool:
+        """Tell whether this is the model that `prints` were taken of, whatever precision each was loaded in.
+
+        Only a checkpoint in float32 that is loaded in bfloat16 here and in float16 there passes for two models.
+        """
+        return self.fingerprint == prints["fingerprint"] or self.fingerprint_float16 == prints.get(
+            "fingerprint_float16"
+        )
+
+    def _digest(self, first: torch.dtype | None = None) -> str:
+        """Return the fingerprint, of weights that were rounded to `first` before."""
         digest = hashlib.sha256(f"{self.name} {self.vocab_size} {self.hidden_size} {len(self.layers)}".encode())
         for weight in self.model.parameters():
             # the corners of every weight: an edit of one neuron, a row or a column of some matrix, crosses them
             for part in (weight.detach()[:8], weight.detach()[..., :8]):
-                digest.update(part.to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
+                part = part.to("cpu", first)
+                digest.update(part.to(torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def check_layer(self, layer: int) -> None:

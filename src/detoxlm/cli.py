@@ -176,9 +176,8 @@ def fit(
     from detoxlm.methods import METHODS
 
     detoxifier = workflows.fit(method, model, settings, method_table(config_path, method, METHODS), sets or ())
-    summary = {
-        k: v for k, v in detoxifier.fitting.items() if k not in ("loss_curve", "watched", "fit", "removed_directions")
-    }
+    long = ("loss_curve", "watched", "search", "fit", "removed_directions")
+    summary = {key: value for key, value in detoxifier.fitting.items() if key not in long}
     if as_json:
         _print_json({"method": method, "folder": str(settings.output), "fitting": summary})
         return
@@ -257,7 +256,7 @@ def score(
         raise UsageError("score: give either texts or --file FILE.")
     chosen = list(texts or [])
     if settings.file is not None:
-        loaded = read_texts(settings.file, column=settings.column, skip_bad_rows=settings.skip_bad_rows)
+        loaded = read_texts(settings.file, column=settings.column, skip_bad_rows=settings.skip_bad_rows, labels=False)
         chosen = [item.text for item in loaded.items]
         if skipped := describe_skipped(loaded):
             logging.getLogger("detoxlm").warning(skipped)
@@ -509,7 +508,11 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
-        print("detoxlm: out of memory. Try a smaller --batch-size, or --dtype bfloat16.", file=sys.stderr)
+        print(
+            "detoxlm: out of memory. Try a smaller --batch-size (a prompt's samples always run at once), or "
+            "--dtype bfloat16.",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` closed the pipe: not our error

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from detoxlm.errors import DetoxError
+from detoxlm.errors import DetoxError, UsageError
 
 
 def cache_dir() -> Path:
@@ -46,14 +46,27 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def folder_written_atomically(folder: Path) -> Iterator[Path]:
+def folder_written_atomically(folder: Path, replaces: str | None = None) -> Iterator[Path]:
     """Yield a temporary sibling folder that becomes `folder` when the block ends without an error.
 
     An existing `folder` is replaced only then, so a failed save leaves the old one whole.
 
+    Args:
+        folder: where to.
+        replaces: a file by which an existing folder shows that it is of the same kind, and so may be replaced with all
+            that is in it; an empty one always may. None: of a folder that is ours alone, it needs none.
+
     Raises:
+        UsageError: there is a file or another folder already.
         DetoxError: the disk is full or the place not writable.
     """
+    if replaces is not None and folder.exists():
+        other = not folder.is_dir() or (any(folder.iterdir()) and not (folder / replaces).is_file())
+        if other:
+            raise UsageError(
+                f"output: {folder} exists and has no {replaces}, so it is not of the kind to replace it; choose "
+                "another -o."
+            )
     temporary: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

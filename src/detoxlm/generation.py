@@ -226,10 +226,35 @@ def encode(target: Target, text: str, room: int) -> list[int]:
         raise UsageError(
             f"max_new_tokens: {room} after a prompt do not fit the {window} tokens of {target.name}; ask for fewer."
         )
-    if len(ids) <= window - room:
+    return newest(target, ids, window - room)
+
+
+def newest(target: Target, ids: list[int], count: int) -> list[int]:
+    """Return the last `count` tokens of a text, of which the token that begins all texts, if there is one, stays."""
+    if len(ids) <= count:
         return ids
     first = ids[:1] if ids[0] == target.tokenizer.bos_token_id else []  # Gemma reads a text without it badly
-    return first + ids[len(ids) - (window - room) + len(first) :]
+    return first + ids[len(ids) - count + len(first) :]
+
+
+def encode_after(target: Target, text: str) -> list[int]:
+    """Tokenise a text that goes on from another one: no special tokens, and no space that is not there.
+
+    SentencePiece tokenizers (Llama 2, Mistral) put one before every text: there the text is read behind an anchor,
+    which is cut off again. Where an anchor and the text grow together into one token, the next one is tried.
+    """
+
+    def ids(text: str) -> list[int]:
+        return list(target.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    plain = ids(text)
+    if ids("a,") == ids("a") + ids(","):
+        return plain
+    for anchor in ("\n", "a"):
+        before, both = ids(anchor), ids(anchor + text)
+        if both[: len(before)] == before:
+            return both[len(before) :]
+    return plain
 
 
 def decode(target: Target, ids: list[int]) -> str:

@@ -11,6 +11,9 @@ from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
 
+#: Every so many prompts, one is kept for looking at the edited or trained model and not learned from.
+HELD_OUT = 5
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -65,7 +68,9 @@ def harvest(
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "batch_size": batch_size,
     }
-    journal = Journal(workdir / "harvest.jsonl", digest_of(key)) if workdir else None
+    digest = digest_of(key)
+    # a fit may sample in more than one way, and none must wipe out another
+    journal = Journal(workdir / f"harvest-{digest[:12]}.jsonl", digest) if workdir else None
     rows = [tuple(row) for entry in journal.entries for row in entry["rows"]] if journal else []
     batches = generate(
         target,

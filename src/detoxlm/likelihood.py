@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from detoxlm.generation import check_finite, encode, extend, forward, prefill
+from detoxlm.generation import check_finite, encode, encode_after, extend, forward, prefill
 from detoxlm.models import Target
 from detoxlm.results import Window
 
@@ -93,11 +93,7 @@ def continuation_nll(
         DetoxError: the judge's logits are NaN or infinite.
     """
     n = len(continuations[0])
-    ids = [
-        judge.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
-        for texts in continuations
-        for text in texts
-    ]
+    ids = [encode_after(judge, text) if text.strip() else [] for texts in continuations for text in texts]
     longest = max((len(row) for row in ids), default=0)
     totals: list[float | None] = [None] * len(ids)
     if longest:

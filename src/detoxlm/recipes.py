@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import platform
@@ -145,7 +144,7 @@ def measure(
     key = {
         "model": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),
-        "detoxifier": None if detoxifier is None else [_content(detoxifier), strength],
+        "detoxifier": None if detoxifier is None else [detoxifier.content, strength],
         "judge": judge.architecture.fingerprint,
         "scorers": [_scorer_info(one).identity for one in scorers.values()],
         "prompts": task.prompts,
@@ -209,6 +208,8 @@ def measure(
             "n_prompts": len(task.prompts),
             "fluency_text": task.fluency_source,
             "fluency_tokens": sum(scored for _, scored in windows),
+            "fluency_sha256": digest_of(windows),
+            "fingerprint": target.architecture.fingerprint,
             "measurement": digest,
         },
         versions=versions,
@@ -326,6 +327,9 @@ def compare(base: Results, now: Results) -> None:
         "fluency text": ([w.tokens for w in base.windows], [w.tokens for w in now.windows]),
         "fluency judge": (base.fluency_judge, now.fluency_judge),
     }
+    for what, key in (("fluency text", "fluency_sha256"), ("model weights", "fingerprint")):
+        if key in base.settings and key in now.settings:  # results of earlier versions have neither
+            must_agree[f"{what} ({key})"] = (base.settings[key], now.settings[key])
     for what, (before, after) in must_agree.items():
         if before != after:
             shown = f": {before!r} against {after!r}" if isinstance(before, str) else ""
@@ -352,15 +356,6 @@ def compare(base: Results, now: Results) -> None:
     now.comparison = Comparison(
         baseline=base.metrics, baseline_cost=base.cost, difference=difference, opinions=opinions
     )
-
-
-def _content(detoxifier: Detoxifier) -> str:
-    """A hash of what a detoxifier does: its method, settings and tensors."""
-    digest = hashlib.sha256(f"{detoxifier.method} {detoxifier.settings.model_dump_json()}".encode())
-    for name in sorted(detoxifier.tensors):
-        tensor = detoxifier.tensors[name].detach().cpu().contiguous()
-        digest.update(name.encode() + tensor.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ Importing this module must stay cheap: `detoxlm --help` reads it.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,9 +38,29 @@ def _parts(value: Any) -> Any:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return value  # pydantic says what is wrong
-    # a rule may have commas of its own
-    split = [[name] if name.startswith(("regex:", "any:")) else name.split(",") for name in names]
-    return [part.strip() for parts in split for part in parts if part.strip()]
+    return [part.strip() for name in names for part in _split(name) if part.strip()]
+
+
+#: A scorer whose argument may have commas of its own, and what would be taken for a part of it.
+_RULE = re.compile(r"(?:^|,)\s*((?:regex|any):.*)$", re.DOTALL)
+_AFTER_RULE = re.compile(r",\s*(embedded|ngram|openai|detoxify|alt-profanity-check|(?:hub|regex|python|any):)")
+
+
+def _split(names: str) -> list[str]:
+    """Split at commas, but for those of a rule, which ends the list.
+
+    Raises:
+        ValueError: another scorer seems to follow a rule; it would be taken for a part of it.
+    """
+    rule = _RULE.search(names)
+    if rule is None:
+        return names.split(",")
+    if other := _AFTER_RULE.search(rule[1]):
+        raise ValueError(
+            f"{other[1]!r} after a rule would be taken for a part of {rule[1].split(':')[0]}, which may have commas of "
+            "its own; put the rule last, or repeat --scorer (in TOML: a list)"
+        )
+    return [*names[: rule.start()].split(","), rule[1]]
 
 
 class ScorerOptions(Settings):

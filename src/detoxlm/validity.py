@@ -413,7 +413,8 @@ def differences(first: SetValidity, other: SetValidity) -> dict[str, Estimate]:
     return {
         name: _interval(
             other.metrics[name].value - first.metrics[name].value,
-            other.draws[name] - first.draws[name],
+            # without an interval each, as of a single document, there is none of their difference
+            other.draws[name] - first.draws[name] if first.metrics[name].low is not None else np.empty(0),
             first.metrics[name].n,
         )
         for name in first.metrics
@@ -510,7 +511,7 @@ class _Study:
                 hits = ~wrong if name == "accuracy" else wrong
                 found[name] = self._proportion(hits, chosen, self.draws[name])
             else:
-                found[name] = _interval(value, self._spread(self.draws[name]), len(self.score))
+                found[name] = _interval(value, self._spread(self.draws[name], everything), len(self.score))
         return found
 
     def calibration(self) -> list[CalibrationBin]:
@@ -526,7 +527,7 @@ class _Study:
             mean = (
                 self._proportion(self.toxic, inside, draws)
                 if binary
-                else _interval(float(self.target[inside].mean()), self._spread(draws), n)
+                else _interval(float(self.target[inside].mean()), self._spread(draws, inside), n)
             )
             found.append(CalibrationBin(i / BINS, (i + 1) / BINS, n, float(self.score[inside].mean()), mean))
         return found
@@ -548,7 +549,7 @@ class _Study:
         for (name, inside), top, bottom in zip(members.items(), sums[::2], sums[1::2], strict=True):
             draws = _ratio(top, bottom)
             rate = self._proportion(self.called, inside, draws)
-            difference = _interval(rate.value - value, self._spread(draws - overall), rate.n)
+            difference = _interval(rate.value - value, self._spread(draws - overall, inside), rate.n)
             # A rate of 0% or 100% does not vary over the resamples; its exact bound has to do.
             if difference.high is not None and difference.low is not None and rate.low is not None and rate.high:
                 difference = difference.model_copy(
@@ -566,16 +567,16 @@ class _Study:
         Such a share resamples to itself, which would claim certainty. The bound counts documents, not texts.
         """
         n, units = int(chosen.sum()), len(np.unique(self.document[chosen]))
-        estimate = _interval(float(hits[chosen].mean()), self._spread(draws), n)
+        estimate = _interval(float(hits[chosen].mean()), self._spread(draws, chosen), n)
         if estimate.value not in (0.0, 1.0):
             return estimate
         reach = 1 - 0.025 ** (1 / units)
         low, high = (0.0, reach) if estimate.value == 0 else (1 - reach, 1.0)
         return Estimate(value=estimate.value, low=low, high=high, n=n)
 
-    def _spread(self, draws: np.ndarray) -> np.ndarray:
+    def _spread(self, draws: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         # One document has no spread: all its resamples are itself.
-        return draws if self.units > 1 else draws[:0]
+        return draws if len(np.unique(self.document[chosen])) > 1 else draws[:0]
 
 
 def _numbered(documents: Sequence[str] | np.ndarray) -> np.ndarray:

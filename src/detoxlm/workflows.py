@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCardData
 from pydantic import TypeAdapter, ValidationError
 
 from detoxlm.data import (
@@ -29,7 +33,7 @@ from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
 from detoxlm.recipes import Task, compare, get_recipe, measure
 from detoxlm.report import model_card, write_report
-from detoxlm.results import Results
+from detoxlm.results import DetoxifierInfo, Results
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.several import load_scorers
 from detoxlm.settings import (
@@ -58,6 +62,13 @@ def target_of(model: str, options: ModelOptions) -> Target:
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
     )
+
+
+def judge_of(settings: MeasureOptions) -> Target | None:
+    """Load the fluency judge, if one is named: neither the target's revision nor trust in its code is the judge's."""
+    if settings.fluency_judge is None:
+        return None
+    return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
 
 
 def detoxifier_of(settings: EvaluateSettings | GenerateSettings) -> Detoxifier | None:
@@ -114,7 +125,7 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
     detoxifier = detoxifier_of(settings)
     scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
     target = target_of(model, settings)
-    judge = target_of(settings.fluency_judge, settings) if settings.fluency_judge is not None else None
+    judge = judge_of(settings)
     results = measure(
         target,
         task,
@@ -154,6 +165,16 @@ def _with_calibrator(method: type[Method], calibrator: str | None, sets: Sequenc
     return [f"calibrator={calibrator}", *sets]
 
 
+def check_read(method: type[Method], given: dict[str, Any]) -> None:
+    """Raise `UsageError` where a file is given that the method would not read."""
+    for name, value in given.items():
+        if value is not None and name not in method.reads:
+            raise UsageError(
+                f"{name}: {method.name} does not read it; it learns from "
+                f"{', '.join('--' + known for known in sorted(method.reads))} or from text of the model's own."
+            )
+
+
 def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: Any, workdir: Path) -> FitData:
     """Read what the user gave to learn from; what is missing stays None and the method makes it."""
     data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir)
@@ -183,6 +204,7 @@ def fit(
     """Fit a method to a model and save the detoxifier to `settings.output`."""
     method = get_method(method_name)
     chosen = method_settings(method, table or {}, _with_calibrator(method, settings.calibrator, sets))
+    check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs", "prompts")})
     scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
     data = fit_data(settings, settings.prompts, scorer, _workdir(settings.output))
     target = target_of(model, settings)
@@ -196,7 +218,10 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
     key = {
         "method": method.name,
         "settings": settings.model_dump(mode="json"),
+        "starts_from": _content_of(getattr(settings, "calibrator", None)),
         "fingerprint": target.architecture.fingerprint,
+        "dtype": str(target.model.dtype),
+        "version": metadata.version("detoxlm"),
         "corpus": TypeAdapter(Any).dump_python(data.corpus, mode="json"),
         "harmful": TypeAdapter(Any).dump_python(data.harmful, mode="json"),
         "pairs": TypeAdapter(Any).dump_python(data.pairs, mode="json"),
@@ -223,6 +248,13 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
     return detoxifier
 
 
+def _content_of(folder: str | None) -> str | None:
+    """Return a hash of the detoxifier that a fit starts from; None: what is named is no folder."""
+    if folder is None or not (Path(folder) / CONFIG_FILE).is_file():
+        return None
+    return Detoxifier.from_pretrained(folder).content
+
+
 def run(
     model: str,
     settings: RunSettings,
@@ -239,6 +271,7 @@ def run(
     """
     method = get_method(settings.method)
     chosen = method_settings(method, table or {}, _with_calibrator(method, settings.calibrator, sets))
+    check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs")})
     strengths = _strengths(settings.strengths) if settings.strengths is not None else None
     task = task_of(settings, command)
     scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
@@ -246,7 +279,7 @@ def run(
     data = fit_data(settings, None, scorer, _workdir(out / "detoxifier"))
     say(f"Loading {model}")
     target = target_of(model, settings)
-    judge = target_of(settings.fluency_judge, settings) if settings.fluency_judge is not None else None
+    judge = judge_of(settings)
     say(f"Measuring the untouched model: {task.recipe.name}, {len(task.prompts)} prompts")
     untouched = out / "results" / "untouched.json"
     results = [measure(target, task, scorer, opinions=opinions, judge=judge, output=untouched)]
@@ -274,17 +307,19 @@ def run(
     best.save(out / "results.json")
     write_report(results, out / "report.html", strength=best.strength)
     base_model = EMBEDDED_HUB_ID if model == "embedded" else (None if Path(model).exists() else model)
-    card = model_card(
+    card = partial(
+        model_card,
         results,
         base_model=base_model,
         license="apache-2.0" if model == "embedded" else None,  # of another model's derivative we cannot know it
-        usage=usage(model, best.strength),
         strength=best.strength,
     )
-    detoxifier.save_pretrained(out / "detoxifier", card=card)
+    detoxifier.save_pretrained(out / "detoxifier", card=card(usage=usage(model, best.strength)))
     if detoxifier.kind != "decoding":
         say(f"Writing the model at strength {best.strength:g}")
-        _save_checkpoint(target, detoxifier, best.strength, out / "model")
+        _save_checkpoint(target, detoxifier, best.strength, out / "model", card(usage=checkpoint_usage()))
+    elif (out / "model" / CHECKPOINT_FILE).exists():
+        shutil.rmtree(out / "model")  # an earlier run's, of another method
     return results
 
 
@@ -333,8 +368,9 @@ def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
     Raises:
         UsageError: a detoxifier for another model, or of a kind that has no such form.
     """
-    if settings.output.exists() and Path(detoxifier).exists() and settings.output.samefile(detoxifier):
-        raise UsageError(f"output: {settings.output} is the detoxifier itself; choose another -o.")
+    for source, what in ((detoxifier, "detoxifier"), (model, "model")):
+        if settings.output.exists() and Path(source).exists() and settings.output.samefile(source):
+            raise UsageError(f"output: {settings.output} is the {what} itself; choose another -o.")
     found = Detoxifier.from_pretrained(detoxifier)
     target = target_of(model, settings)
     if settings.form == "adapter":
@@ -343,15 +379,49 @@ def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
     _save_checkpoint(target, found, settings.strength, settings.output)
 
 
-def _save_checkpoint(target: Target, detoxifier: Detoxifier, strength: float | None, folder: Path) -> None:
-    """Write the edited model, its tokenizer and the detoxifier's card; `target` is edited too."""
+#: By this file a checkpoint shows that we wrote it, and what is in it.
+CHECKPOINT_FILE = "detoxlm.json"
+
+
+def _save_checkpoint(
+    target: Target, detoxifier: Detoxifier, strength: float | None, folder: Path, card: str | None = None
+) -> None:
+    """Write the edited model, its tokenizer, what was done to it, and a card; `target` is edited too.
+
+    Without `card`, one that says that nothing has measured the model at this strength: the detoxifier's own may be of
+    another.
+    """
+    info = detoxifier.info(strength)
     merged = detoxifier.merge(target.model, strength)
-    with folder_written_atomically(folder) as temporary:
+    done = {"base": detoxifier.target, "detoxifier": info.model_dump(mode="json", exclude={"fitting"})}
+    with folder_written_atomically(folder, replaces=CHECKPOINT_FILE) as temporary:
         merged.save_pretrained(temporary)
         target.tokenizer.save_pretrained(temporary)
-        card = detoxifier.folder / "README.md" if detoxifier.folder is not None else None
-        if card is not None and card.is_file():
-            shutil.copy(card, temporary / "README.md")
+        (temporary / CHECKPOINT_FILE).write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+        (temporary / "README.md").write_text(card or _checkpoint_card(target, info), encoding="utf-8")
+
+
+def _checkpoint_card(target: Target, info: DetoxifierInfo) -> str:
+    """A model card for a checkpoint that nothing has measured yet."""
+    data = ModelCardData(library_name="transformers", tags=["detoxification", info.method])
+    return (
+        f"---\n{data.to_yaml()}\n---\n\n"
+        f"# {target.name} with {info.method} at strength {info.strength:g} in its weights\n\n"
+        "Not measured yet: `detoxlm evaluate THIS_FOLDER -o results.json` does it, and on the untouched model too.\n\n"
+        f"```python\n{checkpoint_usage()}```\n\n"
+        f"```json\n{json.dumps(info.settings, indent=1)}\n```\n"
+    )
+
+
+def checkpoint_usage() -> str:
+    """Return the Python snippet that the card of a checkpoint shows."""
+    return (
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")\n'
+        'inputs = tokenizer("The new neighbours are", return_tensors="pt")\n'
+        "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40)[0], skip_special_tokens=True))\n"
+    )
 
 
 def _strengths(text: str) -> list[float]:

@@ -13,16 +13,17 @@ from torch.nn import functional as F
 
 from detoxlm.control.auxiliary import Auxiliary, log_satisfied
 from detoxlm.control.constraint import ConstraintLoss, reverse_kl
-from detoxlm.control.fit import ENOUGH, new_auxiliary
+from detoxlm.control.fit import ENOUGH, fit_auxiliary, new_auxiliary
 from detoxlm.control.settings import ConstrainedSettings
 from detoxlm.control.states import OwnStates
 from detoxlm.control.teacher import teachers
 from detoxlm.control.tuning import corpus_texts
-from detoxlm.data import Example
+from detoxlm.data import Example, Pair
 from detoxlm.editing.embeddings import passages
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.finetuning.anchors import coarse_kl, tail
 from detoxlm.finetuning.objectives import Tokens
+from detoxlm.harvest import Sampled
 from detoxlm.methods import FitData
 from detoxlm.methods.constrained import Constrained
 from detoxlm.methods.nado import Nado, NadoSettings
@@ -278,3 +279,55 @@ def test_a_scorer_that_answers_nan_or_throws_is_named(tiny: Callable[..., Target
         Nado.fit(tiny(), FitData(prompts=PROMPTS, scorer=Odd(lambda _: float("nan"))), few)
     with pytest.raises(UsageError, match="scorer: the constraint is what a scorer says"):
         Nado.fit(tiny(), FitData(prompts=PROMPTS), few)
+
+
+def test_a_corpus_and_pairs_are_learned_and_the_targets_own_text_is_where_it_stays_what_it_is(
+    tiny: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ConstraintLoss] = []
+
+    def loss(*arguments: Any) -> ConstraintLoss:
+        made.append(ConstraintLoss(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr("detoxlm.control.tuning.ConstraintLoss", loss)
+    corpus = [Example(None, f"{'é' if i % 2 else 'e'} {i}") for i in range(20)]
+    pairs = [Pair(f"é {i}", f"e {i}", None) for i in range(20)]
+    settings = ConstrainedSettings(**{**SMALL, "steps": 2})
+    for data in ({}, {"corpus": corpus}, {"pairs": pairs}):
+        Constrained.fit(tiny(), FitData(prompts=PROMPTS, scorer=HighBytes(), **data), settings)
+    assert [one.own for one in made] == [True, False, False]
+    with pytest.raises(UsageError, match="pairs: with --corpus the texts held to the constraint"):
+        given = FitData(prompts=PROMPTS, scorer=HighBytes(), corpus=corpus, pairs=pairs)
+        Constrained.fit(tiny(), given, settings)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("given", "version", "source"),
+    [
+        ({}, "2", "shipped"),
+        ({"rule": "published"}, "2", "shipped"),
+        ({}, "3", "own"),
+        ({"consistency": 1.0}, "2", "own"),
+        ({"samples": 2}, "2", "own"),
+    ],
+)
+def test_the_shipped_auxiliary_model_serves_where_nothing_else_was_asked_for(
+    given: dict[str, Any], version: str, source: str, embedded: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Known(HighBytes):
+        name = "embedded"
+
+    Known.version = version
+    monkeypatch.setattr("detoxlm.control.fit.samples_of", lambda *_: [Sampled("the old", " mill", 1.0)])
+    monkeypatch.setattr("detoxlm.control.fit.trained_on", lambda *_, **__: (None, {}))
+    monkeypatch.setattr("detoxlm.control.fit.packed", lambda _: {})
+    fitting: dict[str, Any] = {}
+    fit_auxiliary(embedded, FitData(scorer=Known()), NadoSettings(**given), fitting)
+    assert fitting["auxiliary"]["source"] == source
+    if source == "own":
+        with pytest.raises(
+            UsageError, match=r"auxiliary: the shipped one is for|the shipped auxiliary model is as it is"
+        ):
+            fit_auxiliary(embedded, FitData(scorer=Known()), NadoSettings(auxiliary="shipped", **given), {})

@@ -261,6 +261,39 @@ def test_later_iterations_are_under_what_new_samples_have_taught(
     assert not list(tmp_path.glob("iterations-*"))
 
 
+@pytest.mark.usefixtures("quick")
+def test_what_is_sampled_is_the_model_as_the_training_has_left_it(
+    tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+    sampled = schedule.harvest
+
+    def harvest(target: Target, *more: Any, **others: Any) -> Any:
+        seen.append({name: weight.detach().clone() for name, weight in target.model.named_parameters()})
+        return sampled(target, *more, **others)
+
+    monkeypatch.setattr(schedule, "harvest", harvest)
+    kept: dict[str, torch.Tensor] = {}
+    load = schedule.load_file
+
+    def load_file(path: Path) -> dict[str, torch.Tensor]:
+        found = load(path)
+        if Path(path).stem == "train-1":
+            kept.update(found)
+        return found
+
+    monkeypatch.setattr(schedule, "load_file", load_file)
+    target = tiny()
+    fit(target, settings(iterations=2, check_every=3), tmp_path)
+    before = dict(target.model.named_parameters())
+    (during,) = seen
+    factors = [name.removesuffix(".lora_A") for name in kept if name.endswith(".lora_A")]
+    assert factors
+    for name in factors:
+        change = kept[f"{name}.lora_B"] @ kept[f"{name}.lora_A"]
+        assert torch.allclose(during[f"{name}.weight"], before[f"{name}.weight"] + change, atol=1e-6)
+
+
 def test_a_model_that_violates_nothing_any_more_keeps_its_auxiliary_model(
     tiny: Callable[..., Target], tmp_path: Path
 ) -> None:

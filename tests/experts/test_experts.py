@@ -284,3 +284,14 @@ def test_what_the_experts_cannot_do_is_refused_by_name(tiny: Callable[..., Targe
         target.model(inputs_embeds=embedded)
     with detoxifier.attached(target.model), pytest.raises(UsageError, match=r"labels: "):
         target.model(input_ids=tokens(target, "the old"), labels=tokens(target, "the old"))
+
+
+@pytest.mark.parametrize("method", [DExperts, Gedi])
+def test_a_model_that_cannot_be_copied_is_refused_before_anything_is_sampled(
+    method: Any, tiny: Callable[..., Target], letter_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tiny("gpt2")
+    target.model.config.scale_attn_by_inverse_layer_idx = True
+    monkeypatch.setattr("detoxlm.finetuning.texts.harvest", None)
+    with pytest.raises(UsageError, match="model: layers of GPT2LMHeadModel cannot be copied"):
+        method.fit(target, FitData(scorer=letter_scorer), method.detoxifier_type.settings_type())

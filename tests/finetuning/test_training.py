@@ -17,10 +17,14 @@ from detoxlm.editing.embeddings import Passage, passages
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.finetuning.anchors import anchors
 from detoxlm.finetuning.blame import token_weights
+from detoxlm.finetuning.changes import CHANGE
+from detoxlm.finetuning.fit import checkpoints, prepared
 from detoxlm.finetuning.objectives import Tokens
 from detoxlm.finetuning.texts import Texts, preferences, texts_for
-from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows, logits
+from detoxlm.finetuning.trainer import AvoidanceTrainer, PreferenceTrainer, Rows, logits
 from detoxlm.methods import FitData
+from detoxlm.methods.dpo import Dpo, DpoSettings
+from detoxlm.methods.sft import Sft, SftSettings
 from detoxlm.methods.tasft import Avoidance, Tasft, TasftSettings
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
@@ -343,3 +347,140 @@ def test_a_model_without_layers_for_an_adapter_is_refused(
     monkeypatch.setattr("detoxlm.finetuning.trainer.get_peft_model", none)
     with pytest.raises(UsageError, match=r"tune: no LoRA adapter fits this model .* --set tune=full"):
         Tasft.fit(tiny(), data(letter_scorer), settings())
+
+
+# --- what users give --------------------------------------------------------------------------------------------------
+
+
+def test_the_users_pairs_stay_pairs_and_the_worst_of_them_are_learned(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    pairs = [Pair("e" * (1 + i % 7) + f"x{i % 9}", f"good {i}", None) for i in range(60)] + [Pair("same", "same", None)]
+    given = FitData(pairs=pairs, prompts=PROMPTS, scorer=letter_scorer)
+    made = preferences(texts_for(tiny(), given, settings(harmful=20, steps=2), {}))
+    assert set(made) <= set(pairs), "a toxic text of one pair and a clean one of another make no pair"
+    assert len({pair.toxic for pair in made}) == len(made)
+    assert 15 <= len(made) <= 20, "a few have their other side among the watched"
+    scores = letter_scorer.score([pair.toxic for pair in made]).tolist()
+    assert scores == sorted(scores, reverse=True)
+    left_out = {pair.toxic for pair in pairs[:-1]} - {pair.toxic for pair in made}
+    assert max(letter_scorer.score(sorted(left_out))) <= scores[0]
+
+
+def test_of_a_file_of_harmful_texts_the_worst_are_learned(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
+    harmful = [Example(None, "x" * 10 + "e" * i) for i in range(12)]
+    texts = texts_for(tiny(), data(letter_scorer, harmful=harmful), settings(harmful=3), {})
+    assert texts.harmful == [harmful[11], harmful[10], harmful[9]]
+
+
+def test_dpo_learns_the_texts_as_they_are_cut_and_no_end_behind_them(
+    tiny: Callable[..., Target], letter_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    loss = PreferenceTrainer.compute_loss
+
+    def watched(self: PreferenceTrainer, model: Any, inputs: Any, *more: Any, **others: Any) -> Any:
+        seen.append(inputs["input_ids"])
+        return loss(self, model, inputs, *more, **others)
+
+    monkeypatch.setattr(PreferenceTrainer, "compute_loss", watched)
+    pairs = [Pair("the eeee " * 9 + str(i), "all is calm " * 9 + str(i), "the old") for i in range(12)]
+    options = DpoSettings(**{**SMALL, "max_length": 16, "steps": 2})
+    Dpo.fit(tiny(), FitData(pairs=pairs, prompts=PROMPTS, scorer=letter_scorer), options)
+    assert {batch.shape[1] for batch in seen} == {16}
+    assert not any(bool((batch == 257).any()) for batch in seen)
+
+
+def test_pairs_that_leave_nothing_to_predict_are_refused(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
+    pairs = [Pair(f"eeee {i}", "x", None) for i in range(8)] + [Pair("e", f"all is calm {i}", None) for i in range(8)]
+    with pytest.raises(UsageError, match="pairs: no pair has a second token on both sides"):
+        Dpo.fit(tiny(), FitData(pairs=pairs, prompts=PROMPTS, scorer=letter_scorer), DpoSettings(**SMALL))
+
+
+def test_sft_learns_a_corpus_without_looking_for_harmful_text(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    given = FitData(corpus=CORPUS, prompts=PROMPTS, scorer=letter_scorer)  # none of what it says is toxic
+    made = Sft.fit(tiny(), given, SftSettings(**SMALL))
+    assert made.fitting["texts"] == {"harmful": 0, "clean": 10, "watched_prompts": 2}
+    assert "harvest" not in made.fitting
+    losses = [loss for _, loss in made.fitting["loss_curve"]]
+    assert losses[-1] < losses[0] - 0.3
+
+
+def test_all_weights_are_trained_in_float32_whatever_the_model_is_in(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    target = tiny(dtype="bfloat16")
+    made = Tasft.fit(target, data(letter_scorer), settings(tune="full", learning_rate=1e-4, steps=2))
+    weights = dict(target.model.named_parameters())
+    change = {name.removesuffix(CHANGE): tensor for name, tensor in made.tensors.items()}
+    large = torch.cat([change[name][weights[name].abs() > 0.25].abs() for name in change])
+    assert len(large) > 1000
+    assert float((large > 0).float().mean()) > 0.9, "in bfloat16 no step of 1e-4 changes a weight above 1/16"
+    assert next(target.model.parameters()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "harmful",
+    [[Example(None, "e"), *HARMFUL], [Example(None, "bad"), *HARMFUL]],
+    ids=["a text of one token", "one that the scorer finds nothing in"],
+)
+def test_texts_that_teach_nothing_are_left_out(harmful: list[Example], tiny: Callable[..., Target]) -> None:
+    class OnlyE(Scorer):
+        name, version, revision = "only e", "1", "test"
+
+        def _score_batch(self, texts: list[str]) -> np.ndarray:
+            return np.array([0.0 if "bad" in text else text.count("e") / len(text) for text in texts])
+
+    more = settings(batch=1, steps=14, check_every=14)
+    with_it = Tasft.fit(tiny(), data(OnlyE(), harmful=harmful), more)
+    without = Tasft.fit(tiny(), data(OnlyE()), more)
+    assert all(torch.equal(with_it.tensors[name], without.tensors[name]) for name in without.tensors)
+
+
+def test_where_no_text_teaches_anything_it_is_said(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
+    with pytest.raises(UsageError, match=r"harmful: none of its texts has a second token"):
+        Tasft.fit(tiny(), data(letter_scorer, harmful=[Example(None, "e")]), settings())
+    with pytest.raises(UsageError, match=r"harmful: letters finds nothing toxic in the 2 harmful texts"):
+        Tasft.fit(tiny(), data(letter_scorer, harmful=[Example(None, "ox"), Example(None, "cow")]), settings())
+
+
+def test_a_training_that_has_ended_early_stays_ended_when_it_is_continued(
+    tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = settings(steps=12, patience=1, learning_rate=1e-6)  # nothing gets better
+    whole = Tasft.fit(tiny(), data(letter_scorer, workdir=tmp_path / "whole"), options)
+    ended = whole.fitting["watched"][-1]["step"]
+    assert ended < 12
+    load = AvoidanceTrainer._load_best_model
+
+    def killed(self: AvoidanceTrainer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AvoidanceTrainer, "_load_best_model", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Tasft.fit(tiny(), data(letter_scorer, workdir=tmp_path / "cut"), options)
+    monkeypatch.setattr(AvoidanceTrainer, "_load_best_model", load)
+    again = Tasft.fit(tiny(), data(letter_scorer, workdir=tmp_path / "cut"), options)
+    assert again.fitting == whole.fitting
+    assert all(torch.equal(again.tensors[name], whole.tensors[name]) for name in whole.tensors)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompts": [*PROMPTS[1:], "other"]},
+        {"harmful": [Example("the ", f"old eeee e {i}") for i in range(12)]},
+    ],
+    ids=["watched prompts", "where prompts end"],
+)
+def test_checkpoints_of_another_training_are_not_gone_on_from(
+    change: dict[str, Any], tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path
+) -> None:
+    target, names = tiny(), set()
+    for given in (data(letter_scorer), replace(data(letter_scorer), **change)):
+        fitting: dict[str, Any] = {}
+        ready = prepared(target, given, settings(), lambda g=given: texts_for(target, g, settings(), {}), fitting)
+        names.add(checkpoints(tmp_path, target, given, "tasft", settings(), ready).name)
+    assert len(names) == 2

@@ -50,6 +50,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: Methods without anything random, once they have their data.
 DETERMINISTIC = {"subspace, the paper's", "surgery", "probe"}
+#: Methods that refuse pairs beside a corpus.
+ONLY_A_CORPUS = {"constrained", "fusion, the paper's"}
 #: Methods that learn from the target's own continuations, among which some tiny models have no letter `e`.
 OWN_SAMPLES = {"nado", "constrained"}
 SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
@@ -77,6 +79,8 @@ def fit(target: Target, method_name: str, letter_scorer: Any, *, fresh: bool = F
     method = get_method(name)
     scorer = DigestScorer() if name in OWN_SAMPLES else letter_scorer
     defaults = {"corpus": corpus, "pairs": pairs, "prompts": PROMPTS, "scorer": scorer}
+    if method_name in ONLY_A_CORPUS:
+        del defaults["pairs"]
     key = (method_name, target.architecture.fingerprint, repr(sorted(data)), repr(data.get("seed")))
     if fresh or key not in FITTED:
         FITTED[key] = method.fit(

@@ -22,7 +22,7 @@ from detoxlm.calibration.calibrator import cut_calibrator
 from detoxlm.calibration.mixing import completion_loss, own_tensors
 from detoxlm.calibration.sources import SharedCache, acting_on_states
 from detoxlm.calibration.steering import SLOPE, fuse
-from detoxlm.data import Example
+from detoxlm.data import Example, Pair
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods import FitData
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
@@ -280,6 +280,22 @@ def test_generating_with_the_processor_is_generating_attached(
     assert attached.tolist() != plain.tolist()
 
 
+def test_the_processor_finds_padding_that_the_model_does_not_name(
+    tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = tiny()
+    detoxifier = fitted(target, letter_scorer)
+    for config in (target.model.config, target.model.generation_config):
+        config.pad_token_id = None  # as of GPT-2 and Llama 3
+    end = target.model.config.eos_token_id
+    ids = target.tokenizer("a longer prompt", add_special_tokens=False)["input_ids"]
+    short, scores = ids[-4:], torch.randn(2, target.architecture.vocab_size)
+    batch = torch.tensor([ids, [end] * (len(ids) - 4) + short])
+    together = detoxifier.logits_processor(target.model, 4.0)(batch, scores)
+    alone = detoxifier.logits_processor(target.model, 4.0)(torch.tensor([short]), scores[1:])
+    assert torch.allclose(together[1], alone[0], atol=1e-4)
+
+
 @VARIANTS
 def test_assisted_generation_is_fused_too(variant: str, tiny: Callable[..., Target], letter_scorer: Any) -> None:
     target, assistant = tiny(), tiny("llama", 1).model
@@ -427,3 +443,18 @@ def test_a_calibrator_with_another_tokenizer_reads_the_targets_text(
             expected = plain[0, end - 1, :256] - SLOPE * 0.8 * of_turned.sigmoid()
             expected = expected.log_softmax(-1) + plain[0, end - 1, :256].logsumexp(-1)
             assert torch.allclose(got[0, end - 1, :256], expected, atol=0.2)  # weights travel in float16
+
+
+def test_what_a_trained_calibrator_would_not_read_is_refused(
+    tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    target = tiny()
+    fitted(target, letter_scorer).save_pretrained(tmp_path / "own")
+    other = FusionSettings(calibrator=str(tmp_path / "own"))
+    data = FitData(corpus=[Example(None, "all is calm")], scorer=letter_scorer)
+    with pytest.raises(UsageError, match=r"corpus: the calibrator .* is trained already and reads no data"):
+        Fusion.fit(target, data, other)
+    with pytest.raises(UsageError, match=r"variant: the calibrator in .* is of variant contrast"):
+        Fusion.fit(target, FitData(), FusionSettings(calibrator=str(tmp_path / "own"), variant="paper"))
+    with pytest.raises(UsageError, match="pairs: the paper's calibrator learns non-toxic text alone"):
+        Fusion.fit(target, FitData(pairs=[Pair("bad", "good", None)]), FusionSettings(variant="paper"))

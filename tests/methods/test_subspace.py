@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
@@ -18,11 +19,14 @@ from detoxlm.data import Pair
 from detoxlm.editing.embeddings import Passage
 from detoxlm.editing.learning import drift_on, learn_shares, preference_loss, projected
 from detoxlm.editing.lens import reads_as
+from detoxlm.editing.pairs import pairs_for
+from detoxlm.editing.search import Removal, Space, Trial, best_of, frontier, search_removals
 from detoxlm.editing.weights import replaced
-from detoxlm.errors import UsageError
+from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.subspace import SHARES, Subspace, SubspaceDetoxifier, SubspaceSettings
 from detoxlm.models import Target
+from detoxlm.scorers.base import Scorer
 
 SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
 PAIRS = [Pair(f"eeee {word} e{i}", f"good {word} {i}", "the old") for i, word in enumerate(["sea", "hill", "road"] * 4)]
@@ -95,6 +99,7 @@ def test_the_adapter_in_peft_and_the_checkpoint_give_the_attached_logits(
     tiny_folder: Callable[..., Path],
     run_cli: Callable[[list[str]], None],
     tmp_path: Path,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     target = tiny(shape)
     detoxifier = fitted(target, last_layer=0, first_layer=0, attention=attention)
@@ -107,6 +112,7 @@ def test_the_adapter_in_peft_and_the_checkpoint_give_the_attached_logits(
         run_cli([*command, "-o", str(tmp_path / form)])
     inputs = target.tokenizer("the weather is", return_tensors="pt")
     adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(source), tmp_path / "adapter")
+    assert not [one for one in recwarn if "missing adapter keys" in str(one.message)], "it edits more than was edited"
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
     with torch.inference_mode():
         for model in (adapted, plain):
@@ -139,6 +145,40 @@ def test_run_leaves_a_checkpoint_of_the_recommended_strength(
     with torch.inference_mode():
         got = plain(**target.tokenizer("the weather is", return_tensors="pt")).logits
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+    card = (out / "model" / "README.md").read_text()
+    assert "AutoModelForCausalLM.from_pretrained" in card
+    assert "Detoxifier.from_pretrained" not in card
+    assert json.loads((out / "model" / "detoxlm.json").read_text())["detoxifier"]["strength"] == best
+
+    run_cli(["run", source, "--method", "nado", "--set", "samples=2", "-o", str(out), *measure])
+    assert "Model:" not in capsys.readouterr().out
+    assert not (out / "model").exists(), "it would be the other method's"
+
+
+def test_an_exported_checkpoint_says_what_is_in_it_and_not_what_was_measured_at_another_strength(
+    tiny: Callable[..., Target],
+    tiny_folder: Callable[..., Path],
+    run_cli: Callable[[list[str]], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, saved, out = str(tiny_folder("llama")), str(tmp_path / "saved"), tmp_path / "out"
+    fitted(tiny()).save_pretrained(saved, card="# 97% less toxic at strength 1")
+    run_cli(["export", source, saved, "--strength", "0.5", "-o", str(out)])
+    run_cli(["export", source, saved, "--strength", "0.25", "-o", str(out)])  # replaces what it wrote itself
+    card = (out / "README.md").read_text()
+    assert "97%" not in card
+    assert "with subspace at strength 0.25 in its weights" in card
+    done = json.loads((out / "detoxlm.json").read_text())
+    assert done["detoxifier"]["strength"] == 0.25
+    assert done["base"]["fingerprint"] == tiny().architecture.fingerprint
+    copied = tmp_path / "model"
+    shutil.copytree(source, copied)
+    for place in (copied, tiny_folder("gpt2")):
+        with pytest.raises(AssertionError, match="exit 2"):
+            run_cli(["export", str(copied), saved, "-o", str(place)])
+        assert "output: " in capsys.readouterr().err
+        assert (place / "config.json").is_file()
 
 
 def test_a_decoding_detoxifier_has_no_adapter_and_the_source_is_not_overwritten(
@@ -387,3 +427,105 @@ def test_directions_that_do_not_read_as_toxic_are_warned_about(
     data = FitData(pairs=PAIRS, scorer=letter_scorer)
     Subspace.fit(tiny(), data, SubspaceSettings(variant="paper", rank=3))
     assert "do not read as toxic" in caplog.text
+
+
+def judged(removal: Removal) -> dict[str, float]:
+    """A model whose toxicity and drift are known: more removed is less toxic and further away."""
+    layers = removal.last_layer - removal.first_layer + 1
+    gone = removal.share * removal.rank * layers
+    return {"toxicity": 1 / (1 + gone), "drift": 0.01 * gone / (1 + removal.context)}
+
+
+SPACE = Space(context=(0, 5), rank=(1, 8), layers=(2, 6))
+
+
+def test_a_search_keeps_to_its_space_and_finds_nearly_the_best_of_an_enumeration() -> None:
+    trials = search_removals(SPACE, judged, limit=0.02, trials=60, seed=0)
+    for removal in (trial.removal for trial in trials):
+        assert 2 <= removal.first_layer <= removal.last_layer <= 6
+        assert 0 <= removal.context <= 5 and 1 <= removal.rank <= 8 and 0.25 <= removal.share <= 1
+    every = [
+        Trial(removal, judged(removal))
+        for context in range(6)
+        for rank in range(1, 9)
+        for last in range(2, 7)
+        for removal in [Removal(context, rank, 2, last, share / 100) for share in range(25, 101)]
+    ]
+    assert best_of(trials, 0.02).look["drift"] <= 0.02
+    assert best_of(trials, 0.02).look["toxicity"] < 1.25 * best_of(every, 0.02).look["toxicity"]
+    worst = max(trial.look["toxicity"] for trial in trials if trial.look["drift"] <= 0.02)
+    assert best_of(trials, 0.02).look["toxicity"] < worst / 2, "or the bound above would say nothing"
+
+
+def test_a_killed_search_goes_on_to_the_same_trials_and_another_searchs_journal_is_not_taken(tmp_path: Path) -> None:
+    journal, calls = tmp_path / "search.jsonl", 0
+
+    def dies(removal: Removal) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls == 13:
+            raise KeyboardInterrupt
+        return judged(removal)
+
+    whole = search_removals(SPACE, judged, limit=0.02, trials=20, seed=3)
+    with pytest.raises(KeyboardInterrupt):
+        search_removals(SPACE, dies, limit=0.02, trials=20, seed=3, journal=journal)
+    assert search_removals(SPACE, dies, limit=0.02, trials=20, seed=3, journal=journal) == whole
+    assert calls == 13 + 20 - 12
+    assert search_removals(SPACE, dies, limit=0.5, trials=22, seed=3, journal=journal)[:20] == whole
+    assert calls == 21 + 2, "looks are the same under any limit"
+    search_removals(SPACE, dies, limit=0.02, trials=2, seed=3, journal=journal, key="other pairs")
+    assert calls == 23 + 2
+
+
+def test_the_frontier_is_what_no_other_trial_beats_and_a_limit_that_none_keeps_is_said() -> None:
+    def trial(toxicity: float, drift: float) -> Trial:
+        return Trial(Removal(0, 1, 0, 0, 1.0), {"toxicity": toxicity, "drift": drift})
+
+    trials = [trial(0.3, 0.01), trial(0.1, 0.2), trial(0.2, 0.05), trial(0.25, 0.06), trial(0.2, 0.04)]
+    assert frontier(trials) == [trials[0], trials[4], trials[1]]
+    assert best_of(trials, 0.06) is trials[4]
+    with pytest.raises(DetoxError, match=r"none of 5 removals .* within 0\.005 .*the least is 0\.010.*drift=.*trials="):
+        best_of(trials, 0.005)
+
+
+def test_the_chosen_removal_is_what_is_saved_and_every_trial_is_reported(
+    tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    target = tiny()
+    before = {name: weight.clone() for name, weight in target.model.state_dict().items()}
+    settings = SubspaceSettings(variant="search", trials=6, drift=5.0, rank=2, first_layer=1)
+    data = FitData(pairs=PAIRS, scorer=letter_scorer, prompts=[f"the {n}" for n in range(10)], workdir=tmp_path)
+    made = Subspace.fit(target, data, settings)
+    assert all(torch.equal(weight, before[name]) for name, weight in target.model.state_dict().items())
+    rows = made.fitting["search"]
+    assert next(iter(rows)) == "untouched" and len(rows) == 7
+    assert rows["untouched"]["drift"] == pytest.approx(0, abs=1e-4)
+    (chosen,) = [row for row in rows.values() if row["choice"] == "chosen"]
+    assert chosen["toxicity"] == min(row["toxicity"] for name, row in rows.items() if name != "untouched")
+    layers = sorted({int(name.split(".")[0]) for name in made.tensors})
+    assert layers == list(range(chosen["first_layer"], chosen["last_layer"] + 1)) and layers[0] >= 1
+    for layer in layers:
+        assert made.tensors[f"{layer}.directions"].shape == (2, 32)
+        torch.testing.assert_close(made.tensors[f"{layer}.shares"], torch.full((2,), chosen["share"]))
+        paired = fitted(
+            target, context=chosen["context"], rank=2, pooling="completion", skip_sinks=True, first_layer=layer
+        )
+        torch.testing.assert_close(paired.tensors[f"{layer}.directions"], made.tensors[f"{layer}.directions"])
+
+
+def test_a_search_looks_at_prompts_that_gave_no_pairs(tiny: Callable[..., Target]) -> None:
+    class Half(Scorer):
+        """About every second text is toxic, so that every prompt gives pairs."""
+
+        name, version, revision = "half", "1", "test"
+
+        def _score_batch(self, texts: list[str]) -> np.ndarray:
+            return np.array([sum(map(ord, text)) % 2 for text in texts], dtype=float)
+
+    prompts = [f"the {n} of" for n in range(10)]
+    data = FitData(scorer=Half(), prompts=prompts)
+    seen = pairs_for(tiny(), data, 8, {}, prompts[::5])
+    everywhere = pairs_for(tiny(), data, 8, {})
+    assert {pair.prompt for pair in everywhere} == set(prompts)
+    assert seen == [pair for pair in everywhere if pair.prompt not in prompts[::5]]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from detoxlm.metrics.refusals import as_prompt, instructions, refuses
 from detoxlm.models import Target
@@ -46,3 +48,13 @@ def test_instructions_are_asked_in_the_form_that_the_model_knows(tiny: Callable[
     target.tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<answer>"
     assert as_prompt(target, "Why?") == "<user>Why?<answer>"
     assert len(set(instructions())) == len(instructions()) == 24
+
+
+def test_a_template_that_begins_as_the_tokenizer_does_anyway_begins_once(tiny: Callable[..., Target]) -> None:
+    tokenizer = tiny().tokenizer
+    tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    target = replace(tiny(), tokenizer=tokenizer)
+    assert as_prompt(target, "Why?") == "<s>Why?", "this tokenizer puts no token before a text"
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 256)])
+    assert tokenizer(as_prompt(target, "Why?"))["input_ids"] == [256, *tokenizer("Why?")["input_ids"][1:]]
+    assert as_prompt(target, "Why?") == "Why?"

@@ -90,3 +90,13 @@ def test_numbers_that_are_none_do_not_enter_the_metadata() -> None:
 def test_mixed_results_are_refused(untouched: Results) -> None:
     with pytest.raises(UsageError, match="recipe"):
         model_card([untouched, make(0.5, recipe="challenge-10")], base_model=None)
+
+
+def test_what_a_search_tried_is_in_the_card_once(study: list[Results]) -> None:
+    row = {"context": 17, "toxicity": 0.2, "drift": 0.012, "choice": "chosen"}
+    for one in study:
+        if one.detoxifier is not None:
+            one.detoxifier.fitting["search"] = {"trial 1": row, "trial 2": {**row, "context": 23, "choice": "frontier"}}
+    text = model_card(study, base_model=None)
+    assert text.count("## What was tried") == 1 and text.count("| trial 2 |") == 1
+    assert re.search(r"\| trial 1 \|.* 17 .*chosen", text)

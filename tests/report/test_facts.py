@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 from report_factory import make
 
+from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS
 from detoxlm.report.facts import arrange, difference_text, verdict
 from detoxlm.report.nested import Block, blocks, plain, validity_blocks
 from detoxlm.report.words import headline
-from detoxlm.results import Estimate
+from detoxlm.results import Estimate, Results
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,17 @@ def test_runs_of_the_same_name_are_told_apart() -> None:
     study = arrange([make(0.5), make(0.5), make(), make(0.2)])
     assert [run.label for run in study.runs] == ["untouched", "fusion 0.2", "fusion 0.5", "fusion 0.5 #2"]
     assert study.runs[-1].spoken == "fusion at strength 0.5 #2"
+
+
+def test_what_only_some_results_tell_must_agree_among_them() -> None:
+    def told(strength: float | None, **settings: str) -> Results:
+        one = make(strength)
+        return one.model_copy(update={"settings": {**one.settings, **settings}})
+
+    arrange([told(None), told(0.2, fluency_sha256="a" * 64), told(0.5, fluency_sha256="a" * 64)])
+    for what, key in (("fluency text", "fluency_sha256"), ("model weights", "fingerprint")):
+        with pytest.raises(UsageError, match=rf"cannot share a page, they differ in {what} \(aaa / bbb\)"):
+            arrange([told(None), told(0.2, **{key: "aaa"}), told(0.5, **{key: "bbb"})])
 
 
 def test_nested_numbers_become_tables() -> None:

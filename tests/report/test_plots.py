@@ -102,3 +102,15 @@ def test_looks_at_a_training_say_what_changed() -> None:
     assert "from 0.200 at step 0 to 0.120 at step 20" in spoken
     assert "drift to 0.030 nats" in spoken and "from 0% to 25%" in spoken
     assert plots.looks(watched[:1]) == ""
+
+
+def test_a_search_says_how_much_was_tried_and_what_was_chosen() -> None:
+    tried = {
+        "untouched": {"toxicity": 0.3, "drift": 0.0, "choice": "–"},
+        "trial 1": {"toxicity": 0.2, "drift": 0.01, "choice": "chosen"},
+        "trial 2": {"toxicity": 0.1, "drift": 0.2, "choice": "frontier"},
+        "trial 3": {"toxicity": 0.4, "drift": 0.05, "choice": "–"},
+    }
+    spoken = ET.fromstring(plots.search(tried)).attrib["aria-label"]
+    assert "3 trials; untouched 0.300" in spoken and "0.200 at a drift of 0.010" in spoken
+    assert plots.search({}) == plots.search({key: tried[key] for key in ("untouched", "trial 1")}) == ""

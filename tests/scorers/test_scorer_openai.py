@@ -133,3 +133,13 @@ def test_a_key_that_cannot_be_one(monkeypatch, key):
     with pytest.raises(UsageError, match="OPENAI_API_KEY") as caught:
         OpenAIScorer("m")
     assert not key or key not in str(caught.value)
+
+
+def test_another_server_is_another_scorer(monkeypatch):
+    other = OpenAIScorer("m").revision
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com/v1/")
+    assert OpenAIScorer("m").revision == "m"
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    assert OpenAIScorer("m").revision == "m"
+    assert other.startswith("m@")
+    assert "moderation.test" not in other

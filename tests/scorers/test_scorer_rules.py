@@ -34,6 +34,23 @@ def test_a_function_of_the_users_is_called_by_file_or_module(tmp_path: Path) -> 
     assert load_scorer(f"python:{path}:loud").revision != loud.revision, "another rule has another identity"
 
 
+def test_what_stands_beside_a_function_is_a_part_of_the_rule(tmp_path: Path) -> None:
+    path = tmp_path / "rules.py"
+    body = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nWORDS = {'WORD'}\n"
+        "@dataclass\nclass Kept:\n    word: str\ndef found(text):\n    return Kept(text).word in WORDS\n"
+    )
+    made = []
+    for word in ("cat", "dog"):
+        path.write_text(body.replace("WORD", word))
+        made.append(load_scorer(f"python:{path}:found"))
+    assert [one.score(["cat", "dog"]).tolist() for one in made] == [[1, 0], [0, 1]]
+    assert made[0].revision != made[1].revision
+    path.write_text("def found(text:\n")
+    with pytest.raises(UsageError, match=r"rules\.py cannot be imported: SyntaxError"):
+        load_scorer(f"python:{path}:found")
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -41,8 +58,8 @@ def test_a_function_of_the_users_is_called_by_file_or_module(tmp_path: Path) -> 
         ("regex:(", "is no regular expression"),
         ("python:nothing", "python needs a function"),
         ("python:math:nothing", "there is no function nothing in math"),
-        ("python:no_such_module_here:f", "there is no function f"),
-        ("python:/nowhere/x.py:f", "there is no function f"),
+        ("python:no_such_module_here:f", "no_such_module_here cannot be imported: ModuleNotFoundError"),
+        ("python:/nowhere/x.py:f", r"/nowhere/x\.py cannot be imported: FileNotFoundError"),
         ("any:embedded", "any needs two scorers"),
         ("any:regex:a + nobody", "unknown name 'nobody'"),
     ],
@@ -53,5 +70,9 @@ def test_rules_that_are_none_are_refused(spec: str, message: str) -> None:
 
 
 def test_rules_keep_their_commas_on_the_command_line() -> None:
+    assert ScorerOptions(scorer=r"embedded, regex:\d{1,3}").scorer == ["embedded", r"regex:\d{1,3}"]
+    for given in (r"regex:\d,ngram", r"regex:\d, hub:a/b", "any:embedded + regex:a, regex:b"):
+        with pytest.raises(ValueError, match="after a rule would be taken for a part of"):
+            ScorerOptions(scorer=given)
     given = [r"regex:\d{1,2}", "ngram, openai", "any:regex:a{1,2} + ngram"]
     assert ScorerOptions(scorer=given).scorer == [r"regex:\d{1,2}", "ngram", "openai", "any:regex:a{1,2} + ngram"]

@@ -54,11 +54,7 @@ def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool, after: 
     Raises:
         UsageError: an architecture that cannot be cut.
     """
-    view = Architecture.of(model)
-    if model.config.get_text_config() is not model.config or getattr(
-        model.config, "scale_attn_by_inverse_layer_idx", False
-    ):
-        raise UsageError(f"fusion: {type(model).__name__} cannot be cut; use the text-only {view.name} model.")
+    view = check_copyable(model)
     config = copy.deepcopy(model.config)
     config.num_hidden_layers = layers
     if getattr(config, "layer_types", None):
@@ -74,6 +70,18 @@ def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool, after: 
         cut.set_input_embeddings(view.embeddings)
         cut.set_output_embeddings(view.head)
     return cut
+
+
+def check_copyable(model: PreTrainedModel) -> Architecture:
+    """Return the model's parts; raise `UsageError` where `copied` cannot copy it."""
+    view = Architecture.of(model)
+    if model.config.get_text_config() is not model.config or getattr(
+        model.config, "scale_attn_by_inverse_layer_idx", False
+    ):
+        raise UsageError(
+            f"model: layers of {type(model).__name__} cannot be copied; use the text-only {view.name} model."
+        )
+    return view
 
 
 class RiskHead(nn.Module):

@@ -119,7 +119,8 @@ def _make_room(cache: Any, layers: int, more: Callable[[], list[Any]]) -> None:
     """
     if not isinstance(cache, DynamicCache):
         raise UsageError(
-            f"cache: fusion needs a DynamicCache, not {type(cache).__name__}; leave out cache_implementation."
+            f"cache: a detoxifier at decoding time needs a DynamicCache, not {type(cache).__name__}; leave out "
+            "cache_implementation."
         )
     while len(cache.layers) < layers:  # a cache made without a config grows as it is used
         cache.layers.append(cache.layer_class_to_replicate())
@@ -147,7 +148,9 @@ def _acting(module: nn.Module, output_name: str, source: Source, act: Act) -> It
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
         kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
         if kwargs.get("labels") is not None:
-            raise UsageError("labels: the loss is computed before fusion acts; leave them out and use the logits.")
+            raise UsageError(
+                "labels: the loss is computed before the detoxifier acts; leave them out and use the logits."
+            )
         source.before(kwargs)
         return (), kwargs
 

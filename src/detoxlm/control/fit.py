@@ -49,13 +49,15 @@ def fit_auxiliary(
     scorer = data.scorer
     if scorer is None:
         raise UsageError("scorer: the constraint is what a scorer says; give one.")
-    if settings.auxiliary != "own":
+    if settings.auxiliary == "shipped" and settings.of_its_own:
+        raise UsageError(f"{settings.of_its_own[0]}: the shipped auxiliary model is as it is; --set auxiliary=own.")
+    if settings.auxiliary == "shipped" or (settings.auxiliary == "auto" and not settings.of_its_own):
         tensors, facts = shipped()
-        fits = facts["base"]["fingerprint"] == target.architecture.fingerprint and scorer.name == facts["scorer"][0]
+        fits = target.architecture.is_of(facts["base"]) and [scorer.name, scorer.version] == facts["scorer"][:2]
         if settings.auxiliary == "shipped" and not fits:
             raise UsageError(
                 f"auxiliary: the shipped one is for the model {facts['base']['name']} and the scorer "
-                f"{facts['scorer'][0]}; train one for {target.name} and {scorer.name}: --set auxiliary=own."
+                f"{' '.join(facts['scorer'][:2])}; train one for {target.name} and {scorer.name}: --set auxiliary=own."
             )
         if fits and (settings.auxiliary == "shipped" or data.prompts is None):
             fitting["auxiliary"] = {"source": "shipped", **facts}

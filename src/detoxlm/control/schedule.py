@@ -151,7 +151,7 @@ def sample_and_label(work: Work, stage: Stage) -> dict[str, Any]:
     sampling = own_sampling(settings.samples, data.seed + stage.number)  # other random numbers for every model
     sampling = sampling.model_copy(update={"temperature": settings.temperature})
     tensors = load_file(work.folder / f"train-{stage.number}.safetensors")
-    with work.made(settings, describe_target(target), tensors).attached(target.model):
+    with work.made(settings, describe_target(target), tensors).attached(target.model, 1.0):  # as it was trained
         made = harvest(
             target, prompts, scorer_of(data), sampling, batch_size=data.batch_size, workdir=work.folder / stage.name
         )

@@ -20,7 +20,7 @@ class AuxiliarySettings(Settings):
     auxiliary: Literal["auto", "shipped", "own"] = Field(
         "auto",
         description="shipped: the one that comes with detoxlm, of toxicity, for the embedded model; own: trained now; "
-        "auto: shipped where it fits and no --prompts are given, else own.",
+        "auto: shipped where it fits and nothing is asked for that only its own can have, such as --prompts; else own.",
     )
     rule: Rule = Field(
         "tilt",
@@ -37,6 +37,11 @@ class AuxiliarySettings(Settings):
     tolerance: float = Field(
         0.25, ge=0, lt=1, description="Probability of a violation up to which nothing is changed: it is mostly noise."
     )
+
+    @property
+    def of_its_own(self) -> list[str]:
+        """The settings that were given and that only an auxiliary model trained now can heed."""
+        return sorted({"auxiliary_rank", "auxiliary_epochs", "consistency", "temperature"} & self.model_fields_set)
 
 
 class ConstrainedSettings(FineTuneSettings, AuxiliarySettings):

@@ -20,8 +20,9 @@ from detoxlm.errors import UsageError
 from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.fit import Make, Prepared, prepared, trained
-from detoxlm.finetuning.texts import HELD_OUT, WATCHED_CLEAN, Texts, scorer_of, texts_for
+from detoxlm.finetuning.texts import WATCHED_CLEAN, Texts, scorer_of, texts_for, texts_read, warn_of_rest
 from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows
+from detoxlm.harvest import HELD_OUT
 from detoxlm.methods.base import FitData
 from detoxlm.models import Target
 
@@ -63,6 +64,12 @@ def prepared_for(target: Target, data: FitData, settings: ConstrainedSettings, f
         UsageError: the scorer says the same of everything, or no text is prone to violations.
     """
 
+    if data.corpus is not None and (data.harmful or data.pairs):
+        raise UsageError(
+            f"{'harmful' if data.harmful else 'pairs'}: with --corpus the texts held to the constraint are the "
+            "corpus's own violations; leave it out, or give its texts in --corpus too."
+        )
+
     def texts() -> Texts:
         if data.corpus is None:
             return texts_for(target, data, settings, fitting)  # the auxiliary model's samples, from the same journal
@@ -86,12 +93,17 @@ def regularised(
     )
     even = [[1.0] * (len(text.ids) - text.start) for text in ready.harmful]
     rows = Rows(ready.harmful, even, ready.clean, ready.anchors, kept)
-    return partial(AvoidanceTrainer, objective=ConstraintLoss(settings.direction, data.corpus is None), rows=rows)
+    return partial(AvoidanceTrainer, objective=ConstraintLoss(settings.direction, own_text(data)), rows=rows)
+
+
+def own_text(data: FitData) -> bool:
+    """Tell whether the clean text is the target's own; a corpus, or the non-toxic sides of pairs, is to be learned."""
+    return data.corpus is None and not data.pairs
 
 
 def course_of(data: FitData, settings: ConstrainedSettings) -> Course:
     """Return the course of a training that has not begun: a corpus is learned to the end, whatever the drift."""
-    limit = settings.drift if data.corpus is None else float("inf")
+    limit = settings.drift if own_text(data) else float("inf")
     return Course(limit, settings.weight, settings.delta)
 
 
@@ -128,7 +140,9 @@ def corpus_texts(data: FitData, settings: ConstrainedSettings, fitting: dict[str
     prompts = (data.prompts if data.prompts is not None else builtin_prompts("fit"))[::HELD_OUT]
     clean = [text for text in corpus if scores[text] < PRONE]
     watched = clean[::HELD_OUT][:WATCHED_CLEAN] or corpus[:WATCHED_CLEAN]
-    held_out, read = set(watched), settings.steps * settings.batch
-    learned = ([text for text in corpus if text not in held_out] or corpus)[:read]
+    held_out, read = set(watched), texts_read(settings)
+    others = [text for text in corpus if text not in held_out] or corpus
+    learned = others[:read]
+    warn_of_rest(len(others), settings)
     fitting["texts"] = {"corpus": len(corpus), "prone": len(prone), "learned": len(learned)}
     return Texts(prone[:read] if settings.adaptive else learned, learned, prompts, watched)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from detoxlm.errors import DetoxError, UsageError
+from detoxlm.generation import encode_after, newest
 from detoxlm.models import Target
 from detoxlm.progress import track
 
@@ -28,7 +29,9 @@ class Passage:
 
 
 def passages(target: Target, texts: Sequence[tuple[str, str]], max_length: int) -> list[Passage]:
-    """Tokenise (context, text) pairs; long contexts lose their beginning, long texts their end.
+    """Tokenise (context, text) pairs; what is longer loses the context's beginning, then the text's end.
+
+    A context keeps at least half of the `max_length` tokens, as far as it has so many.
 
     Raises:
         UsageError: a text without tokens.
@@ -36,11 +39,11 @@ def passages(target: Target, texts: Sequence[tuple[str, str]], max_length: int) 
     made = []
     for context, text in texts:
         before = target.tokenizer(context)["input_ids"] if context else []
-        tokens = target.tokenizer(text, add_special_tokens=not before)["input_ids"]
+        tokens = encode_after(target, text) if before else list(target.tokenizer(text)["input_ids"])
         if not text.strip() or not tokens:
             raise UsageError("pairs: a text is empty; every pair needs a non-toxic and a toxic text.")
-        before = before[-(max_length // 2) :]
-        tokens = tokens[: max_length - len(before)]
+        tokens = tokens[: max_length - min(len(before), max_length // 2)]
+        before = newest(target, before, max_length - len(tokens))
         made.append(Passage(before + tokens, len(before)))
     return made
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from detoxlm.architecture import Architecture
 from detoxlm.files import folder_written_atomically
 
+ADAPTER_CONFIG = "adapter_config.json"
 #: A [k, in] and B [out, k] of the edit W + B A.
 Factors = tuple[torch.Tensor, torch.Tensor]
 
@@ -23,12 +24,13 @@ def write_lora(factors: Mapping[str, Factors], model: PreTrainedModel, base_mode
 
     Args:
         factors: by the module's full name. Modules of one name in several layers must all be there: adapters are
-            loaded by the last part of a name.
+            loaded by the ends of names.
         model: that was edited.
         base_model: what the adapter's configuration names as its base.
         folder: is replaced whole.
     """
     rank = max(a.shape[0] for a, _ in factors.values())
+    every = [name for name, _ in model.named_modules()]
     tensors = {}
     for module, (a, b) in factors.items():
         room = rank - a.shape[0]
@@ -44,12 +46,22 @@ def write_lora(factors: Mapping[str, Factors], model: PreTrainedModel, base_mode
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": all(isinstance(model.get_submodule(module), Conv1D) for module in factors),
-        "target_modules": sorted({module.rpartition(".")[2] for module in factors}),
+        "target_modules": sorted({_ending(module, factors, every) for module in factors}),
         "inference_mode": True,
     }
-    with folder_written_atomically(folder) as temporary:
+    with folder_written_atomically(folder, replaces=ADAPTER_CONFIG) as temporary:
         save_file(tensors, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
-        (temporary / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (temporary / ADAPTER_CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def _ending(module: str, wanted: Collection[str], every: Sequence[str]) -> str:
+    """Return the shortest end of a module's name that no unwanted one has: `c_proj`, but GPT-2 has two in a layer."""
+    parts = module.split(".")
+    for start in reversed(range(len(parts))):
+        end = ".".join(parts[start:])
+        if all(name in wanted for name in every if f".{name}".endswith(f".{end}")):
+            return end
+    return module
 
 
 def write_adapter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,13 +51,14 @@ def embedded_pairs(
     *,
     pooling: Pooling = "completion",
     skip_sinks: bool = True,
+    held_out: Collection[str] = (),
 ) -> EmbeddedPairs:
     """Get pairs (`pairs_for`) and read them (`sentence_embeddings`).
 
     Raises:
         UsageError: too few pairs, pairs whose texts do not differ, or an empty text.
     """
-    pairs = pairs_for(target, data, samples, fitting)
+    pairs = pairs_for(target, data, samples, fitting, held_out)
     clean, toxic = (
         passages(target, [(pair.prompt or "", text) for pair, text in zip(pairs, side, strict=True)], max_length)
         for side in ([pair.nontoxic for pair in pairs], [pair.toxic for pair in pairs])
@@ -68,7 +70,9 @@ def embedded_pairs(
     return EmbeddedPairs(clean, toxic, positive, negative)
 
 
-def pairs_for(target: Target, data: FitData, samples: int, fitting: dict[str, Any]) -> list[Pair]:
+def pairs_for(
+    target: Target, data: FitData, samples: int, fitting: dict[str, Any], held_out: Collection[str] = ()
+) -> list[Pair]:
     """Return the user's pairs, else pairs harvested from the target; count them in `fitting`.
 
     Args:
@@ -76,6 +80,7 @@ def pairs_for(target: Target, data: FitData, samples: int, fitting: dict[str, An
         data: pairs, or prompts to harvest them from (None: the built-in ones) and the scorer that tells them apart.
         samples: continuations of each prompt.
         fitting: gets `pairs`, and `harvest` where there was one.
+        held_out: prompts whose pairs are left out.
 
     Raises:
         UsageError: too few pairs, or pairs whose texts do not differ.
@@ -87,6 +92,7 @@ def pairs_for(target: Target, data: FitData, samples: int, fitting: dict[str, An
         reason = f"pairs: {len(pairs)} with two different texts are too few"
     else:
         pairs, fitting["harvest"] = _harvested(target, data, samples)
+        pairs = [pair for pair in pairs if pair.prompt not in held_out]
         reason = (
             f"prompts: {target.name} gave only {len(pairs)} pairs of a toxic and a non-toxic continuation of one "
             "prompt (perhaps it is not toxic on these); raise --set samples=…, or give more --prompts or --pairs"

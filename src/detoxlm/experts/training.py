@@ -142,9 +142,9 @@ class ClassTrainer(AvoidanceTrainer):
         self.signs = torch.cat([own, -own])  # kept: gradient checkpointing runs layers again
         right, wrong = self._states(model, twice).chunk(2)
         generated, told = [], []
-        for kind in ("clean", "harmful"):
-            tokens = self._tokens(right, inputs, kind)
-            likely, other = tokens.log_p(), self._tokens(wrong, inputs, kind).log_p()
+        for kind, first in (("clean", 0), ("harmful", rows // 2)):
+            tokens = self._tokens(right, inputs, kind, first)
+            likely, other = tokens.log_p(), self._tokens(wrong, inputs, kind, first).log_p()
             generated.append(-tokens.mean(likely))
             ratio = likely.new_zeros(rows // 2).index_add(0, tokens.text, likely - other)
             told.append(F.softplus(-ratio).mean())

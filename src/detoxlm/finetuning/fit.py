@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ import torch
 from accelerate import PartialState
 from peft import PeftModel
 from torch.distributed.tensor import DTensor
-from transformers import PreTrainedModel
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
+from detoxlm.data import Example
 from detoxlm.editing.embeddings import Passage
-from detoxlm.errors import DetoxError
+from detoxlm.errors import DetoxError, UsageError
 from detoxlm.finetuning.anchors import Anchor, anchors
 from detoxlm.finetuning.blame import Blame, token_weights
 from detoxlm.finetuning.changes import CHANGE, A, B, changed
@@ -30,12 +32,13 @@ from detoxlm.finetuning.course import Course
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.objectives import Objective
 from detoxlm.finetuning.settings import FineTuneSettings, TrainingSettings
-from detoxlm.finetuning.texts import Texts, as_passages, preferences, scorer_of, texts_for
+from detoxlm.finetuning.texts import Texts, as_passages, preferences, scorer_of, texts_for, texts_read, warn_of_rest
 from detoxlm.finetuning.trainer import AvoidanceTrainer, Looking, PreferenceTrainer, Rows, Run, trainable
 from detoxlm.finetuning.watch import Watch
 from detoxlm.journal import digest_of
 from detoxlm.methods.base import FitData, describe_target
 from detoxlm.models import Target
+from detoxlm.scorers.base import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +82,42 @@ def fine_tune(
         DetoxError: the loss became NaN, or no look was within the limit on drift.
     """
     fitting: dict[str, Any] = {}
-    ready = prepared(target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting)
-    weights = token_weights(target, scorer_of(data), ready.harmful, blame)
-    said = anchors(target, ready.harmful, data.batch_size, "reading harmful text") if objective.reads_base else None
-    rows = Rows(ready.harmful, weights, ready.clean, ready.anchors, said)
+    harmful_too = objective.reads_harmful
+
+    def texts() -> Texts:
+        return texts_for(target, data, settings, fitting, harmful_too=harmful_too)
+
+    ready = prepared(target, data, settings, texts, fitting)
+    harmful, weights = blamed(target, scorer_of(data), ready.harmful, blame)
+    said = anchors(target, harmful, data.batch_size, "reading harmful text") if objective.reads_base else None
+    rows = Rows(harmful, weights, ready.clean, ready.anchors, said)
     make = partial(AvoidanceTrainer, objective=objective, rows=rows)
     return trained(target, data, settings, made, ready, make, Course(settings.drift))
+
+
+def blamed(
+    target: Target, scorer: Scorer, harmful: Sequence[Passage], blame: Blame
+) -> tuple[list[Passage], list[list[float]]]:
+    """Return the harmful texts some of whose tokens are to blame, with the weights of their tokens.
+
+    Raises:
+        UsageError: there are harmful texts, and nothing in any of them is.
+    """
+    weights = token_weights(target, scorer, harmful, blame)
+    # a text's first token is not predicted, so nothing can be learned of it
+    found = [
+        (text, given)
+        for text, given in zip(harmful, weights, strict=True)
+        if sum(given[max(1, text.start) - text.start :]) > 0
+    ]
+    if harmful and not found:
+        raise UsageError(
+            f"harmful: {scorer.name} finds nothing toxic in the {len(harmful)} harmful texts, so no token is to blame; "
+            "give others, another --scorer, or --set blame=uniform where the method has it."
+        )
+    if left_out := len(harmful) - len(found):
+        log.warning("harmful: %d texts are left out, nothing in them is toxic to %s.", left_out, scorer.name)
+    return [text for text, _ in found], [given for _, given in found]
 
 
 def fine_tune_by_preference(
@@ -98,7 +131,14 @@ def fine_tune_by_preference(
     """
     fitting: dict[str, Any] = {}
     ready = prepared(target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting)
-    pairs = preferences(ready.texts)
+    chosen = preferences(ready.texts)
+    sides = (
+        as_passages(target, [Example(pair.prompt, getattr(pair, side)) for pair in chosen], settings.max_length)
+        for side in ("nontoxic", "toxic")
+    )
+    pairs = [pair for pair in zip(*sides, strict=True) if all(map(learnable, pair))]
+    if not pairs:
+        raise UsageError("pairs: no pair has a second token on both sides, so there is nothing to predict.")
     fitting["texts"]["pairs"] = len(pairs)
     make = partial(PreferenceTrainer, pairs=pairs, beta=beta)
     return trained(target, data, settings, made, ready, make, Course(settings.drift))
@@ -119,11 +159,19 @@ def prepared(
     learned get no anchors. Of several processes the first goes first: the others find its harvest in the same work
     folder.
     """
+    check_device(target)
     with PartialState().main_process_first():
         texts = texts_of()
+        read = texts_read(settings) if anchored else None  # anchors of what is never read would cost for nothing
+        if anchored and data.corpus:
+            warn_of_rest(len(texts.clean), settings)
+        parts = (texts.harmful, texts.clean[:read], texts.watched_clean)
         harmful, clean, watched = (
-            as_passages(target, part, settings.max_length) for part in (texts.harmful, texts.clean, texts.watched_clean)
+            [text for text in as_passages(target, part, settings.max_length) if learnable(text)] for part in parts
         )
+        for name, part, found in zip(("harmful", "corpus", "corpus"), parts, (harmful, clean, watched), strict=True):
+            if part and not found:
+                raise UsageError(f"{name}: none of its texts has a second token, so there is nothing to predict.")
         learned = clean if anchored else []
         kept = anchors(target, [*learned, *watched], data.batch_size)
         watch = Watch(
@@ -136,6 +184,21 @@ def prepared(
             seed=data.seed,
         )
         return Prepared(texts, harmful, clean, kept[: len(learned)], watch, fitting)
+
+
+def learnable(text: Passage) -> bool:
+    """Tell whether a token of the text itself is predicted from something before it."""
+    return len(text.ids) > max(1, text.start)
+
+
+def check_device(target: Target) -> None:
+    """Raise `UsageError` where the trainer would take another device than the target's."""
+    index = target.device.index if target.device.type == "cuda" else None
+    if index and os.environ.get("WORLD_SIZE", "1") == "1":
+        raise UsageError(
+            f"device: training takes the first GPU that it sees, and {target.device} is another one; set "
+            f"CUDA_VISIBLE_DEVICES={index} and give --device cuda."
+        )
 
 
 def trained(
@@ -179,6 +242,10 @@ def train_copy(
     if last := last_checkpoint(folder):
         log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, last.name)
     trainer = trainer_of(target, seed, settings, watch, make, course, folder)
+    if last and (steps := stopped_early(last, settings)):
+        trainer.args.max_steps = steps
+        read = steps * trainer.args.train_batch_size * trainer.args.world_size
+        trainer.train_dataset = trainer.train_dataset.select(range(read))
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     return tensors_of(trainer.model, target.model), account_of(trainer.course)
 
@@ -190,6 +257,19 @@ def last_checkpoint(folder: Path) -> Path | None:
             shutil.rmtree(checkpoint, ignore_errors=True)
     found = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     return Path(found) if found else None
+
+
+def stopped_early(checkpoint: Path, settings: TrainingSettings) -> int:
+    """Return after how many steps looks without progress ended the training of a checkpoint; 0: they did not.
+
+    `Trainer` would forget that, and train on.
+    """
+    if not isinstance(settings, FineTuneSettings):
+        return 0
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    kept = state.stateful_callbacks.get(EarlyStoppingCallback.__name__, {})
+    waited = kept.get("attributes", {}).get("early_stopping_patience_counter", 0)
+    return state.global_step if waited >= settings.patience else 0
 
 
 def trainer_of(
@@ -254,7 +334,8 @@ def checkpoints(
         "fingerprint": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),
         "settings": settings.model_dump(mode="json"),
-        "texts": [[passage.ids for passage in texts] for texts in (ready.harmful, ready.clean)],
+        "texts": [[[p.ids, p.start] for p in texts] for texts in (ready.harmful, ready.clean, ready.watch.clean)],
+        "examples": asdict(ready.texts),  # pairs are made of these
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "auxiliary": ready.fitting.get("auxiliary"),  # of `constrained`: it made the teacher
         "seed": data.seed,

@@ -67,6 +67,11 @@ class Objective(ABC):
     """The loss of a method: a loss of its own, and a penalty that `Course` prices."""
 
     @property
+    def reads_harmful(self) -> bool:
+        """Whether it asks anything of harmful texts; where not, none are looked for."""
+        return True
+
+    @property
     def reads_base(self) -> bool:
         """Whether the harmful tokens must carry what the untouched model says there (`Tokens.top`, `Tokens.base`)."""
         return False

@@ -14,12 +14,16 @@ class TrainingSettings(Settings):
 
     harmful: int = Field(300, ge=1, description="Harmful responses learned from: the worst of what there is.")
     samples: int = Field(16, ge=2, description="Without data: continuations of each prompt that they are drawn from.")
-    max_length: int = Field(64, ge=8, description="Longest text, in tokens; longer ones are cut at the end.")
+    max_length: int = Field(
+        64,
+        ge=8,
+        description="Longest text, in tokens; of longer ones the prompt loses its beginning, then the text its end.",
+    )
     steps: int = Field(60, ge=1, description="Training steps at most.")
     batch: int = Field(8, ge=1, description="Harmful texts, and clean texts, in a step, on each device.")
     learning_rate: float = Field(2e-4, gt=0, lt=1, description="AdamW's, falling linearly after a short warm-up.")
     tune: Literal["lora", "full"] = Field(
-        "lora", description="lora: an adapter on all linear layers; full: all weights."
+        "lora", description="lora: an adapter on all linear layers; full: all weights, in float32."
     )
     rank: int = Field(16, ge=1, description="lora: its rank.")
     check_every: int = Field(20, ge=1, description="Steps between two looks at toxicity, drift and refusals.")

@@ -24,11 +24,11 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainerControl,
+    TrainingArguments,
 )
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from detoxlm.architecture import Architecture
-from detoxlm.data import Pair
 from detoxlm.editing.embeddings import Passage
 from detoxlm.editing.learning import endless
 from detoxlm.errors import DetoxError, UsageError
@@ -63,19 +63,22 @@ class Rows:
         self.teachers = teachers
 
     def order(self, rows: int, seed: int) -> Dataset:
-        """Return numbers of a harmful and of a clean text for each of so many rows: every text once, then again."""
+        """Return numbers of a harmful and of a clean text for each of so many rows: every text once, then again.
+
+        Where there are no harmful texts a row has none.
+        """
         generator = torch.Generator().manual_seed(seed)
-        orders = (endless(len(texts), generator) for texts in (self.harmful, self.clean))
-        harmful, clean = ([next(order) for _ in range(rows)] for order in orders)
-        return Dataset.from_dict({"harmful": harmful, "clean": clean})
+        kinds = {"harmful": self.harmful, "clean": self.clean}
+        orders = {kind: endless(len(texts), generator) for kind, texts in kinds.items() if texts}
+        return Dataset.from_dict({kind: [next(order) for _ in range(rows)] for kind, order in orders.items()})
 
     def collate(self, rows: Sequence[dict[str, int]]) -> dict[str, torch.Tensor]:
-        """Return one batch: clean texts first, then as many harmful ones, padded on the right.
+        """Return one batch: clean texts first, then as many harmful ones (if there are any), padded on the right.
 
         `at` [n, 2] are text and position of the states that predict the tokens that count, `ids` [n] and `weights` [n]
         are of those tokens; `top` [n, k] and `base` [n, k + 1] are of their anchors.
         """
-        clean, harmful = [row["clean"] for row in rows], [row["harmful"] for row in rows]
+        clean, harmful = [row["clean"] for row in rows], [row["harmful"] for row in rows if "harmful" in row]
         texts = [self.clean[i] for i in clean] + [self.harmful[i] for i in harmful]
         longest = max(len(text.ids) for text in texts)
         batch = {
@@ -89,16 +92,16 @@ class Rows:
             ("harmful", len(rows), texts[len(rows) :], worst, self.teachers, harmful),
         ):
             anchors = [kept[i] for i in numbers] if kept is not None else [_no_anchor(len(given)) for given in weights]
-            counts = torch.tensor([weight > 0 for given in weights for weight in given])
-            batch[f"{kind}_top"] = torch.cat([anchor.ids for anchor in anchors])[counts]
-            batch[f"{kind}_base"] = torch.cat([anchor.log_p for anchor in anchors])[counts]
+            counts = torch.tensor([weight > 0 for given in weights for weight in given], dtype=torch.bool)
+            batch[f"{kind}_top"] = torch.cat([anchor.ids for anchor in anchors or [_no_anchor(0)]])[counts]
+            batch[f"{kind}_base"] = torch.cat([anchor.log_p for anchor in anchors or [_no_anchor(0)]])[counts]
             places = [
                 (row, position - 1, text.ids[position], weight)
                 for row, (text, given) in enumerate(zip(group, weights, strict=True), first)
                 for position, weight in zip(range(max(1, text.start), len(text.ids)), given, strict=True)
                 if weight > 0
             ]
-            batch[f"{kind}_at"] = torch.tensor([place[:2] for place in places]).reshape(-1, 2)
+            batch[f"{kind}_at"] = torch.tensor([place[:2] for place in places], dtype=torch.long).reshape(-1, 2)
             batch[f"{kind}_ids"] = torch.tensor([place[2] for place in places], dtype=torch.long)
             batch[f"{kind}_weights"] = torch.tensor([place[3] for place in places])
         return batch
@@ -179,10 +182,7 @@ class AvoidanceTrainer(Looking, SFTTrainer):
         base = model.get_base_model() if isinstance(model, PeftModel) else model
         self.view = Architecture.of(base)
         self.forward_names = frozenset(inspect.signature(base.forward).parameters)
-        args = SFTConfig(
-            **arguments(run, base.device),
-            dataset_kwargs={"skip_prepare_dataset": True},
-        )
+        args = one_device(SFTConfig(**arguments(run, base.device), dataset_kwargs={"skip_prepare_dataset": True}))
         data = rows.order(args.max_steps * args.train_batch_size * args.world_size, run.seed)
         super().__init__(model, run, data, args=args, data_collator=rows.collate)
         self.model_accepts_loss_kwargs = False  # the loss is a mean already
@@ -196,8 +196,10 @@ class AvoidanceTrainer(Looking, SFTTrainer):
             DetoxError: it is NaN or infinite.
         """
         states = self._states(model, inputs)
-        clean, harmful = (self._tokens(states, inputs, kind) for kind in ("clean", "harmful"))
-        texts = len(inputs["input_ids"]) // 2
+        texts = int(inputs["clean_at"][-1, 0]) + 1  # each has a token that counts, and the clean ones come first
+        clean, harmful = (
+            self._tokens(states, inputs, kind, first) for kind, first in (("clean", 0), ("harmful", texts))
+        )
         loss = self.objective.loss(clean, harmful, texts)
         penalty, drift = self.objective.penalty(clean, harmful, self._mean)
         # of the trainer's own count of steps, which a checkpoint keeps: a resumed run weighs as the whole one
@@ -223,9 +225,8 @@ class AvoidanceTrainer(Looking, SFTTrainer):
             handle.remove()
         return kept[0]
 
-    def _tokens(self, states: torch.Tensor, inputs: dict[str, torch.Tensor], kind: str) -> Tokens:
+    def _tokens(self, states: torch.Tensor, inputs: dict[str, torch.Tensor], kind: str, first: int) -> Tokens:
         text, position = inputs[f"{kind}_at"].unbind(1)
-        first = 0 if kind == "clean" else len(inputs["input_ids"]) // 2
         return Tokens(
             states[text, position],
             inputs[f"{kind}_ids"],
@@ -240,15 +241,37 @@ class AvoidanceTrainer(Looking, SFTTrainer):
 class PreferenceTrainer(Looking, DPOTrainer):
     """TRL's DPO on pairs of a clean and a harmful text of one prompt."""
 
-    def __init__(self, model: PreTrainedModel | PeftModel, run: Run, *, pairs: Sequence[Pair], beta: float) -> None:
-        args = DPOConfig(**arguments(run, model.device), beta=beta)
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        run: Run,
+        *,
+        pairs: Sequence[tuple[Passage, Passage]],
+        beta: float,
+    ) -> None:
+        args = one_device(DPOConfig(**arguments(run, model.device), beta=beta))
         order = endless(len(pairs), torch.Generator().manual_seed(run.seed))
         chosen = [pairs[next(order)] for _ in range(args.max_steps * args.train_batch_size * args.world_size)]
         data = Dataset.from_list(
-            [{"prompt": pair.prompt or "", "chosen": pair.nontoxic, "rejected": pair.toxic} for pair in chosen]
+            [
+                {
+                    "prompt_ids": good.ids[: good.start],
+                    "chosen_ids": good.ids[good.start :],
+                    "rejected_ids": bad.ids[bad.start :],
+                }
+                for good, bad in chosen
+            ]
         )
         reference = None if isinstance(model, PeftModel) else copy.deepcopy(model)
         super().__init__(model, run, data, ref_model=reference, args=args)
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+        """Return the texts as they are, for TRL to leave alone.
+
+        It would put the end token behind each, and so teach that clean text ends where harmful text goes on: the
+        texts were cut at a length, they did not end.
+        """
+        return dataset
 
     def compute_loss(self, *args: Any, **more: Any) -> Any:
         """Return the library's loss, noted and checked."""
@@ -270,7 +293,8 @@ def trainable(model: PreTrainedModel, settings: TrainingSettings, seed: int) -> 
         UsageError: the model has no layers that an adapter fits.
     """
     if settings.tune == "full":
-        return model.requires_grad_(True)
+        # in bfloat16 a step of this learning rate is less than half of what a weight above 1/16 can change by
+        return model.float().requires_grad_(True)
     torch.manual_seed(seed)
     config = LoraConfig(
         r=settings.rank,
@@ -322,6 +346,12 @@ def arguments(run: Run, device: torch.device) -> dict[str, Any]:
         "disable_tqdm": True,
         "average_tokens_across_devices": False,
     }
+
+
+def one_device(args: TrainingArguments) -> Any:
+    """Return `args` for one device in each process: of several that are seen, `Trainer` would use all at once."""
+    args._n_gpu = min(args.n_gpu, 1)
+    return args
 
 
 def callbacks(run: Run) -> list[TrainerCallback]:

@@ -1,11 +1,12 @@
 """The method contract: a method fits a detoxifier to a target; a detoxifier attaches, detaches, saves and loads.
 
-Adding a method is one file with a `Method` and a `Detoxifier` subclass and one line in `detoxlm.methods.METHODS`;
+Adding a method is one file with a `Method` and a `Detoxifier` subclass, and its name in `detoxlm.methods`;
 `tests/methods/test_contract.py` then holds it to everything promised here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
@@ -60,7 +61,7 @@ class Detoxifier(ABC):
     settings_type: ClassVar[type[Settings]]
 
     settings: Settings
-    target: dict[str, Any]  # name, revision, fingerprint, architecture, hidden_size, vocab_size
+    target: dict[str, Any]  # name, revision, fingerprints, architecture, hidden_size, vocab_size
     tensors: dict[str, torch.Tensor] = field(repr=False)
     fitting: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
@@ -114,12 +115,13 @@ class Detoxifier(ABC):
     def check_target(self, model: PreTrainedModel) -> None:
         """Raise `UsageError` where `model` is not the one that this detoxifier was fitted for."""
         found = Architecture.of(model)
-        if found.fingerprint != self.target["fingerprint"]:
+        if not found.is_of(self.target):
             raise UsageError(
                 f"detoxifier: {self.folder or 'this one'} was fitted for {self.target['name']} "
                 f"({self.target['architecture']}, width {self.target['hidden_size']}, fingerprint "
                 f"{self.target['fingerprint']}), not for this model ({found.name}, width {found.hidden_size}, "
-                f"fingerprint {found.fingerprint}). Fit one for it: detoxlm fit {self.method} MODEL -o DIR"
+                f"fingerprint {found.fingerprint}, {model.dtype}). Fit one for it: "
+                f"detoxlm fit {self.method} MODEL -o DIR"
             )
 
     def merge(self, model: PreTrainedModel, strength: float | None = None) -> PreTrainedModel:
@@ -145,6 +147,15 @@ class Detoxifier(ABC):
             "adapter."
         )
 
+    @property
+    def content(self) -> str:
+        """A hash of what it does: its method, settings and tensors."""
+        digest = hashlib.sha256(f"{self.method} {self.settings.model_dump_json()}".encode())
+        for name in sorted(self.tensors):
+            tensor = self.tensors[name].detach().cpu().contiguous()
+            digest.update(name.encode() + tensor.view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
     def info(self, strength: float | None) -> DetoxifierInfo:
         """Return what results record about this detoxifier."""
         return DetoxifierInfo(
@@ -156,7 +167,13 @@ class Detoxifier(ABC):
         )
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
-        """Write `detoxifier.json`, `model.safetensors` and a model card (`README.md`) to `folder`, all or nothing."""
+        """Write `detoxifier.json`, `model.safetensors` and a model card (`README.md`) to `folder`, all or nothing.
+
+        A detoxifier that is there already is replaced, with all that is in its folder.
+
+        Raises:
+            UsageError: something else is there.
+        """
         config = {
             "format": FORMAT,
             "method": self.method,
@@ -166,7 +183,7 @@ class Detoxifier(ABC):
             "files": sorted(self.files),
         }
         folder = Path(folder)
-        with folder_written_atomically(folder) as temporary:
+        with folder_written_atomically(folder, replaces=CONFIG_FILE) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}, temporary / WEIGHTS_FILE)
             (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
             (temporary / "README.md").write_text(card or self._plain_card(), encoding="utf-8")
@@ -250,6 +267,7 @@ class Method(ABC):
     paper: ClassVar[str]  # title and arXiv number
     summary: ClassVar[str]  # one line for `detoxlm methods`
     detoxifier_type: ClassVar[type[Detoxifier]]
+    reads: ClassVar[frozenset[str]] = frozenset({"corpus", "harmful", "pairs", "prompts"})  # which parts of `FitData`
 
     @classmethod
     @abstractmethod
@@ -267,7 +285,7 @@ def describe_target(target: Target) -> dict[str, Any]:
     return {
         "name": target.name,
         "revision": target.revision,
-        "fingerprint": target.architecture.fingerprint,
+        **target.architecture.prints,
         "architecture": target.architecture.name,
         "hidden_size": target.architecture.hidden_size,
         "vocab_size": target.architecture.vocab_size,

@@ -2,9 +2,8 @@
 
     minimise  L_LM(corpus) + lambda KL(q || model)    on text that is prone to violations,
 
-    q(v)  ~  p(v) min(1, R(v) / (1 - tolerance))^beta,
-
-p the untouched model and R its auxiliary model (`detoxlm.control.auxiliary`). Without a corpus the text is the
+q the untouched model p lowered by `control.auxiliary.lowering` where its auxiliary model sees a violation coming:
+tilted by 24 guidance max(0, v - tolerance), or as published, q ~ p R^guidance. Without a corpus the text is the
 target's own, clean and violating. The released code cannot run and differs from the paper: it has no L_LM, and starts
 again from the base in every round; here both terms are in every step. The adaptive form holds only those texts to q
 that violate the constraint, and leaves the rest of the corpus to be learned as it is. Several iterations, in sequence

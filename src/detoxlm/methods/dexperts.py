@@ -21,6 +21,7 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
+from detoxlm.calibration.calibrator import check_copyable
 from detoxlm.calibration.sources import SharedCache, acting_on_logits
 from detoxlm.experts.copies import expert, logits_of
 from detoxlm.experts.detoxifier import ExpertDetoxifier
@@ -102,6 +103,7 @@ class DExperts(Method):
     def fit(cls, target: Target, data: FitData, settings: Any) -> DExpertsDetoxifier:
         """Get texts, and train the experts one after the other."""
         training(cls.name)  # says what is missing, before hours of sampling
+        check_copyable(target.model)
         from detoxlm.experts.training import train_experts
 
         fitting: dict[str, Any] = {}

@@ -62,6 +62,7 @@ class Dinm(Method):
     paper: ClassVar[str] = "Detoxifying LLMs via knowledge editing (DINM), arXiv 2403.14472"
     summary: ClassVar[str] = "One layer's value matrix is tuned briefly on clean continuations. A plain checkpoint."
     detoxifier_type: ClassVar = DinmDetoxifier
+    reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: DinmSettings) -> DinmDetoxifier:

@@ -189,7 +189,8 @@ class FusionDetoxifier(Detoxifier):
         Args:
             model: the model that this detoxifier was fitted for; it is read, not changed.
             strength: as in `attached`.
-            pad_token_id: what rows are padded with on the left; None takes the model's.
+            pad_token_id: what rows are padded with on the left; None takes the model's, and where it has none the end
+                token, as `generate` does. Rows that begin with that token as text need another one for padding.
 
         Raises:
             UsageError: another model, a strength out of range, or `paper` for a model with soft-capped logits (there
@@ -204,8 +205,7 @@ class FusionDetoxifier(Detoxifier):
             raise UsageError("as_released: the released code works on hidden states; use attached().")
         act = self._act(model, self._fitted(model, False), strength, states=False)
         if pad_token_id is None:
-            config = model.generation_config if model.generation_config is not None else model.config
-            pad_token_id = config.pad_token_id if config.pad_token_id is not None else model.config.pad_token_id
+            pad_token_id = _padding(model)
         return FusionProcessor(self._reader(model), act, pad_token_id)
 
     def _act(self, model: PreTrainedModel, fitted: _Fitted, strength: Strength, *, states: bool) -> Act:
@@ -343,6 +343,18 @@ class FusionProcessor(LogitsProcessor):
         return row[start:]
 
 
+def _padding(model: PreTrainedModel) -> int | None:
+    """Return the token that `model` pads with, as `generate` finds it; None where it has neither that nor an end."""
+    for name in ("pad_token_id", "eos_token_id"):
+        for config in (model.generation_config, model.config):
+            found = getattr(config, name, None)
+            if isinstance(found, list):
+                found = found[0] if found else None
+            if found is not None:
+                return int(found)
+    return None
+
+
 def _retokenizer(files: dict[str, str]) -> Retokenizer:
     return Retokenizer(
         tokenizer_from_json(files["target_tokenizer"]), tokenizer_from_json(files["calibrator_tokenizer"])
@@ -361,14 +373,22 @@ class Fusion(Method):
         "A small calibrator, shipped or trained, steers the target's next token. No weights change."
     )
     detoxifier_type: ClassVar = FusionDetoxifier
+    reads: ClassVar[frozenset[str]] = frozenset({"corpus", "pairs", "prompts"})
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
         """Take the shipped calibrator, another folder's, or train one on `data` or the target's own continuations."""
         choice = settings.calibrator
+        given = [name for name in ("corpus", "pairs", "prompts") if getattr(data, name) is not None]
         if choice == "auto":
-            given = data.corpus is not None or data.pairs is not None or data.prompts is not None
             choice = "own" if given or settings.variant == "paper" else "shipped"
+        if choice != "own" and given:
+            raise UsageError(
+                f"{given[0]}: the calibrator {choice} is trained already and reads no data; leave it out, or train "
+                "one: --set calibrator=own."
+            )
+        if settings.variant == "paper" and data.pairs is not None:
+            raise UsageError("pairs: the paper's calibrator learns non-toxic text alone; give --corpus.")
         if choice == "own":
             cut_calibrator(target.model, settings.layers)  # refuse before hours of harvesting, not after
             make = _own_mixture if settings.variant == "paper" else _own_contrast
@@ -391,7 +411,7 @@ def _shipped(target: Target, settings: FusionSettings) -> FusionDetoxifier:
     facts = json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))
     settings = settings.model_copy(update={"layers": facts["layers"]})
     origin = {"source": "shipped", "base": facts["base"]}
-    if facts["base"]["fingerprint"] == target.architecture.fingerprint:
+    if target.architecture.is_of(facts["base"]):
         return FusionDetoxifier(settings, describe_target(target), tensors, {"calibrator": origin})
     base = load_target(facts["base"]["name"], device="cpu", dtype="float32")
     return _aligned(base, tensors, target, settings, origin, 0)
@@ -404,10 +424,15 @@ def _realigned(found: FusionDetoxifier, target: Target, settings: FusionSettings
             f"calibrator: {found.folder} is itself aligned from another model's; give the folder of the calibrator "
             f"that was trained for {found.fitting['calibrator']['base']['name']}, or calibrator=shipped."
         )
+    if "variant" in settings.model_fields_set and settings.variant != found._options.variant:
+        raise UsageError(
+            f"variant: the calibrator in {found.folder} is of variant {found._options.variant}; leave variant out, or "
+            "train another: --set calibrator=own."
+        )
     kept = {name: getattr(found._options, name) for name in ("variant", "layers", "train_embeddings")}
     settings = settings.model_copy(update=kept)
     origin = {"source": str(found.folder), "base": {key: found.target[key] for key in ("name", "fingerprint")}}
-    if found.target["fingerprint"] == target.architecture.fingerprint:
+    if target.architecture.is_of(found.target):
         return FusionDetoxifier(settings, found.target, found.tensors, {"calibrator": origin})
     base = load_target(found.target["name"], device="cpu", dtype="float32")
     found.check_target(base.model)
@@ -460,7 +485,7 @@ def _with_base(
         cut_view = base.architecture
         from_rows = cut_view.embeddings.weight if settings.alignment == "input" else cut_view.head.weight
         tensors["alignment"], fitting["alignment"] = align(from_rows, rows, pairs, seed=seed)
-    elif not same:
+    elif not same or base.architecture.vocab_size != target.architecture.vocab_size:  # rows of padding differ
         vocabulary = stand_ins(ours, theirs, base.tokenizer)
         spelled = sum(spelling is not None for spelling in ours)
         covered = int((vocabulary >= 0).sum())

@@ -30,6 +30,7 @@ from pydantic import Field
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from detoxlm.calibration.calibrator import check_copyable
 from detoxlm.calibration.sources import acting_on_logits
 from detoxlm.errors import UsageError
 from detoxlm.experts.classes import ClassRatio, classes
@@ -90,6 +91,7 @@ class Gedi(Method):
     def fit(cls, target: Target, data: FitData, settings: Any) -> GediDetoxifier:
         """Get texts, and train the model of two classes."""
         training(cls.name)  # says what is missing, before hours of sampling
+        check_copyable(target.model)
         if settings.tune == "full":
             raise UsageError("tune: gedi's two classes are one adapter, added and taken away; leave tune=lora.")
         from detoxlm.experts.training import train_classes

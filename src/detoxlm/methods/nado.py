@@ -36,6 +36,11 @@ class NadoSettings(AuxiliarySettings):
 
     candidates: int = Field(256, ge=1, description="How many of the target's likeliest tokens are judged.")
 
+    @property
+    def of_its_own(self) -> list[str]:
+        """As of all auxiliary models, and the samples, which are for nothing else here."""
+        return sorted({*super().of_its_own, *({"samples"} & self.model_fields_set)})
+
 
 @dataclass
 class NadoDetoxifier(Detoxifier):
@@ -89,6 +94,7 @@ class Nado(Method):
         "A tiny model on the target's own states learns where a text is going; risky tokens are lowered. Any scorer."
     )
     detoxifier_type: ClassVar = NadoDetoxifier
+    reads: ClassVar[frozenset[str]] = frozenset({"prompts"})
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> NadoDetoxifier:

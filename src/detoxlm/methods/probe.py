@@ -80,6 +80,7 @@ class Probe(Method):
     paper: ClassVar[str] = "A mechanistic understanding of alignment algorithms, arXiv 2401.01967"
     summary: ClassVar[str] = "A toxicity probe is subtracted from one layer's states. No weights change."
     detoxifier_type: ClassVar = ProbeDetoxifier
+    reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: ProbeSettings) -> ProbeDetoxifier:

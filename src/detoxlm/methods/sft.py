@@ -36,6 +36,11 @@ class SftDetoxifier(FineTunedDetoxifier):
 class CleanLikelihood(Objective):
     """The cross-entropy of clean text."""
 
+    @property
+    def reads_harmful(self) -> bool:
+        """Return False."""
+        return False
+
     def loss(self, clean: Tokens, harmful: Tokens, texts: int) -> torch.Tensor:
         """Return the mean negative log-likelihood of clean tokens, in nats."""
         return -clean.mean(clean.log_p())
@@ -48,6 +53,7 @@ class Sft(FineTuning):
     paper: ClassVar[str] = "DAPT, arXiv 2004.10964; on the model's own filtered text, SGEAT, arXiv 2202.04173"
     summary: ClassVar[str] = "An adapter learns clean text, the model's own or a corpus. A baseline."
     detoxifier_type: ClassVar = SftDetoxifier
+    reads: ClassVar[frozenset[str]] = frozenset({"corpus", "pairs", "prompts"})
 
     @classmethod
     def objective(cls, target: Target, settings: SftSettings) -> CleanLikelihood:

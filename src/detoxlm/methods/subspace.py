@@ -6,14 +6,16 @@ For each layer, embeddings X+, X- [N, d] of N pairs of a non-toxic and a toxic t
 
 W the MLP's value matrix, V_k [k, d] the first k right singular vectors. `paper` removes them whole (s = 1) and takes
 one direction for C. `learned`, the default, finds out how much of each to remove (`detoxlm.editing.learning`): most
-carry fluency too. `attention` edits the matrix by which attention writes as well. The edit is exactly a LoRA of rank k,
-and costs nothing at run time.
+carry fluency too. `search` takes the same share of all, and searches for share, C, k and layers
+(`detoxlm.editing.search`). `attention` edits the matrix by which attention writes as well. The edit is exactly a LoRA
+of rank k, and costs nothing at run time.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,13 +24,18 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture, Part
+from detoxlm.data import builtin_prompts
 from detoxlm.editing.detoxifier import WeightDetoxifier
 from detoxlm.editing.learning import learn_shares
 from detoxlm.editing.lens import reads_as
 from detoxlm.editing.lora import write_adapter
 from detoxlm.editing.pairs import EmbeddedPairs, PairSettings, embedded_pairs, harmless_texts
+from detoxlm.editing.search import Removal, Space, best_of, frontier, search_removals
 from detoxlm.editing.subspaces import both_ends, low_rank, rank_of, toxic_directions
 from detoxlm.errors import UsageError
+from detoxlm.finetuning.anchors import anchors
+from detoxlm.finetuning.watch import Watch
+from detoxlm.harvest import HELD_OUT
 from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
@@ -39,33 +46,38 @@ log = logging.getLogger(__name__)
 class SubspaceSettings(PairSettings):
     """Settings of `subspace`."""
 
-    variant: Literal["learned", "paper"] = Field(
+    variant: Literal["learned", "search", "paper"] = Field(
         "learned",
-        description="learned: how much of each direction to remove is trained, the default; paper: all of the first.",
+        description="learned: how much of each direction to remove is trained, the default; search: one share of all, "
+        "chosen with context, rank and layers by trying (needs optuna); paper: all of the first.",
     )
     rank: int | None = Field(
         None,
         ge=1,
-        description="Directions removed in each layer [default: learned 8; paper: as many singular values as stand out "
-        "of the noise, at most 10].",
+        description="Directions removed in each layer [default: learned 8; search 1 to 10; paper: as many singular "
+        "values as stand out of the noise, at most 10].",
     )
     context: int | None = Field(
         None,
         ge=0,
-        description="Directions that all texts share, which stay [default: learned 10, paper 1].",
+        description="Directions that all texts share, which stay [default: learned 10, search 0 to 30, paper 1].",
     )
     first_layer: int | None = Field(
-        None, ge=0, description="First edited layer, from 0 [default: learned 0; paper a third of the way up]."
+        None,
+        ge=0,
+        description="First edited layer, from 0 [default: 0; paper a third of the way up]; search: none below it.",
     )
-    last_layer: int | None = Field(None, ge=0, description="Last edited layer [default: the last].")
+    last_layer: int | None = Field(
+        None, ge=0, description="Last edited layer [default: the last]; search: none above it."
+    )
     attention: bool = Field(
         False,
         description="Edit the matrices by which attention writes too, along the same directions; else MLPs alone.",
     )
     pooling: Literal["all", "completion"] | None = Field(
         None,
-        description="Tokens whose mean is a text's embedding: all, or those after the prompt [default: learned "
-        "completion, paper all].",
+        description="Tokens whose mean is a text's embedding: all, or those after the prompt [default: completion; "
+        "paper all].",
     )
     skip_sinks: bool | None = Field(
         None,
@@ -73,9 +85,12 @@ class SubspaceSettings(PairSettings):
         "[default: learned true, paper false].",
     )
     drift: float = Field(
-        0.05, gt=0, description="learned: KL(base || edited) on harmless text that is aimed at, nats per token."
+        0.05,
+        gt=0,
+        description="KL(base || edited) on harmless text, nats per token; learned: aimed at, search: the limit.",
     )
     steps: int = Field(40, ge=1, description="learned: training steps of the shares.")
+    trials: int = Field(24, ge=1, description="search: how many removals are tried.")
 
 
 #: The paper's ranks are 2 (GPT-2 medium) and 10 (the others).
@@ -132,13 +147,14 @@ class Subspace(Method):
         "Directions that tell toxic from non-toxic text are removed from MLP weights. A plain checkpoint."
     )
     detoxifier_type: ClassVar = SubspaceDetoxifier
+    reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: SubspaceSettings) -> SubspaceDetoxifier:
         """Embed pairs, find directions in every layer and, if learned, how much of each to remove."""
         view = target.architecture
         layers = _layers(view, settings)
-        learned = settings.variant == "learned"
+        learned, searched, paper = (settings.variant == name for name in ("learned", "search", "paper"))
         parts: list[Part] = ["value", "attention"] if settings.attention else ["value"]
         for layer in layers:  # refuse what cannot be edited before hours of harvesting
             for part in parts:
@@ -150,18 +166,23 @@ class Subspace(Method):
             settings.samples,
             settings.max_length,
             fitting,
-            pooling=settings.pooling or ("completion" if learned else "all"),
-            skip_sinks=learned if settings.skip_sinks is None else settings.skip_sinks,
+            pooling=settings.pooling or ("all" if paper else "completion"),
+            skip_sinks=not paper if settings.skip_sinks is None else settings.skip_sinks,
+            held_out=_watched(data) if searched else (),
         )
-        width = settings.context if settings.context is not None else 10 if learned else 1
-        most = settings.rank or (8 if learned else PAPER_RANK)
+        width = settings.context if settings.context is not None else 1 if paper else 10
+        most, share = settings.rank or (8 if learned else PAPER_RANK), 1.0
+        if searched:
+            chosen = _searched(target, data, settings, pairs, layers, parts, fitting)
+            layers = list(range(chosen.first_layer, chosen.last_layer + 1))
+            width, most, share = chosen.context, chosen.rank, chosen.share
         found = []
         for layer in layers:
             directions, values = toxic_directions(pairs.positive[layer], pairs.negative[layer], width, most)
-            whole = learned or settings.rank is not None
-            rank = most if whole else rank_of(values, (len(pairs.clean), view.hidden_size), most)
+            by_noise = paper and settings.rank is None
+            rank = rank_of(values, (len(pairs.clean), view.hidden_size), most) if by_noise else most
             found.append(directions[:rank])
-        shares = {part: [torch.ones(len(directions)) for directions in found] for part in parts}
+        shares = {part: [torch.full((len(directions),), share) for directions in found] for part in parts}
         if learned:
             paths = [(layer, getattr(view.family, part)) for part in parts for layer in layers]
             modules = [view.layers[layer].get_submodule(path) for layer, path in paths]
@@ -186,18 +207,105 @@ class Subspace(Method):
             fitting[name] = {str(layer): round(float(s.sum()), 3) for layer, s in by_layer}
         fitting["removed_directions"] = _read(target, pairs, layers, found, shares["value"])
         _warn_of_harmless(fitting["removed_directions"], data.scorer)
-        tensors: dict[str, torch.Tensor] = {}
-        for at, layer in enumerate(layers):
-            tensors[f"{layer}.directions"] = found[at].contiguous()
-            tensors |= {f"{layer}.{SHARES[part]}": shares[part][at].contiguous() for part in parts}
-        return SubspaceDetoxifier(settings, describe_target(target), tensors, fitting)
+        return SubspaceDetoxifier(settings, describe_target(target), _tensors(layers, found, shares), fitting)
+
+
+def _tensors(
+    layers: Sequence[int], directions: Sequence[torch.Tensor], shares: dict[Part, list[torch.Tensor]]
+) -> dict[str, torch.Tensor]:
+    """What a detoxifier saves of directions [k, d], and shares [k] of each edited part, of each layer."""
+    tensors = {}
+    for at, layer in enumerate(layers):
+        tensors[f"{layer}.directions"] = directions[at].contiguous()
+        tensors |= {f"{layer}.{SHARES[part]}": some[at].contiguous() for part, some in shares.items()}
+    return tensors
+
+
+#: Most directions that a search leaves alone as shared by all texts.
+WIDEST_CONTEXT = 30
+#: Pieces of neutral text on which a search measures drift.
+NEUTRAL_PIECES = 48
+
+
+def _watched(data: FitData) -> list[str]:
+    return (data.prompts if data.prompts is not None else builtin_prompts("fit"))[::HELD_OUT]
+
+
+def _searched(
+    target: Target,
+    data: FitData,
+    settings: SubspaceSettings,
+    pairs: EmbeddedPairs,
+    layers: list[int],
+    parts: list[Part],
+    fitting: dict[str, Any],
+) -> Removal:
+    """Search for the best removal and write all that was tried to `fitting`.
+
+    Looks are at prompts that gave no pairs, and at the built-in neutral text, which none of the edits has seen.
+    """
+    if data.scorer is None:
+        raise UsageError("scorer: variant=search needs one to tell how toxic the model still is.")
+    neutral = harmless_texts(target, [], settings.max_length)[:NEUTRAL_PIECES]
+    watch = Watch(
+        target,
+        data.scorer,
+        _watched(data),
+        neutral,
+        anchors(target, neutral, data.batch_size, "reading neutral text"),
+        batch_size=data.batch_size,
+        seed=data.seed,
+    )
+    most = min(len(pairs.clean), target.architecture.hidden_size)
+
+    def judge(removal: Removal) -> dict[str, float]:
+        edited = list(range(removal.first_layer, removal.last_layer + 1))
+        found = [
+            toxic_directions(pairs.positive[layer], pairs.negative[layer], removal.context, removal.rank)[0]
+            for layer in edited
+        ]
+        shares = {part: [torch.full((len(directions),), removal.share) for directions in found] for part in parts}
+        edit = SubspaceDetoxifier(settings, describe_target(target), _tensors(edited, found, shares))
+        with edit.attached(target.model, 1.0):
+            return watch(target.model)
+
+    trials = search_removals(
+        Space(
+            context=(0, min(WIDEST_CONTEXT, most - 1)) if settings.context is None else (settings.context,) * 2,
+            rank=(1, min(PAPER_RANK, most)) if settings.rank is None else (settings.rank,) * 2,
+            layers=(layers[0], layers[-1]),
+        ),
+        judge,
+        limit=settings.drift,
+        trials=settings.trials,
+        seed=data.seed,
+        key=[
+            target.architecture.fingerprint,
+            [data.scorer.name, data.scorer.version, data.scorer.revision],
+            [[passage.ids for passage in side] for side in (pairs.clean, pairs.toxic)],
+            [settings.pooling, settings.skip_sinks, settings.max_length, parts, _watched(data), data.batch_size],
+        ],
+        journal=data.workdir / "search.jsonl" if data.workdir is not None else None,
+    )
+    chosen, best = best_of(trials, settings.drift), frontier(trials)
+    rows = sorted(((number, trial) for number, trial in enumerate(trials, 1)), key=lambda one: one[1].look["drift"])
+    fitting["chosen"] = asdict(chosen.removal)
+    fitting["search"] = {"untouched": {**watch(target.model), "choice": "–"}} | {
+        f"trial {number}": {
+            **asdict(trial.removal),
+            **trial.look,
+            "choice": "chosen" if trial is chosen else "frontier" if trial in best else "–",
+        }
+        for number, trial in rows
+    }
+    return chosen.removal
 
 
 def _layers(view: Architecture, settings: SubspaceSettings) -> list[int]:
     count = len(view.layers)
     first = settings.first_layer
     if first is None:
-        first = 0 if settings.variant == "learned" else count // 3
+        first = count // 3 if settings.variant == "paper" else 0
     last = count - 1 if settings.last_layer is None else settings.last_layer
     if not first <= last < count:
         raise UsageError(

@@ -63,6 +63,7 @@ class Surgery(Method):
     paper: ClassVar[str] = "Model Surgery, arXiv 2407.08770"
     summary: ClassVar[str] = "A toxicity probe is added to the MLP gate rows most opposed to it. A plain checkpoint."
     detoxifier_type: ClassVar = SurgeryDetoxifier
+    reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: SurgerySettings) -> SurgeryDetoxifier:

@@ -30,7 +30,14 @@ def as_prompt(target: Target, instruction: str) -> str:
     if target.tokenizer.chat_template is None:
         return f"Question: {instruction}\nAnswer:"
     messages = [{"role": "user", "content": instruction}]
-    return str(target.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    text = str(target.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    bos = target.tokenizer.bos_token
+    # templates of Gemma and Llama 3 write the token that their tokenizers put before every text anyway
+    return (
+        text.removeprefix(bos)
+        if bos and target.tokenizer("")["input_ids"][:1] == [target.tokenizer.bos_token_id]
+        else text
+    )
 
 
 def refuses(answer: str) -> bool:

@@ -20,7 +20,7 @@ from detoxlm.report.facts import (
     verdict,
 )
 from detoxlm.report.limits import limits
-from detoxlm.report.nested import Block, flatten, plain, validity_blocks
+from detoxlm.report.nested import Block, blocks, flatten, plain, validity_blocks
 from detoxlm.report.opinions import agreement_table, opinion_metric, second_opinion, views
 from detoxlm.report.words import Headline, headline
 from detoxlm.results import Results
@@ -123,11 +123,23 @@ def _body(study: Study, head: Headline, name: str, usage: str) -> str:
         parts += [_block_table(block) for block in validity_blocks(one.scorer.validity)[0]]
     else:
         parts.append("No validity is known for this scorer: treat the numbers as relative, not as absolute.")
+    parts += _searches(study)
     parts += ["## Settings", *_settings(study)]
     notes = list(dict.fromkeys(note for result in study.measured for note in result.notes))
     if notes:
         parts += ["## Notes", "\n".join(f"- {_text(note)}" for note in notes)]
     return "\n\n".join(parts)
+
+
+def _searches(study: Study) -> list[str]:
+    """What was tried where a detoxifier's settings were searched for, each search once."""
+    found = []
+    for one in study.measured:
+        tried = one.detoxifier.fitting.get("search") if one.detoxifier else None
+        if tried and tried not in found:
+            found.append(tried)
+    tables = [_block_table(block) for tried in found for block in blocks(tried)]
+    return ["## What was tried", *tables] if tables else []
 
 
 def _results_table(study: Study) -> str:

@@ -168,6 +168,7 @@ def _with_baseline(runs: list[Run]) -> list[Run]:
 
 def _refuse_mixed(results: Sequence[Results]) -> None:
     first = results[0]
+    _refuse_others_of_a_name(results)
     for other in results[1:]:
         differing = [
             f"{what} ({ours} / {theirs})"
@@ -176,17 +177,29 @@ def _refuse_mixed(results: Sequence[Results]) -> None:
         ]
         if not differing and [row.prompt for row in first.rows] != [row.prompt for row in other.rows]:
             differing = [f"prompts ({len(first.rows)} / {len(other.rows)} of them, not the same list)"]
-        differing += [
-            f"second opinion {label} ({' '.join(ours.scorer.identity)} / {' '.join(theirs.scorer.identity)})"
-            for label, ours in first.opinions.items()
-            if (theirs := other.opinions.get(label)) and ours.scorer.identity != theirs.scorer.identity
-        ]
         if differing:
-            raise UsageError(
-                f"report: {first.label!r} and {other.label!r} cannot share a page, they differ in "
-                f"{'; '.join(differing)}. Such numbers must not be compared: write one report for each, "
-                "or evaluate again alike."
-            )
+            raise _mixed(first, other, differing)
+
+
+def _refuse_others_of_a_name(results: Sequence[Results]) -> None:
+    """Refuse two results that mean different things by one name; what one has, any other may lack."""
+    seen: dict[str, tuple[Results, str]] = {}
+    for one in results:
+        said = {f"second opinion {label}": " ".join(found.scorer.identity) for label, found in one.opinions.items()}
+        for what, key in (("fluency text", "fluency_sha256"), ("model weights", "fingerprint")):
+            if key in one.settings:  # results of earlier versions have neither
+                said[what] = str(one.settings[key])[:16]
+        for what, value in said.items():
+            before, ours = seen.setdefault(what, (one, value))
+            if ours != value:
+                raise _mixed(before, one, [f"{what} ({ours} / {value})"])
+
+
+def _mixed(one: Results, other: Results, differing: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"report: {one.label!r} and {other.label!r} cannot share a page, they differ in {'; '.join(differing)}. Such "
+        "numbers must not be compared: write one report for each, or evaluate again alike."
+    )
 
 
 def _identity(one: Results) -> list[tuple[str, str]]:

@@ -268,6 +268,7 @@ class Fit:
     tables: list[Block]
     loss: Markup
     looks: Markup
+    search: Markup
 
 
 def _fits(study: Study) -> list[Fit]:
@@ -290,6 +291,7 @@ def _fits(study: Study) -> list[Fit]:
             ),
             Markup(plots.loss_curve(fitting.get("loss_curve") or [], f"loss-{number}")),
             Markup(plots.looks(fitting.get("watched") or [], f"looks-{number}")),
+            Markup(plots.search(fitting.get("search") or {}, f"search-{number}")),
         )
         for number, (fitting, labels) in enumerate(groups)
     ]

@@ -17,7 +17,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from detoxlm.metrics import METRICS, Metric
 from detoxlm.report.facts import Run, difference_text, finite, value_text
@@ -242,6 +242,40 @@ def looks(watched: Sequence[dict[str, Any]], name: str = "looks") -> str:
             f"{last['toxicity']:.3f} at step {last['step']}, drift to {last['drift']:.3f} nats a token, refusals of "
             f"harmless instructions from {first['refusals']:.0%} to {last['refusals']:.0%}.",
         )
+
+
+def search(tried: dict[str, dict[str, Any]], name: str = "search") -> str:
+    """Plot toxicity against drift of what a search tried (`untouched` and trials); empty with fewer than two trials."""
+    trials = {key: look for key, look in tried.items() if key != "untouched" and look["drift"] > 0}
+    if len(trials) < 2 or "untouched" not in tried:
+        return ""
+    before = tried["untouched"]["toxicity"]
+    groups = {
+        choice: [one for one in trials.values() if one["choice"] == choice] for choice in ("–", "frontier", "chosen")
+    }
+    with matplotlib.style.context(["default", STYLE], after_reset=True):
+        figure, axes = new_axes()
+        axes.axhline(100 * before, color=INK, linewidth=0.9, linestyle=(0, (2, 2)), label="Untouched")
+        line = sorted((one["drift"], 100 * one["toxicity"]) for one in groups["frontier"] + groups["chosen"])
+        axes.plot(*zip(*line, strict=True), color=look_of(2)["color"], linewidth=1.1)
+        for i, (choice, label) in enumerate((("–", "Tried"), ("frontier", "Frontier"), ("chosen", "Chosen"))):
+            some = groups[choice]
+            axes.plot(
+                [one["drift"] for one in some],
+                [100 * one["toxicity"] for one in some],
+                **(look_of(i + (i == 2)) | {"linestyle": "none", "label": label}),
+            )
+        axes.set(xlabel="Drift, nats a token", ylabel="Mean toxicity, %", xscale="log", ylim=(0, None))
+        axes.xaxis.set_major_formatter(lambda drift, _: f"{drift:g}")  # powers would be written as formulas
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.legend(loc="best")
+        chosen = groups["chosen"][0] if groups["chosen"] else None
+        spoken = (
+            f" The chosen one has {chosen['toxicity']:.3f} at a drift of {chosen['drift']:.3f} nats a token."
+            if chosen
+            else ""
+        )
+        return as_svg(figure, name, f"Mean toxicity and drift of {len(trials)} trials; untouched {before:.3f}.{spoken}")
 
 
 def new_axes() -> tuple[Figure, Axes]:

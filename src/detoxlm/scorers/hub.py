@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from safetensors import SafetensorError
 
 from detoxlm.errors import UsageError, first_line
 from detoxlm.scorers.base import Scorer
@@ -122,7 +123,7 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
             dtype="float32",
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         raise UsageError(
             f"scorer: hub:{where} cannot be loaded: {first_line(error)} Check the name (owner/name or a folder), the "
             "revision and the network; the model must be a text classifier stored as safetensors."

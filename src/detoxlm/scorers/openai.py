@@ -8,6 +8,7 @@ is not toxicity.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -29,6 +30,10 @@ ATTEMPTS = 6
 LONGEST_BACKOFF = 60.0
 LONGEST_RETRY_AFTER = 300.0
 REQUEST_SECONDS = 30.0
+
+
+def _digest(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:12]
 
 
 class _RetryableError(Exception):
@@ -68,11 +73,13 @@ class OpenAIScorer(Scorer):
         if not (key.isascii() and key.isprintable() and " " not in key):
             # Caught here because the HTTP library would quote the key in its own error.
             raise UsageError("OPENAI_API_KEY: it holds characters that no key has. Copy the key again.")
+        base = (os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL).rstrip("/")
         self.name = f"openai:{model}"
-        self.revision = model
+        # another server's model of this name is another scorer, for the cache and for comparisons
+        self.revision = model if base == DEFAULT_URL.rstrip("/") else f"{model}@{_digest(base)}"
         self._model = model
         self._sleep = sleep
-        self._url = (os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL).rstrip("/") + "/moderations"
+        self._url = base + "/moderations"
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {key}"}, timeout=REQUEST_SECONDS, transport=transport
         )

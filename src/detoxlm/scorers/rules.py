@@ -10,8 +10,10 @@ import importlib
 import importlib.util
 import inspect
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -55,12 +57,15 @@ class FunctionScorer(Scorer):
     version = "1"
 
     def __init__(self, name: str, function: Callable[[str], Any]) -> None:
-        """Take a function of one text that returns a number in [0, 1], or a truth value: True is a violation."""
+        """Take a function of one text that returns a number in [0, 1], or a truth value: True is a violation.
+
+        Its revision is that of its whole file: word lists and helpers beside it decide too.
+        """
         self.name = name
         self._function = function
         try:
-            self.revision = _digest(inspect.getsource(function))
-        except (OSError, TypeError):  # a builtin, or made in a session
+            self.revision = _digest(f"{function.__name__} {Path(inspect.getfile(function)).read_text('utf-8')}")
+        except (OSError, TypeError, AttributeError):  # a builtin, or made in a session
             self.revision = "unknown"
 
     def _score_batch(self, texts: list[str]) -> np.ndarray:
@@ -97,23 +102,30 @@ def function(argument: str, device: str | None) -> Scorer:
     """Return the scorer of `python:MODULE:FUNCTION` or `python:FILE.py:FUNCTION`. Importing runs that code.
 
     Raises:
-        UsageError: there is no such module, file or function.
+        UsageError: there is no such module, file or function, or it fails when it is imported.
     """
     where, _, name = argument.rpartition(":")
     if not where or not name:
         raise UsageError("scorer: python needs a function: python:MODULE:FUNCTION or python:FILE.py:FUNCTION.")
     try:
-        if where.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(where).stem, where)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(where)
-        found = getattr(module, name)
-    except (ImportError, OSError, AttributeError) as error:
-        raise UsageError(f"scorer: there is no function {name} in {where}: {first_line(error)}") from None
+        module = _module_of(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    except Exception as error:  # the user's code can fail in any way
+        raise UsageError(f"scorer: {where} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise UsageError(f"scorer: there is no function {name} in {where}.")
     return FunctionScorer(f"python:{argument}", found)
+
+
+def _module_of(path: Path) -> ModuleType:
+    """Import a file under a name that no other module has; dataclasses look theirs up."""
+    name = f"_detoxlm_rule_{_digest(str(path.resolve()))}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def worst(argument: str, device: str | None) -> Scorer:
