@@ -87,7 +87,7 @@ def test_what_the_edited_layers_write_has_nothing_along_the_directions(
     handle.remove()
     before, after = ((out.reshape(-1, view.hidden_size) @ v.T).abs().max() for out in written)
     assert before > 1e-3
-    assert after < 1e-5
+    assert after < 1e-4 * before  # float32: what is left is rounding
 
 
 @pytest.mark.parametrize("attention", [False, True])
