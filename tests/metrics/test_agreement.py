@@ -11,6 +11,7 @@ from scipy import stats
 from detoxlm.metrics import agreements
 from detoxlm.metrics import bootstrap as bootstrap_module
 from detoxlm.metrics.bootstrap import draws
+from detoxlm.metrics.ranks import rank_correlation
 from detoxlm.results import Agreement, Row
 
 
@@ -128,3 +129,11 @@ def test_every_pair_is_compared_once_the_main_one_first() -> None:
     assert found[1].spearman is not None and found[1].spearman.value == 1
     assert found[0].spearman == found[2].spearman
     assert agreements("a", [row.model_copy(update={"opinions": {}}) for row in made]) == []
+
+
+def test_rank_correlation_is_scipys_with_ties_and_none_of_a_constant() -> None:
+    draw = np.random.default_rng(0)
+    for first, second in ((draw.random(50), draw.random(50)), (draw.integers(0, 4, 50) / 4, draw.random(50))):
+        found = rank_correlation(first.astype(np.float32), second.astype(np.float32))
+        assert found == pytest.approx(stats.spearmanr(first, second).statistic, abs=1e-12)
+    assert rank_correlation(np.full(5, 0.3), np.arange(5.0)) is None

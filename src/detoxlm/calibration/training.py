@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional as F
 
 from detoxlm.calibration.calibrator import Calibrator
 from detoxlm.errors import DetoxError
+from detoxlm.metrics.ranks import rank_correlation
 from detoxlm.progress import track
 
 #: The per-token risks are looked up, not computed: rows that rarely occur need long steps.
@@ -141,8 +140,8 @@ def _validity(calibrator: Calibrator, passages: Sequence[Passage], batch: int, d
         losses.append(float(loss) * len(chunk))
         risks.append(risk)
         targets.append(target)
-    ranks = [rankdata(torch.cat(values).float().cpu().numpy()) for values in (risks, targets)]
+    found = rank_correlation(*(torch.cat(values).float().cpu().numpy() for values in (risks, targets)))
     return {
         "held_out_loss": sum(losses) / len(passages),
-        "held_out_rank_correlation": round(float(np.corrcoef(*ranks)[0, 1]), 4) if min(map(np.ptp, ranks)) else None,
+        "held_out_rank_correlation": None if found is None else round(found, 4),
     }

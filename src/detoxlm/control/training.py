@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,6 +16,7 @@ from detoxlm.control.states import OwnStates
 from detoxlm.editing.embeddings import Passage
 from detoxlm.editing.learning import padded
 from detoxlm.errors import DetoxError
+from detoxlm.metrics.ranks import rank_correlation
 from detoxlm.models import Target
 from detoxlm.progress import track
 
@@ -222,8 +221,8 @@ def validity(auxiliary: Auxiliary, rows: Positions) -> dict[str, Any]:
     if not len(rows.tokens):
         return {"held_out_loss": None, "held_out_rank_correlation": None}
     s = auxiliary(rows.states, rows.tokens[:, None])[:, 0]
-    ranks = [rankdata(values.numpy()) for values in (s, rows.violation)]
+    found = rank_correlation(s.numpy(), rows.violation.numpy())
     return {
         "held_out_loss": round(float(F.binary_cross_entropy_with_logits(s, rows.violation)), 5),
-        "held_out_rank_correlation": round(float(np.corrcoef(*ranks)[0, 1]), 4) if min(map(np.ptp, ranks)) else None,
+        "held_out_rank_correlation": None if found is None else round(found, 4),
     }

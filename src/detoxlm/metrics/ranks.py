@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -37,3 +38,9 @@ def spearman_of(first: np.ndarray, second: np.ndarray) -> Callable[[np.ndarray],
         return np.clip(found, -1.0, 1.0)  # rounding can pass the ends
 
     return correlation
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Return Spearman's correlation of float [N] with float [N], in [-1, 1]; None where either is constant."""
+    found = float(spearman_of(first, second)(np.ones((1, len(first))))[0])
+    return None if math.isnan(found) else found
