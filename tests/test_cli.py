@@ -437,7 +437,14 @@ def test_a_file_that_the_method_would_not_read_is_refused(
     given = [*command, model] if command[0] == "fit" else ["run", model, *command[1:]]
     code, _, err = call(*given, f"--{file}", tmp_path / "any.jsonl", "-o", tmp_path / "out")
     assert code == 2
-    assert last_line(err).startswith(f"detoxlm: {file}: {command[-1]} does not read it; it learns from ")
+    known = {
+        "subspace": "--pairs, --prompts or from ",
+        "surgery": "--pairs, --prompts or from ",
+        "nado": "--prompts or from ",
+    }
+    known |= {"sft": "--corpus, --pairs, --prompts or from ", "probe": "--pairs or from "}  # `run` fits on no --prompts
+    learns = f"it learns from {known[command[-1]]}text of the model's own."
+    assert last_line(err) == f"detoxlm: {file}: {command[-1]} does not read it; {learns}"
     assert not (tmp_path / "out").exists()
 
 

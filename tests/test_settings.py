@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -17,6 +17,7 @@ from detoxlm.settings import (
     GenerateSettings,
     RunSettings,
     Settings,
+    explained,
     method_table,
     resolve,
     validated,
@@ -72,6 +73,28 @@ def test_a_given_value_that_is_false_is_given_all_the_same(given: Any, monkeypat
 def test_defaults_are_valid_and_every_field_is_explained(kind: type[Settings]) -> None:
     resolve(kind, {})
     assert all(field.description for field in kind.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        (FitSettings, "batch_size", "From 1 to 4,096."),
+        (FitSettings, "seed", "From 0 to 4,294,967,295."),
+        (EvaluateSettings, "limit", "At least 1."),
+        (GenerateSettings, "top_p", "Above 0, at most 1."),
+    ],
+)
+def test_the_range_of_a_number_is_said_as_it_is_enforced(kind: type[Settings], name: str, said: str) -> None:
+    assert explained(kind.model_fields[name]).endswith(f" {said}")
+
+
+def test_every_number_of_every_method_has_a_range() -> None:
+    from detoxlm.methods import METHODS
+
+    for kind in (*KINDS, *(method.detoxifier_type.settings_type for method in METHODS.values())):
+        for name, field in kind.model_fields.items():
+            if {int, float} & {field.annotation, *get_args(field.annotation)}:
+                assert explained(field) != field.description, f"{kind.__name__}.{name}"
 
 
 def test_variables_of_other_commands_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from detoxlm.settings import (
     ScoreSettings,
     Settings,
     ValidateSettings,
+    explained,
     method_table,
     resolve,
 )
@@ -97,7 +98,7 @@ def _option(name: str, field: Any) -> inspect.Parameter:
     )
     unsaid = field.default is None or field.default is False
     default = ",".join(field.default) if isinstance(field.default, list) else field.default
-    help_text = field.description + ("" if unsaid else f" [default: {default}]")
+    help_text = explained(field) + ("" if unsaid else f" [default: {default}]")
     option = typer.Option(*names, help=help_text.replace("[", "\\["))  # brackets are text here, not rich's markup
     return inspect.Parameter(
         name,
@@ -113,7 +114,7 @@ Config = Annotated[
 ]
 
 
-@app.command(epilog="Example: detoxlm run HuggingFaceTB/SmolLM2-360M -o my-run --strengths 0.1,0.2")
+@app.command(epilog="Example: detoxlm run HuggingFaceTB/SmolLM2-360M -o my-run --strengths 0.25,0.5")
 @with_settings(RunSettings)
 def run(
     settings: RunSettings,
@@ -161,7 +162,7 @@ def evaluate(settings: EvaluateSettings, model: Model, config_path: Config = Non
     print(f"\nResults: {settings.output}")
 
 
-@app.command(epilog="Example: detoxlm fit fusion embedded -o my-detoxifier --corpus clean.jsonl --set steps=500")
+@app.command(epilog="Example: detoxlm fit fusion embedded -o my-detoxifier --corpus both-kinds.jsonl --set epochs=3")
 @with_settings(FitSettings)
 def fit(
     settings: FitSettings,
@@ -314,7 +315,7 @@ def methods(
 
     if name is not None:
         fields = get_method(name).detoxifier_type.settings_type.model_fields
-        rows = [[key, str(field.default), field.description or ""] for key, field in fields.items()]
+        rows = [[key, str(field.default), explained(field)] for key, field in fields.items()]
         _print_rows(["setting", "default", "what it does"], rows, as_json)
         return
     rows = [[m.name, m.detoxifier_type.kind, m.summary, m.paper] for m in METHODS.values()]

@@ -86,7 +86,9 @@ def load_target(
         trust_remote_code: run model code that the repository brings. Off unless the user asks.
 
     Raises:
-        UsageError: no such model, no safetensors in it, or an architecture that is not supported.
+        UsageError: no such model here or on the Hub, no safetensors in it, an architecture that is not supported, or a
+            dtype or device that cannot be used here.
+        DetoxError: a GGUF file that cannot be read.
     """
     chosen_device = _device(device)
     chosen_dtype = _dtype(dtype, chosen_device)

@@ -11,9 +11,10 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from detoxlm.errors import UsageError, unknown_name
 
@@ -22,6 +23,24 @@ class Settings(BaseModel):
     """Base of all settings: unknown fields are errors, so that a misspelt one is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+def explained(field: FieldInfo) -> str:
+    """Return what help texts say of a setting: its description and, of a number, the range that is enforced."""
+    limits = {
+        name: getattr(limit, name)
+        for limit in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if getattr(limit, name, None) is not None
+    }
+    if int in (field.annotation, *get_args(field.annotation)) and "lt" in limits:
+        limits["le"] = limits.pop("lt") - 1
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    if {"ge", "le"} <= limits.keys():
+        said = f"from {limits['ge']:,} to {limits['le']:,}"
+    else:
+        said = ", ".join(f"{word} {limits[name]:,}" for name, word in words.items() if name in limits)
+    return (field.description or "") + (f" {said.capitalize()}." if said else "")
 
 
 class ModelOptions(Settings):
@@ -79,7 +98,9 @@ class SeedOptions(Settings):
     """Randomness and batching."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of all sampling and training.")
-    batch_size: int = Field(32, ge=1, le=4096, description="Sequences generated at once. Results do not depend on it.")
+    batch_size: int = Field(
+        32, ge=1, le=4096, description="Sequences generated at once. It changes results by rounding alone."
+    )
 
 
 class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions):
@@ -96,7 +117,9 @@ class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions):
         None, description="UTF-8 text file for model perplexity and KL, such as WikiText-2 [default: built-in text]."
     )
     fluency_tokens: int = Field(
-        16384, ge=0, description="Tokens of the fluency text that are measured, in windows of 512; 0: all."
+        16384,
+        ge=0,
+        description="Tokens of the fluency text that are measured, in windows of 1,024, stride 512; 0: all.",
     )
     fluency_judge: str | None = Field(
         None, description="Model that judges continuation perplexity [default: the untouched target]."
@@ -114,12 +137,20 @@ class EvaluateSettings(MeasureOptions):
     output: Path = Field(Path("results.json"), description="Where the results go; a killed run continues from there.")
 
 
+_CORPUS = (
+    "Texts to learn from: text, or prompt and completion. Clean ones, but for constrained and fusion's contrast: those "
+    "take both kinds, and the scorer tells them apart [default: the model's own]."
+)
 _HARMFUL = (
-    "Harmful responses to move away from, for methods that fine-tune: text, or prompt and completion [default: the "
-    "model's own worst]."
+    "Harmful texts, for methods that train on both kinds: text, or prompt and completion [default: the model's own "
+    "worst]."
+)
+_PAIRS = (
+    "Pairs, for all methods but nado: columns toxic and nontoxic, or rejected and chosen; prompt where there is one "
+    "[default: the model's own texts]."
 )
 _CALIBRATOR = (
-    "For fusion: a fitted detoxifier's folder, whose calibrator is aligned to this model; `shipped`, or `own` to train "
+    "For fusion: a fitted detoxifier's folder or Hub id, whose calibrator is aligned to this model; `shipped`, or `own` to train "
     "one [default: shipped, own with data]."
 )
 
@@ -127,14 +158,12 @@ _CALIBRATOR = (
 class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
     """`detoxlm fit`."""
 
-    corpus: str | None = Field(
-        None,
-        description="Texts to learn from, non-toxic but for `constrained`: text, or prompt and completion [default: "
-        "the model's own].",
-    )
+    corpus: str | None = Field(None, description=_CORPUS)
     harmful: str | None = Field(None, description=_HARMFUL)
-    pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
-    prompts: str | None = Field(None, description="Prompts that the target continues to make its own data.")
+    pairs: str | None = Field(None, description=_PAIRS)
+    prompts: str | None = Field(
+        None, description="Prompts that the target continues to make its own data [default: built-in prompts]."
+    )
     column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
     calibrator: str | None = Field(None, description=_CALIBRATOR)
     skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files, counted, instead of stopping.")
@@ -149,9 +178,9 @@ class RunSettings(MeasureOptions):
         None, description="Strengths to measure, separated by commas [default: the method's own]."
     )
     calibrator: str | None = Field(None, description=_CALIBRATOR)
-    corpus: str | None = Field(None, description="Non-toxic texts to learn from [default: the model's own].")
+    corpus: str | None = Field(None, description=_CORPUS)
     harmful: str | None = Field(None, description=_HARMFUL)
-    pairs: str | None = Field(None, description="Toxic/non-toxic pairs, for methods that learn from pairs.")
+    pairs: str | None = Field(None, description=_PAIRS)
     output: Path = Field(Path("detoxlm-run"), description="Folder for everything; a killed run continues from there.")
 
 

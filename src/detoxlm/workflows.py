@@ -169,9 +169,10 @@ def check_read(method: type[Method], given: dict[str, Any]) -> None:
     """Raise `UsageError` where a file is given that the method would not read."""
     for name, value in given.items():
         if value is not None and name not in method.reads:
+            known = [f"--{other}" for other in sorted(method.reads & given.keys())]  # `run` has no --prompts to fit
+            sources = f"{', '.join(known)} or from " if known else ""
             raise UsageError(
-                f"{name}: {method.name} does not read it; it learns from "
-                f"{', '.join('--' + known for known in sorted(method.reads))} or from text of the model's own."
+                f"{name}: {method.name} does not read it; it learns from {sources}text of the model's own."
             )
 
 

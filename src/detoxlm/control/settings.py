@@ -8,7 +8,7 @@ from pydantic import Field
 
 from detoxlm.control.auxiliary import Rule
 from detoxlm.control.constraint import Direction
-from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.finetuning.settings import DRIFT_OF_LOOKS, FineTuneSettings
 from detoxlm.settings import Settings
 
 Schedule = Literal["sequential", "parallel"]
@@ -47,6 +47,9 @@ class AuxiliarySettings(Settings):
 class ConstrainedSettings(FineTuneSettings, AuxiliarySettings):
     """Settings of `constrained`."""
 
+    drift: float = Field(
+        0.05, gt=0, description=f"{DRIFT_OF_LOOKS}; not heeded with a corpus or pairs, which are learned to the end."
+    )
     weight: float = Field(12.0, gt=0, description="lambda, the weight of the distance from q.")
     delta: float | None = Field(
         None,

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from detoxlm.settings import Settings
 
+#: Of methods whose training does not follow the drift.
+DRIFT_OF_LOOKS = "KL(base || tuned) on clean text up to 1.25 times which a look may be kept, nats per token"
+
 
 class TrainingSettings(Settings):
     """What is trained, on how much and for how long."""

@@ -208,6 +208,7 @@ class Detoxifier(ABC):
 
         Raises:
             UsageError: no such folder, not a detoxifier, another method than this class, or damaged weights.
+            DetoxError: the Hub does not have it, or does not answer.
         """
         from detoxlm.methods import METHODS
 

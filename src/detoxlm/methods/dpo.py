@@ -14,7 +14,7 @@ from pydantic import Field
 
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.method import training
-from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.finetuning.settings import DRIFT_OF_LOOKS, FineTuneSettings
 from detoxlm.methods.base import FitData, Method
 from detoxlm.models import Target
 
@@ -22,6 +22,8 @@ from detoxlm.models import Target
 class DpoSettings(FineTuneSettings):
     """Settings of `dpo`."""
 
+    batch: int = Field(8, ge=1, description="Pairs in a step, on each device.")
+    drift: float = Field(0.05, gt=0, description=f"{DRIFT_OF_LOOKS}; training does not heed it.")
     beta: float = Field(0.1, gt=0, description="beta: how much a step away from the base costs.")
     learning_rate: float = Field(5e-5, gt=0, lt=1, description="AdamW's, falling linearly after a short warm-up.")
 

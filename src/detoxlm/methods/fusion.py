@@ -64,8 +64,8 @@ class FusionSettings(Settings):
     )
     calibrator: str = Field(
         "auto",
-        description="shipped: the one that comes with detoxlm; own: trained now; a fusion detoxifier's folder: that "
-        "one, aligned to this target; auto: own where data are given or the variant is paper, else shipped.",
+        description="shipped: the one that comes with detoxlm; own: trained now; a fusion detoxifier's folder or Hub "
+        "id: that one, aligned to this target; auto: own where data are given or the variant is paper, else shipped.",
     )
     strength: float | None = Field(
         None, ge=0, description="Default strength [default: contrast 0.5, paper 0.1, its alpha]."

@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 
 from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
 from detoxlm.finetuning.method import FineTuning
 from detoxlm.finetuning.objectives import Objective, Tokens
-from detoxlm.finetuning.settings import FineTuneSettings
+from detoxlm.finetuning.settings import DRIFT_OF_LOOKS, FineTuneSettings
 from detoxlm.models import Target
 
 
 class SftSettings(FineTuneSettings):
     """Settings of `sft`."""
+
+    harmful: int = Field(300, ge=1, description="Not heeded: no harmful text is learned from.")
+    batch: int = Field(8, ge=1, description="Clean texts in a step, on each device.")
+    drift: float = Field(0.05, gt=0, description=f"{DRIFT_OF_LOOKS}; training does not heed it.")
 
 
 @dataclass

@@ -57,9 +57,7 @@ class TasftSettings(FineTuneSettings):
         description="What is kept away from: token, the harmful token (exact distance); soft, a distribution of it and "
         "of what the untouched model says there (a lower bound on the distance).",
     )
-    smoothing: float = Field(
-        0.1, ge=0, lt=1, description="soft: the untouched model's share of the distribution, in [0, 1)."
-    )
+    smoothing: float = Field(0.1, ge=0, lt=1, description="soft: the untouched model's share of the distribution.")
 
 
 @dataclass

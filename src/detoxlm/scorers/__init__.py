@@ -126,13 +126,15 @@ def load_scorer(spec: str, *, device: str | None = None, batch_size: int | None 
     """Return the scorer that `spec` names.
 
     Args:
-        spec: `embedded`, `detoxify[:variant]`, `hub:<repo or folder>[@revision][#label]` or `openai[:model]`.
+        spec: a name of `SCORERS`, with its argument behind a colon: `embedded`, `hub:<repo or folder>#label`,
+            `regex:<pattern>`; `list_scorers` has every form.
         device: a torch device for scorers that use torch; None: a GPU when there is one.
         batch_size: texts scored at a time; None: the scorer's own.
         cache: keep the scores of network and large-model scorers on disk (`detoxlm.files.cache_dir()`).
 
     Raises:
         UsageError: the name is unknown, the model, label or package is missing, or an argument is out of range.
+        DetoxError: the model is there and cannot be loaded.
     """
     name, _, argument = spec.partition(":")
     entry = SCORERS.get(name)
