@@ -99,7 +99,7 @@ class SeedOptions(Settings):
 
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of all sampling and training.")
     batch_size: int = Field(
-        32, ge=1, le=4096, description="Sequences generated at once. It changes results by rounding alone."
+        32, ge=1, le=4096, description="Sequences generated at once. Results differ by rounding alone."
     )
 
 
@@ -150,8 +150,8 @@ _PAIRS = (
     "[default: the model's own texts]."
 )
 _CALIBRATOR = (
-    "For fusion: a fitted detoxifier's folder or Hub id, whose calibrator is aligned to this model; `shipped`, or `own` to train "
-    "one [default: shipped, own with data]."
+    "For fusion: a fitted detoxifier's folder or Hub id, whose calibrator is aligned to this model; `shipped`, or `own` "
+    "to train one [default: shipped, own with data]."
 )
 
 
