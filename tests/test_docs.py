@@ -27,6 +27,8 @@ from detoxlm.models import load_target
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+CARDS = sorted((ROOT / "src").rglob("weights/*.md"))
+CONCEPTS = ROOT / "docs" / "concepts.md"
 #: Commands of a shell block that are not ours, or that `.ci/run` carries out itself.
 OTHERS = ("make ", "pip ", "python ", "git ", "#", "cd ")
 
@@ -135,11 +137,109 @@ def commands(body: str) -> list[str]:
     return ours
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CARDS], ids=lambda page: f"{page.parent.name}-{page.name}")
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+    for target, section in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        there = page.parent / target if target else page
+        assert there.exists(), f"{page.name} links to {target}, which is not there"
+        if section:
+            assert section in anchors(there), f"{page.name} links to {target}#{section}, which is no section"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CARDS], ids=lambda page: f"{page.parent.name}-{page.name}")
+def test_options_of_other_commands_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    shared = (ROOT / "benchmarks" / "rows.py").read_text("utf-8")
+    for script, rest in re.findall(r"python ((?:benchmarks|scripts)/\w+\.py)([^`#\n]*)", text):
+        known = (ROOT / script).read_text("utf-8") + shared
+        for option in re.findall(r"(?<=\s)(--?[a-z][\w-]*)", rest):
+            assert f'"{option}"' in known, f"{page.name}: {script} has no {option}"
+
+
+def table(page: Path, *header: str) -> list[list[str]]:
+    """The cells of the one table of a page whose header begins so."""
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("|")
+    ]
+    (start,) = (i for i, row in enumerate(rows) if tuple(row[: len(header)]) == header)
+    body = rows[start + 2 :]
+    return body[: next((i for i, row in enumerate(body[1:], 1) if set("".join(row)) <= set("-")), len(body) + 1) - 1]
+
+
+def quoted(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_the_table_of_methods_has_all_of_them() -> None:
+    from detoxlm.methods import METHODS
+
+    rows = {quoted(row[0])[0]: row for row in table(ROOT / "README.md", "method", "kind")}
+    assert list(rows) == list(METHODS)
+    for name, (_, kind, papers, *_) in rows.items():
+        assert kind == METHODS[name].detoxifier_type.kind
+        assert set(papers.split(", ")) <= set(re.findall(r"\d{4}\.\d{5}", METHODS[name].paper)), name
+
+
+def test_the_table_of_strengths_is_what_the_code_takes() -> None:
+    from detoxlm.methods import METHODS
+
+    told = set()
+    for names, *numbers in table(CONCEPTS, "method", "default"):
+        settings = dict(part.split("=") for part in quoted(names) if "=" in part)
+        for name in (part for part in quoted(names) if "=" not in part):
+            kind = METHODS[name].detoxifier_type
+            made = kind(kind.settings_type(**settings), {}, {})
+            strengths = ", ".join(f"{one:g}" for one in made.default_strengths)
+            assert numbers == [f"{made.default_strength:g}", strengths, f"{made.max_strength:g}"], names
+            told.add(name)
+    assert told == set(METHODS)
+
+
+def test_the_table_of_data_is_what_the_code_reads(tmp_path: Path) -> None:
+    from detoxlm.data import read_corpus, read_pairs, read_prompts, read_texts
+    from detoxlm.errors import UsageError
+    from detoxlm.methods import METHODS
+
+    rows = {row[0]: row for row in table(CONCEPTS, "option", "what it is")}
+    (tmp_path / "none.jsonl").write_text('{"x": "no column that is known"}\n')
+    for option, read in (
+        ("`--prompts` of `run` and `evaluate`", read_prompts),
+        ("`--corpus`", read_corpus),
+        ("`--pairs`", read_pairs),
+        ("`--file` of `score`", read_texts),
+    ):
+        with pytest.raises(UsageError) as refused:
+            read(tmp_path / "none.jsonl")
+        wanted = set(quoted(str(refused.value).partition("; found")[0]))
+        beside = {"--column"} if read in (read_prompts, read_texts) else {"prompt"}
+        assert wanted | beside == set(quoted(rows[option][2])), option
+    for option in ("corpus", "harmful", "pairs", "prompts"):
+        cell = rows["`--prompts` of `fit`" if option == "prompts" else f"`--{option}`"][3]
+        named = set(quoted(cell))
+        told = set(METHODS) - named if cell.startswith("all") else named
+        assert told == {name for name, method in METHODS.items() if option in method.reads}, option
+
+
+def test_a_run_leaves_what_is_listed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "detoxlm run embedded --method surgery --pairs ../shared/data/paradetox/dev.jsonl --strengths 1 -o out"
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert not done.value.code
+    listed = {quoted(row[0])[0].replace("METHOD-STRENGTH", "surgery-1") for row in table(CONCEPTS, "path")}
+    left = {str(path.relative_to(workplace / "out")) for path in (workplace / "out").rglob("*") if path.is_file()}
+    assert {"model/" if path.startswith("model/") else path for path in left} == listed
+    assert "model/detoxlm.json" in left
 
 
 def test_the_toml_of_the_docs_is_valid_settings(tmp_path: Path) -> None:
