@@ -150,8 +150,8 @@ _PAIRS = (
     "[default: the model's own texts]."
 )
 _CALIBRATOR = (
-    "For fusion: a fitted detoxifier's folder or Hub id, whose calibrator is aligned to this model; `shipped`, or `own` "
-    "to train one [default: shipped, own with data]."
+    "For fusion: a fitted detoxifier's folder or Hub id, whose calibrator is aligned to this model; `shipped`, or "
+    "`own` to train one [default: shipped, own with data]."
 )
 
 
