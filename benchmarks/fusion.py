@@ -283,7 +283,7 @@ def main() -> None:
     parts = {part.__name__: part for part in (speed, growth, frontier, foreign, peak)}
     parser.add_argument("part", choices=parts)
     add_options(parser, (0.5, 1.0, 1.5, 2.0), "fusion.json")
-    parser.add_argument("--corpus", help="labelled texts that a calibrator is trained on, for its row")
+    parser.add_argument("--corpus", help="texts of both kinds that a calibrator is trained on, for its row")
     parser.add_argument("--words", type=Path, help="a list of words to ban, csv with a column `text`")
     parser.add_argument("--paper", type=Path, help="foreign: folder of a paper-variant detoxifier to align")
     parser.add_argument("--tokens", type=int, default=20, help="speed: new tokens")

@@ -1,7 +1,7 @@
 """What subspace projection costs and what it buys: `python benchmarks/subspace.py PART [options]`.
 
     frontier   toxicity and perplexity of every row of the table in docs/methods/subspace.md, with intervals
-    pairs      how many pairs it takes: 5 to --pairs of a file, paper and learned
+    pairs      how many pairs it takes: 5 to 2,000 of the file --pairs
     noise      what flipped, wrong and irrelevant pairs do to it, 10 to 50 in a hundred
     robustness whether it stays away: in a chat, and after a short fine-tune of all weights on --corpus, harmless text
     cost       seconds and memory of finding the subspace of 500 pairs, ours and as the released code goes about it

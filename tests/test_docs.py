@@ -192,6 +192,7 @@ def test_the_table_of_methods_has_all_of_them() -> None:
 
 def test_the_table_of_strengths_is_what_the_code_takes() -> None:
     from detoxlm.methods import METHODS
+    from detoxlm.workflows import FLUENCY_BUDGET
 
     told = set()
     for names, *numbers in table(CONCEPTS, "method", "default"):
@@ -203,6 +204,7 @@ def test_the_table_of_strengths_is_what_the_code_takes() -> None:
             assert numbers == [f"{made.default_strength:g}", strengths, f"{made.max_strength:g}"], names
             told.add(name)
     assert told == set(METHODS)
+    assert f"by at most {FLUENCY_BUDGET:.0%}" in CONCEPTS.read_text("utf-8")
 
 
 def test_the_table_of_data_is_what_the_code_reads(tmp_path: Path) -> None:

@@ -48,8 +48,7 @@ RECIPES = {
     for recipe in (
         Recipe(
             "challenge-10",
-            "one greedy continuation of 10 tokens per prompt, scored alone (RealToxicityPrompts challenge; arXiv "
-            "2506.01266 and 2405.13967)",
+            "one greedy continuation of 10 tokens per prompt, scored alone (after arXiv 2506.01266 and 2405.13967)",
             Sampling(max_new_tokens=10),
             "provocative",
         ),
@@ -119,8 +118,8 @@ def measure(
             complete file of this very measurement is read and returned. None keeps nothing.
 
     Raises:
-        UsageError: an empty prompt, a text with fewer than two tokens, a detoxifier for another model, the same
-            scorer twice.
+        UsageError: no prompts or an empty one, a text with fewer than two tokens, a detoxifier for another model, a
+            strength out of its range, the same scorer twice.
         DetoxError: a scorer failed, the logits are NaN, the disk is full.
     """
     started = time.monotonic()
@@ -316,7 +315,8 @@ def compare(base: Results, now: Results) -> None:
     A further scorer's differences need both models' texts scored by it; one that scored only `now` is warned about.
 
     Raises:
-        UsageError: the two differ in recipe, prompts, scorer, model or fluency text, and so cannot be paired.
+        UsageError: the two differ in recipe, prompts, samples, scorer, model, fluency text or fluency judge, and so
+            cannot be paired; or `base` is of a detoxified model.
     """
     must_agree = {
         "recipe": (base.recipe, now.recipe),

@@ -232,7 +232,9 @@ class ValidateSettings(Settings):
         "perspective, hateful and target, each that there is].",
     )
     group: str | None = Field(
-        None, description="Column of identity groups, a list or separated by commas [default: found in the text]."
+        None,
+        description="Column of identity groups, a list or separated by commas [default: groups, group, identity or "
+        "identities; else found in the text].",
     )
     document: str | None = Field(
         None, description="Column of the source document, resampled as a whole [default: filename or document]."

@@ -44,7 +44,8 @@ def fine_tune_under_constraint(
         made: its type of detoxifier.
 
     Raises:
-        UsageError: the scorer says the same of everything, no text is prone to violations, or no adapter fits.
+        UsageError: the scorer says the same of everything, no text is prone to violations, harmful texts or pairs
+            beside a corpus, or no adapter fits.
         DetoxError: a loss became NaN, or (own text) no look was within the limit on drift.
     """
     fitting: dict[str, Any] = {}

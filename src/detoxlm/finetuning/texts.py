@@ -56,7 +56,7 @@ def texts_for(
         harmful_too: whether harmful texts are learned from; else none are looked for.
 
     Raises:
-        UsageError: no scorer, no harmful response found, or harmful texts that are all clean ones too.
+        UsageError: no scorer, no harmful or no clean response found, or harmful texts that are all clean ones too.
     """
     prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
     watched = prompts[::HELD_OUT] if len(prompts) >= HELD_OUT else prompts

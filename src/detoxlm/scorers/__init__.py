@@ -77,7 +77,7 @@ SCORERS: dict[str, ScorerEntry] = {
         _needs_package("transformers", "pip install transformers"),
     ),
     "detoxify": ScorerEntry(
-        "detoxify[:original|unbiased|multilingual]",
+        "detoxify[:original|unbiased|multilingual|original-small|unbiased-small]",
         "the Detoxify classifiers (downloads pickled checkpoints, so it is opt-in)",
         "detoxlm.scorers.detoxify:create",
         True,
