@@ -276,7 +276,7 @@ def ship(model: Classifier, examples: list[Example], output: Path, data: Path, t
     scorer: Scorer = embedded.EmbeddedScorer(folder, weights, "cpu")
     if expert:
         together = perspective_like.PerspectiveLikeScorer(folder, weights, "cpu")
-        found = calibrate(together.mixed([e.text for e in held])[:, 0], np.array([e.target for e in held]))
+        found = calibrate(together.mixed([e.text for e in held])[0][:, 0], np.array([e.target for e in held]))
         log.info("calibration of the parts together: %s", found)
         write_atomically(weights, save({**tensors, "mixture": torch.tensor(found)}))
         scorer = perspective_like.PerspectiveLikeScorer(folder, weights, "cpu")

@@ -70,25 +70,26 @@ class PerspectiveLikeScorer(Scorer):
         beside = weights.with_suffix(".json")
         self.validity = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else None
 
-    def mixed(self, texts: list[str]) -> np.ndarray:
-        """Return the log-odds of the parts together before their calibration, float64 [texts, len(DIMENSIONS)]."""
+    def mixed(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log-odds of the parts together before their calibration, and which texts are empty.
+
+        Two arrays: float64 [texts, len(DIMENSIONS)], bool [texts].
+        """
         expert, embedded = (
-            log_odds(np.stack(list(part.score_dimensions(texts).values()), 1))
-            for part in (self._expert, self._embedded)
+            np.stack(list(part.score_dimensions(texts).values()), 1) for part in (self._expert, self._embedded)
         )
-        mixed = (expert + embedded) / 2
-        mixed[:, 0] = EXPERT * expert[:, 0] + EMBEDDED * embedded[:, 0] + NGRAM * log_odds(self._ngram.score(texts))
-        return mixed
+        first, second, third = log_odds(expert), log_odds(embedded), log_odds(self._ngram.score(texts))
+        mixed = (first + second) / 2
+        mixed[:, 0] = EXPERT * first[:, 0] + EMBEDDED * second[:, 0] + NGRAM * third
+        return mixed, embedded[:, 0] == EMPTY_SCORE
 
     def _score_batch(self, texts: list[str]) -> np.ndarray:
         return self._score_dimensions_batch(texts)[:, 0]
 
     def _score_dimensions_batch(self, texts: list[str]) -> np.ndarray:
-        mixed = self.mixed(texts)
+        mixed, empty = self.mixed(texts)
         mixed[:, 0] = self._slope * mixed[:, 0] + self._offset
-        scores = 1 / (1 + np.exp(-mixed))
-        scores[self._embedded.score(texts) == EMPTY_SCORE] = EMPTY_SCORE
-        return scores
+        return np.where(empty[:, None], EMPTY_SCORE, 1 / (1 + np.exp(-mixed)))
 
 
 def create(argument: str, device: str | None) -> PerspectiveLikeScorer:
