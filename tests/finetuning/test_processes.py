@@ -52,6 +52,7 @@ def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(
     assert all(torch.allclose(one[name], first[name], atol=2e-4) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", ["lora", "full"])
 def test_two_processes_with_a_shard_each_learn_the_same_also_when_they_are_interrupted(
     tune: str, learned: Callable[..., tuple[dict[str, Learned], str]]
