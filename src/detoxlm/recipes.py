@@ -26,7 +26,18 @@ from detoxlm.methods.base import Detoxifier
 from detoxlm.metrics import METRICS, TOXICITY, agreements
 from detoxlm.models import Target
 from detoxlm.progress import track
-from detoxlm.results import Comparison, Cost, Estimate, Opinion, OpinionChange, Results, Row, ScorerInfo, Window
+from detoxlm.results import (
+    PRINTS,
+    Comparison,
+    Cost,
+    Estimate,
+    Opinion,
+    OpinionChange,
+    Results,
+    Row,
+    ScorerInfo,
+    Window,
+)
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import labelled
 
@@ -327,8 +338,8 @@ def compare(base: Results, now: Results) -> None:
         "fluency text": ([w.tokens for w in base.windows], [w.tokens for w in now.windows]),
         "fluency judge": (base.fluency_judge, now.fluency_judge),
     }
-    for what, key in (("fluency text", "fluency_sha256"), ("model weights", "fingerprint")):
-        if key in base.settings and key in now.settings:  # results of earlier versions have neither
+    for what, key in PRINTS:
+        if key in base.settings and key in now.settings:
             must_agree[f"{what} ({key})"] = (base.settings[key], now.settings[key])
     for what, (before, after) in must_agree.items():
         if before != after:

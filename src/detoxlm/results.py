@@ -15,6 +15,9 @@ from detoxlm.errors import UsageError
 from detoxlm.files import write_atomically
 
 SCHEMA_VERSION: Final = 1
+#: Hashes in `settings` that must agree where results are compared: (what they are of, key). Results of earlier versions
+#: have neither.
+PRINTS: Final = (("fluency text", "fluency_sha256"), ("model weights", "fingerprint"))
 
 
 class _Model(BaseModel):

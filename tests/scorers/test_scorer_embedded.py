@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -230,16 +229,9 @@ def test_scoring_imports_no_transformers():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def rtp(path: Path) -> tuple[list[str], np.ndarray]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    halves = [row[part] for row in rows for part in ("prompt", "continuation")]
-    halves = [half for half in halves if half.get("toxicity") is not None]
-    return [half["text"] for half in halves], np.array([half["toxicity"] for half in halves])
-
-
 @needs_encoder
-def test_agrees_with_perspective_on_held_out_prompts_and_continuations(scorer, shared_data):
-    texts, target = rtp(shared_data / "rtp/prompts_challenge_dev.jsonl")
+def test_agrees_with_perspective_on_held_out_prompts_and_continuations(scorer, rtp):
+    texts, target = rtp("challenge_dev")
     score = scorer.score(texts)
     assert auc(score, target) >= 0.92
     assert spearman(score, target) >= 0.87

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,20 +81,13 @@ def test_refusals_name_the_fix(monkeypatch):
         load_scorer("perspective-like")
 
 
-def held_out(path: Path) -> tuple[list[str], np.ndarray]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    halves = [row[part] for row in rows for part in ("prompt", "continuation")]
-    halves = [half for half in halves if half.get("toxicity") is not None]
-    return [half["text"] for half in halves], np.array([half["toxicity"] for half in halves])
-
-
 @needs_encoder
 @pytest.mark.parametrize(
     ("name", "least_auc", "least_spearman"),
     [("challenge_dev", 0.94, 0.895), pytest.param("nontoxic_dev", 0.974, 0.87, marks=pytest.mark.slow)],
 )
-def test_it_is_nearer_to_perspective_than_embedded(scorer, shared_data, name, least_auc, least_spearman):
-    texts, target = held_out(shared_data / f"rtp/prompts_{name}.jsonl")
+def test_it_is_nearer_to_perspective_than_embedded(scorer, rtp, name, least_auc, least_spearman):
+    texts, target = rtp(name)
     score, other = scorer.score(texts), load_scorer("embedded").score(texts)
     assert auc(score, target) >= max(least_auc, auc(other, target) + 0.01)
     assert spearman(score, target) >= max(least_spearman, spearman(other, target) + 0.02)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS, Metric
-from detoxlm.results import Cost, Estimate, Results
+from detoxlm.results import PRINTS, Cost, Estimate, Results
 
 Verdict = Literal["better", "worse", "same", "changed", "unknown"]
 
@@ -186,8 +186,8 @@ def _refuse_others_of_a_name(results: Sequence[Results]) -> None:
     seen: dict[str, tuple[Results, str]] = {}
     for one in results:
         said = {f"second opinion {label}": " ".join(found.scorer.identity) for label, found in one.opinions.items()}
-        for what, key in (("fluency text", "fluency_sha256"), ("model weights", "fingerprint")):
-            if key in one.settings:  # results of earlier versions have neither
+        for what, key in PRINTS:
+            if key in one.settings:
                 said[what] = str(one.settings[key])[:16]
         for what, value in said.items():
             before, ours = seen.setdefault(what, (one, value))

@@ -47,16 +47,13 @@ def _needs_package(package: str, command: str) -> Callable[[], str | None]:
     return lambda: None if importlib.util.find_spec(package) else f"the package {package} is not installed: {command}"
 
 
-def _missing_encoder() -> str | None:
-    from detoxlm.scorers.package import INSTALL, package_folder
+def _needs_encoder(without: str = "") -> Callable[[], str | None]:
+    def missing() -> str | None:
+        from detoxlm.scorers.package import INSTALL, package_folder
 
-    return None if package_folder() else f"its encoder is not installed, `ngram` stands in: {INSTALL}"
+        return None if package_folder() else f"its encoder is not installed{without}: {INSTALL}"
 
-
-def _missing_expert() -> str | None:
-    from detoxlm.scorers.package import INSTALL, package_folder
-
-    return None if package_folder() else f"its encoder is not installed: {INSTALL}"
+    return missing
 
 
 SCORERS: dict[str, ScorerEntry] = {
@@ -66,7 +63,7 @@ SCORERS: dict[str, ScorerEntry] = {
         "offline transformer trained by detoxlm, calibrated to Perspective; the default (without its encoder: ngram)",
         "detoxlm.scorers.embedded:create",
         False,
-        _missing_encoder,
+        _needs_encoder(", `ngram` stands in"),
     ),
     "ngram": ScorerEntry(
         "ngram",
@@ -80,7 +77,7 @@ SCORERS: dict[str, ScorerEntry] = {
         "offline stand-in for the Perspective API, its faults included; for comparison with published numbers",
         "detoxlm.scorers.perspective_like:create",
         False,
-        _missing_expert,
+        _needs_encoder(),
     ),
     "hub": ScorerEntry(
         "hub:<repo or folder>[@revision][#label]",
