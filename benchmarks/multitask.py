@@ -45,6 +45,8 @@ from detoxlm.validity import auc
 ANSWERS = {True: " yes", False: " no"}
 #: Comments of the second task that are held out, half of them toxic.
 HELD_OUT = 400
+#: Characters of a comment, so that MAX_LENGTH tokens hold one with the question and its answer.
+LONGEST, MAX_LENGTH = 200, 80
 
 
 @dataclass
@@ -84,7 +86,7 @@ def tasks(comments: Path, size: int) -> tuple[list[Example], list[Example], list
     scored = [json.loads(line) for line in comments.open(encoding="utf-8")]
     halves: dict[bool, list[str]] = {}
     for toxic in (True, False):
-        texts = [row["text"] for row in scored if row["toxic"] is toxic and 40 <= len(row["text"]) <= 300]
+        texts = [row["text"] for row in scored if row["toxic"] is toxic and 40 <= len(row["text"]) <= LONGEST]
         halves[toxic] = generator.sample(texts, k=size + HELD_OUT // 2)
     each = size // 2
     written = [Example(None, text) for toxic in halves for text in halves[toxic][:each]]
@@ -159,9 +161,14 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
     scores = load_scorer("embedded").score([text.completion for text in written])
     clean = [text for text, score in zip(written, scores, strict=True) if score < 0.5]
     print(f"{len(written)} comments to write, {len(clean)} of them clean; {len(judged)} to judge", flush=True)
-    both, free = written + judged, {"weight": 1e-6, "adaptive": False}  # as good as no regulariser
-    steps: dict[str, Any] = {"steps": options.steps, "max_length": 96}
-    plainly = cache(fitted(options, target, "constrained", both, **steps, **free))
+    # one look, at the end: a corpus is learned to the end, whatever the drift
+    steps: dict[str, Any] = {"steps": options.steps, "check_every": options.steps, "max_length": MAX_LENGTH}
+
+    def learned(method: str, texts: list[Example], **settings: Any) -> Callable[[], Detoxifier]:
+        shuffled = random.Random(0).sample(texts, k=len(texts))
+        return fitted(options, target, method, shuffled, **steps, **settings)
+
+    plainly = cache(learned("sft", written + judged, drift=1e6))
 
     def upon(make: Callable[[Target], Detoxifier]) -> Callable[[], Detoxifier]:
         def made() -> Detoxifier:
@@ -173,16 +180,17 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
 
         return timed(made)
 
-    def guided(learned: Target) -> Detoxifier:
+    def guided(tuned: Target) -> Detoxifier:
         method = get_method("nado")
-        return method.fit(learned, FitData(scorer=load_scorer("embedded")), method.detoxifier_type.settings_type())
+        data = FitData(scorer=load_scorer("embedded"), workdir=Path(options.output).with_suffix(".work"))
+        return method.fit(tuned, data, method.detoxifier_type.settings_type(samples=8))
 
     kinds: list[tuple[str, Callable[[], Detoxifier]]] = [
         ("plain", plainly),
-        ("filtered", fitted(options, target, "constrained", clean + judged, **steps, **free)),
-        ("constrained, adaptive", fitted(options, target, "constrained", both, **steps)),
-        ("constrained, all", fitted(options, target, "constrained", both, **steps, adaptive=False)),
-        ("plain, RLOO", upon(lambda learned: reinforced(learned, options.steps))),
+        ("filtered", learned("sft", clean + judged, drift=1e6)),
+        ("constrained, adaptive", learned("constrained", written + judged)),
+        ("constrained, all", learned("constrained", written + judged, adaptive=False)),
+        ("plain, RLOO", upon(lambda tuned: reinforced(tuned, options.rloo_steps))),
         ("plain, nado", upon(guided)),
     ]
     kept = Path(options.output).with_suffix("") / "second-task.json"  # of rows that an earlier run has fitted
@@ -208,7 +216,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, (1.0,), "multitask.json")
     parser.add_argument("--comments", type=Path, required=True, help="a jsonl of text and toxic (true or false)")
-    parser.add_argument("--size", type=int, default=960, help="comments to write, and as many to judge")
-    parser.add_argument("--steps", type=int, default=120, help="training steps of 8 texts")
+    parser.add_argument("--size", type=int, default=400, help="comments to write, and as many to judge")
+    parser.add_argument("--steps", type=int, default=100, help="training steps of 8 texts: every one once")
+    parser.add_argument("--rloo-steps", type=int, default=40, help="steps of RLOO, of 32 continuations")
     parser.set_defaults(part="multitask")
     run_part({"multitask": multitask}, parser.parse_args())

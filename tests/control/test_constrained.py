@@ -72,7 +72,7 @@ def random_auxiliary(target: Target) -> Auxiliary:
 def test_the_teacher_is_the_base_reweighted_by_r(tiny: Callable[..., Target]) -> None:
     target = tiny()
     auxiliary = random_auxiliary(target)
-    texts = passages(target, [("the old", " bridge"), ("", "green trees")], 64)
+    texts = passages(target, [("the old", " bridge"), ("", "green trees"), ("x", " y")], 64)
     found = teachers(target, auxiliary, texts, rule="published", guidance=3.0, tolerance=0.1, batch_size=2)
     for text, anchor in zip(texts, found, strict=True):
         with torch.inference_mode():

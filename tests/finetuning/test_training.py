@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from detoxlm.control.settings import ConstrainedSettings
 from detoxlm.data import Example, Pair
 from detoxlm.editing.embeddings import Passage, passages
 from detoxlm.errors import DetoxError, UsageError
@@ -23,6 +24,7 @@ from detoxlm.finetuning.objectives import Tokens
 from detoxlm.finetuning.texts import Texts, preferences, texts_for
 from detoxlm.finetuning.trainer import AvoidanceTrainer, PreferenceTrainer, Rows, logits
 from detoxlm.methods import FitData
+from detoxlm.methods.constrained import Constrained
 from detoxlm.methods.dpo import Dpo, DpoSettings
 from detoxlm.methods.sft import Sft, SftSettings
 from detoxlm.methods.tasft import Avoidance, Tasft, TasftSettings
@@ -97,6 +99,55 @@ def test_a_batch_names_every_counted_token_and_the_state_that_predicts_it(tiny: 
     assert torch.equal(batch["harmful_top"][2:], teachers[1].ids)
     without = Rows(harmful, [[0.5, 0.0, 0.25], [1.0]], clean, anchors(target, clean, 4))
     assert without.collate([{"clean": 1, "harmful": 0}])["harmful_top"].shape == (2, 0)
+
+
+def test_anchors_are_what_the_model_says_of_each_text_alone_whatever_is_read_with_it(
+    tiny: Callable[..., Target],
+) -> None:
+    target = tiny()
+    given = [
+        ("the old", " bridge over the water"),
+        ("", "ab"),
+        ("x", " green"),
+        ("", "we walked in the evening"),
+        ("", "c d"),
+    ]
+    texts = passages(target, given, 64)
+    for text, anchor in zip(texts, anchors(target, texts, 2), strict=True):
+        with torch.inference_mode():
+            every = target.model(torch.tensor([text.ids])).logits[0].log_softmax(-1)
+        said = every[max(1, text.start) - 1 : -1]
+        assert torch.allclose(anchor.log_p[:, :-1], said.gather(1, anchor.ids), atol=1e-5)
+        left = 1 - said.gather(1, anchor.ids).exp().sum(1)
+        assert torch.allclose(anchor.log_p[:, -1].exp(), left.clamp(min=1e-6), atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["tasft", "sft", "dpo", "constrained"])
+def test_the_untouched_model_reads_only_what_the_method_holds_to_it(
+    method: str, tiny: Callable[..., Target], letter_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted(target: Target, texts: Any, *more: Any) -> Any:
+        read.append(len(texts))
+        return anchors(target, texts, *more)
+
+    monkeypatch.setattr("detoxlm.finetuning.fit.anchors", counted)
+    given: dict[str, Any] = {"prompts": PROMPTS, "scorer": letter_scorer}
+    if method == "dpo":
+        pairs = [Pair(f" eeee e {i}", f" bridge no. {i}", "the old") for i in range(12)]
+        Dpo.fit(tiny(), FitData(pairs=pairs, **given), DpoSettings(**{**SMALL, "steps": 2}))
+    elif method == "sft":
+        Sft.fit(tiny(), FitData(corpus=CORPUS, **given), SftSettings(**{**SMALL, "steps": 2}))
+    elif method == "tasft":
+        Tasft.fit(tiny(), data(letter_scorer), settings(steps=2))
+    else:
+        options = {"auxiliary_rank": 8, "auxiliary_epochs": 2, "tolerance": 0.0, "samples": 12, "drift": 99.0}
+        made = ConstrainedSettings(**{**SMALL, "steps": 2, **options})
+        Constrained.fit(tiny(), FitData(corpus=[*CORPUS, *HARMFUL], **given), made)
+    learned = 8  # two steps of four
+    watched = {"dpo": 2, "sft": 2, "tasft": 2, "constrained": 3}
+    assert read == [watched[method] + learned * (method == "tasft")]
 
 
 def test_every_text_is_read_before_any_is_read_again(tiny: Callable[..., Target]) -> None:
@@ -481,6 +532,8 @@ def test_checkpoints_of_another_training_are_not_gone_on_from(
     target, names = tiny(), set()
     for given in (data(letter_scorer), replace(data(letter_scorer), **change)):
         fitting: dict[str, Any] = {}
-        ready = prepared(target, given, settings(), lambda g=given: texts_for(target, g, settings(), {}), fitting)
+        ready = prepared(
+            target, given, settings(), lambda g=given: texts_for(target, g, settings(), {}), fitting, anchored=True
+        )
         names.add(checkpoints(tmp_path, target, given, "tasft", settings(), ready).name)
     assert len(names) == 2

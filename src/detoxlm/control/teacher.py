@@ -9,7 +9,7 @@ import torch
 from detoxlm.calibration.steering import lower
 from detoxlm.control.auxiliary import Auxiliary, Rule, lowering
 from detoxlm.control.states import OwnStates
-from detoxlm.editing.embeddings import Passage
+from detoxlm.editing.embeddings import Passage, batches
 from detoxlm.editing.learning import padded
 from detoxlm.finetuning.anchors import TOP, Anchor, tail
 from detoxlm.models import Target
@@ -31,19 +31,19 @@ def teachers(
 
     R is asked of the likeliest `TOP` tokens, whose probability in all stays what it is; so the tail does.
     """
-    made, own = [], OwnStates()
+    made: dict[int, Anchor] = {}
+    own = OwnStates()
     with track("asking the auxiliary model", len(texts), "texts") as advance, own.watching(target.model):
-        for start in range(0, len(texts), batch_size):
-            part = texts[start : start + batch_size]
-            ids, mask, counted = padded(target, part)
-            logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+        for part in batches(texts, batch_size):
+            ids, mask, counted = padded(target, [texts[i] for i in part])
+            every = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
             states = own.states(ids.shape[1])[:, :-1]
-            top, tokens = logits.topk(min(TOP, logits.shape[-1] - 1), dim=-1)
-            s = auxiliary(states.flatten(0, 1), tokens.flatten(0, 1)).view(tokens.shape)
-            q = lower(logits, tokens, top, lowering(s, rule, guidance, tolerance)).log_softmax(-1)
-            cells = q.gather(-1, tokens)
-            for row_tokens, row, keep in zip(tokens, cells, counted.bool(), strict=True):
-                kept = row[keep]
-                made.append(Anchor(row_tokens[keep].cpu(), torch.cat([kept, tail(kept)], -1).cpu()))
+            for i, row, state, keep in zip(part, every, states, counted.bool(), strict=True):
+                logits = row[keep].float()
+                top, tokens = logits.topk(min(TOP, logits.shape[-1] - 1))
+                s = auxiliary(state[keep], tokens)
+                q = lower(logits, tokens, top, lowering(s, rule, guidance, tolerance)).log_softmax(-1)
+                kept = q.gather(-1, tokens)
+                made[i] = Anchor(tokens.cpu(), torch.cat([kept, tail(kept)], -1).cpu())
             advance(len(part))
-    return made
+    return [made[i] for i in range(len(texts))]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from detoxlm.control.auxiliary import Auxiliary, bernoulli_kl
 from detoxlm.control.states import OwnStates
-from detoxlm.editing.embeddings import Passage
+from detoxlm.editing.embeddings import Passage, batches
 from detoxlm.editing.learning import padded
 from detoxlm.errors import DetoxError
 from detoxlm.metrics.ranks import rank_correlation
@@ -83,10 +83,8 @@ def positions(
         p=torch.empty(count, k),
     )
     own = OwnStates()
-    order = sorted(range(len(continuations)), key=lambda i: len(continuations[i].ids))
-    with track("reading the samples", len(order), "texts") as advance, own.watching(target.model):
-        for start in range(0, len(order), batch_size):
-            part = order[start : start + batch_size]
+    with track("reading the samples", len(continuations), "texts") as advance, own.watching(target.model):
+        for part in batches(continuations, batch_size):
             ids, mask, counted = padded(target, [continuations[i] for i in part])
             logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
             states = own.states(ids.shape[1])[:, :-1]
@@ -129,12 +127,12 @@ def log_probabilities(
     target: Target, continuations: Sequence[Passage], *, batch_size: int, temperature: float
 ) -> list[float]:
     """Return log p_T(y) of each continuation, in nats, for the model as it is now; arguments as in `positions`."""
-    found: list[float] = []
-    for start in range(0, len(continuations), batch_size):
-        ids, mask, counted = padded(target, continuations[start : start + batch_size])
-        logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
-        for row, given, keep in zip(ids, logits, counted.bool(), strict=True):
-            found.append(float(log_probability(given[keep], row[1:][keep], temperature)))
+    found = [0.0] * len(continuations)
+    for part in batches(continuations, batch_size):
+        ids, mask, counted = padded(target, [continuations[i] for i in part])
+        logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        for i, row, given, keep in zip(part, ids, logits, counted.bool(), strict=True):
+            found[i] = float(log_probability(given[keep].float(), row[1:][keep], temperature))
     return found
 
 

@@ -76,7 +76,7 @@ def prepared_for(target: Target, data: FitData, settings: ConstrainedSettings, f
             return texts_for(target, data, settings, fitting)  # the auxiliary model's samples, from the same journal
         return corpus_texts(data, settings, fitting)
 
-    return prepared(target, data, settings, texts, fitting)
+    return prepared(target, data, settings, texts, fitting, anchored=own_text(data))
 
 
 def regularised(

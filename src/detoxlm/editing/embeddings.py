@@ -48,6 +48,12 @@ def passages(target: Target, texts: Sequence[tuple[str, str]], max_length: int) 
     return made
 
 
+def batches(texts: Sequence[Passage], batch_size: int) -> list[list[int]]:
+    """Return the numbers of all texts, up to `batch_size` in each list, those of like length together: less padding."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i].ids))
+    return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+
+
 @torch.inference_mode()
 def sentence_embeddings(
     target: Target,
@@ -75,10 +81,8 @@ def sentence_embeddings(
     """
     view = target.architecture
     out = torch.zeros(len(view.layers), len(texts), view.hidden_size)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i].ids))  # texts of like length together: less padding
     with track(description, len(texts), "texts") as advance:
-        for first in range(0, len(order), batch_size):
-            chosen = order[first : first + batch_size]
+        for chosen in batches(texts, batch_size):
             part = [texts[i] for i in chosen]
             longest = max(len(p.ids) for p in part)
             ids = torch.tensor([p.ids + [0] * (longest - len(p.ids)) for p in part], device=target.device)

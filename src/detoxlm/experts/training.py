@@ -55,7 +55,13 @@ def train_experts(
         DetoxError: a loss became NaN.
     """
     ready = prepared(
-        target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting, anchored=False
+        target,
+        data,
+        settings,
+        lambda: texts_for(target, data, settings, fitting),
+        fitting,
+        anchored=False,
+        whole=True,
     )
     tensors: dict[str, torch.Tensor] = {}
     fitting["experts"] = {}
@@ -93,7 +99,13 @@ def train_classes(
         DetoxError: the loss became NaN.
     """
     ready = prepared(
-        target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting, anchored=False
+        target,
+        data,
+        settings,
+        lambda: texts_for(target, data, settings, fitting),
+        fitting,
+        anchored=False,
+        whole=True,
     )
     rows = Rows(ready.harmful, [[1.0] * (len(text.ids) - text.start) for text in ready.harmful], ready.clean)
     make = partial(ClassTrainer, rows=rows, generative=generative)

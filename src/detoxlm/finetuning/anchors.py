@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from detoxlm.editing.embeddings import Passage
-from detoxlm.editing.learning import log_p, padded
+from detoxlm.editing.embeddings import Passage, batches
+from detoxlm.editing.learning import padded
 from detoxlm.models import Target
 from detoxlm.progress import track
 
@@ -35,17 +35,16 @@ def anchors(
     target: Target, texts: Sequence[Passage], batch_size: int, description: str = "reading clean text"
 ) -> list[Anchor]:
     """Read texts with the untouched target; one `Anchor` each, on the CPU."""
-    made = []
+    made: dict[int, Anchor] = {}
     with track(description, len(texts), "texts") as advance:
-        for start in range(0, len(texts), batch_size):
-            part = texts[start : start + batch_size]
-            ids, mask, counted = padded(target, part)
-            every = log_p(target, ids, mask)
-            for row, keep in zip(every, counted.bool(), strict=True):
-                top = row[keep].topk(min(TOP, row.shape[-1] - 1))
-                made.append(Anchor(top.indices.cpu(), torch.cat([top.values, tail(top.values)], -1).cpu()))
+        for part in batches(texts, batch_size):
+            ids, mask, counted = padded(target, [texts[i] for i in part])
+            logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+            for i, row, keep in zip(part, logits, counted.bool(), strict=True):
+                top = row[keep].float().log_softmax(-1).topk(min(TOP, row.shape[-1] - 1))
+                made[i] = Anchor(top.indices.cpu(), torch.cat([top.values, tail(top.values)], -1).cpu())
             advance(len(part))
-    return made
+    return [made[i] for i in range(len(texts))]
 
 
 def tail(log_p: torch.Tensor) -> torch.Tensor:

@@ -50,7 +50,7 @@ class Prepared:
     texts: Texts
     harmful: list[Passage]
     clean: list[Passage]
-    anchors: list[Anchor]  # of the clean texts
+    anchors: list[Anchor] | None  # of the clean texts, where the method reads them
     watch: Watch
     fitting: dict[str, Any]
 
@@ -87,7 +87,7 @@ def fine_tune(
     def texts() -> Texts:
         return texts_for(target, data, settings, fitting, harmful_too=harmful_too)
 
-    ready = prepared(target, data, settings, texts, fitting)
+    ready = prepared(target, data, settings, texts, fitting, anchored=objective.anchored)
     harmful, weights = blamed(target, scorer_of(data), ready.harmful, blame)
     said = anchors(target, harmful, data.batch_size, "reading harmful text") if objective.reads_base else None
     rows = Rows(harmful, weights, ready.clean, ready.anchors, said)
@@ -130,7 +130,9 @@ def fine_tune_by_preference(
         DetoxError: as `fine_tune`.
     """
     fitting: dict[str, Any] = {}
-    ready = prepared(target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting)
+    ready = prepared(
+        target, data, settings, lambda: texts_for(target, data, settings, fitting), fitting, anchored=False
+    )
     chosen = preferences(ready.texts)
     sides = (
         as_passages(target, [Example(pair.prompt, getattr(pair, side)) for pair in chosen], settings.max_length)
@@ -151,19 +153,20 @@ def prepared(
     texts_of: Callable[[], Texts],
     fitting: dict[str, Any],
     *,
-    anchored: bool = True,
+    anchored: bool,
+    whole: bool = False,
 ) -> Prepared:
     """Return the texts of `texts_of` tokenised, what the target says of the clean ones, and what it is watched on.
 
-    `fitting` is what the detoxifier will record; `texts_of` may add to it. Without `anchored` the clean texts that are
-    learned get no anchors. Of several processes the first goes first: the others find its harvest in the same work
-    folder.
+    `fitting` is what the detoxifier will record; `texts_of` may add to it. Where the clean texts that are learned are
+    `anchored`, the target reads them all. More of them than a training reads are left out, unless they are taken
+    `whole`. Of several processes the first goes first: the others find its harvest in the same work folder.
     """
     check_device(target)
     with PartialState().main_process_first():
         texts = texts_of()
-        read = texts_read(settings) if anchored else None  # anchors of what is never read would cost for nothing
-        if anchored and data.corpus:
+        read = None if whole else texts_read(settings)
+        if data.corpus and not whole:
             warn_of_rest(len(texts.clean), settings)
         parts = (texts.harmful, texts.clean[:read], texts.watched_clean)
         harmful, clean, watched = (
@@ -183,7 +186,7 @@ def prepared(
             batch_size=data.batch_size,
             seed=data.seed,
         )
-        return Prepared(texts, harmful, clean, kept[: len(learned)], watch, fitting)
+        return Prepared(texts, harmful, clean, kept[: len(learned)] if anchored else None, watch, fitting)
 
 
 def learnable(text: Passage) -> bool:

@@ -76,6 +76,11 @@ class Objective(ABC):
         """Whether the harmful tokens must carry what the untouched model says there (`Tokens.top`, `Tokens.base`)."""
         return False
 
+    @property
+    def anchored(self) -> bool:
+        """Whether the clean tokens must."""
+        return False
+
     def weight(self, done: float) -> float:
         """Return what a step's loss is multiplied by, in [0, 1], after a share `done` in [0, 1) of all steps."""
         return 1.0
@@ -98,6 +103,11 @@ class Objective(ABC):
 
 class Anchored(Objective):
     """An objective that stays near the base on clean text: in distribution, and in how likely its samples are."""
+
+    @property
+    def anchored(self) -> bool:
+        """Return True."""
+        return True
 
     def penalty(self, clean: Tokens, harmful: Tokens, mean: Mean) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the drift and what samples surprise the base more, both in nats per token; and the drift alone."""

@@ -10,8 +10,8 @@ import torch
 from transformers import PreTrainedModel
 
 from detoxlm.data import neutral_text
-from detoxlm.editing.embeddings import Passage
-from detoxlm.editing.learning import log_p, padded
+from detoxlm.editing.embeddings import Passage, batches
+from detoxlm.editing.learning import padded
 from detoxlm.finetuning.anchors import Anchor, coarse_kl
 from detoxlm.generation import Sampling, decode, plan_batches, sample_batch
 from detoxlm.likelihood import fluency_windows, measure_window
@@ -71,11 +71,11 @@ class Watch:
 
     def _drift(self, watched: Target) -> float:
         total = count = 0.0
-        for start in range(0, len(self.clean), self.batch_size):
-            ids, mask, counted = padded(watched, self.clean[start : start + self.batch_size])
-            part = log_p(watched, ids, mask)[counted.bool()]
-            kept = self.anchors[start : start + self.batch_size]
-            top, base = (torch.cat([getattr(a, name) for a in kept]).to(part.device) for name in ("ids", "log_p"))
-            total += float(coarse_kl(part, top, base).sum())  # log-probabilities are logits too
-            count += len(part)
+        for part in batches(self.clean, self.batch_size):
+            ids, mask, counted = padded(watched, [self.clean[i] for i in part])
+            logits = watched.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][counted.bool()]
+            kept = [self.anchors[i] for i in part]
+            top, base = (torch.cat([getattr(a, name) for a in kept]).to(logits.device) for name in ("ids", "log_p"))
+            total += float(coarse_kl(logits.float(), top, base).sum())
+            count += len(logits)
         return total / count
