@@ -183,7 +183,8 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
     def guided(tuned: Target) -> Detoxifier:
         method = get_method("nado")
         data = FitData(scorer=load_scorer("embedded"), workdir=Path(options.output).with_suffix(".work"))
-        return method.fit(tuned, data, method.detoxifier_type.settings_type(samples=8))
+        fewer: dict[str, Any] = {"samples": 8}
+        return method.fit(tuned, data, method.detoxifier_type.settings_type(**fewer))
 
     kinds: list[tuple[str, Callable[[], Detoxifier]]] = [
         ("plain", plainly),
