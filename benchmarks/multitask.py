@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import torch
 from control import fitted
 from datasets import Dataset
-from rows import Row, add_options, measured, run_part, timed
+from rows import Row, add_options, folder_of, kept, measured, run_part, timed
 from transformers import PreTrainedModel
 from trl import RLOOConfig, RLOOTrainer
 
@@ -168,7 +168,9 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
         shuffled = random.Random(0).sample(texts, k=len(texts))
         return fitted(options, target, method, shuffled, **steps, **settings)
 
-    plainly = cache(learned("sft", written + judged, drift=1e6))
+    @cache
+    def plainly() -> Detoxifier:
+        return kept(folder_of(options, "plain"), learned("sft", written + judged, drift=1e6))
 
     def upon(make: Callable[[Target], Detoxifier]) -> Callable[[], Detoxifier]:
         def made() -> Detoxifier:
@@ -194,15 +196,15 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
         ("plain, RLOO", upon(lambda tuned: reinforced(tuned, options.rloo_steps))),
         ("plain, nado", upon(guided)),
     ]
-    kept = Path(options.output).with_suffix("") / "second-task.json"  # of rows that an earlier run has fitted
-    judgements = json.loads(kept.read_text()) if kept.exists() else {"untouched": judge(target, held_out)}
+    answers = Path(options.output).with_suffix("") / "second-task.json"  # of rows that an earlier run has fitted
+    judgements = json.loads(answers.read_text()) if answers.exists() else {"untouched": judge(target, held_out)}
 
     def judged_too(name: str, fit: Callable[[], Detoxifier]) -> Callable[[], Detoxifier]:
         def made() -> Detoxifier:
             detoxifier = fit()
             with detoxifier.attached(target.model, 1.0):
                 judgements[name] = judge(target, held_out)
-            write_atomically(kept, json.dumps(judgements, indent=1).encode())
+            write_atomically(answers, json.dumps(judgements, indent=1).encode())
             print(name, judgements[name], flush=True)
             return detoxifier
 

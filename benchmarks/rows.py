@@ -84,7 +84,7 @@ def measured(
                 if path.exists():
                     now = Results.load(path)
                 else:
-                    detoxifier = detoxifier or _kept(folder_of(options, name), get)
+                    detoxifier = detoxifier or kept(folder_of(options, name), get)
                     now = measure(
                         target,
                         what,
@@ -109,7 +109,7 @@ def _file_name(row: str) -> str:
     return row.replace(" ", "-").replace(",", "")
 
 
-def _kept(folder: Path, get: Callable[[], Detoxifier]) -> Detoxifier:
+def kept(folder: Path, get: Callable[[], Detoxifier]) -> Detoxifier:
     """What an earlier run fitted, or a new one; it is kept if it is of a method (some rows are rivals of no name)."""
     if (folder / CONFIG_FILE).exists():
         return Detoxifier.from_pretrained(folder)
