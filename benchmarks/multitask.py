@@ -221,6 +221,6 @@ if __name__ == "__main__":
     parser.add_argument("--comments", type=Path, required=True, help="a jsonl of text and toxic (true or false)")
     parser.add_argument("--size", type=int, default=400, help="comments to write, and as many to judge")
     parser.add_argument("--steps", type=int, default=100, help="training steps of 8 texts: every one once")
-    parser.add_argument("--rloo-steps", type=int, default=40, help="steps of RLOO, of 32 continuations")
+    parser.add_argument("--rloo-steps", type=int, default=20, help="steps of RLOO, of 32 continuations")
     parser.set_defaults(part="multitask")
     run_part({"multitask": multitask}, parser.parse_args())
