@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from detoxlm.editing.embeddings import Passage
 from detoxlm.experts.settings import ExpertSettings
 from detoxlm.finetuning.course import Course
-from detoxlm.finetuning.fit import checkpoints, forget, prepared, train_copy
+from detoxlm.finetuning.fit import Prepared, checkpoints, forget, prepared, train_copy
 from detoxlm.finetuning.objectives import Objective, Tokens
 from detoxlm.finetuning.texts import texts_for
 from detoxlm.finetuning.trainer import AvoidanceTrainer, Rows, Run
@@ -54,15 +54,7 @@ def train_experts(
         UsageError: the data do not serve (`texts_for`), or no adapter fits the model.
         DetoxError: a loss became NaN.
     """
-    ready = prepared(
-        target,
-        data,
-        settings,
-        lambda: texts_for(target, data, settings, fitting),
-        fitting,
-        anchored=False,
-        whole=True,
-    )
+    ready = _prepared(target, data, settings, fitting)
     tensors: dict[str, torch.Tensor] = {}
     fitting["experts"] = {}
     with ExitStack() as stack:
@@ -98,15 +90,7 @@ def train_classes(
         UsageError: the data do not serve (`texts_for`), or no adapter fits the model.
         DetoxError: the loss became NaN.
     """
-    ready = prepared(
-        target,
-        data,
-        settings,
-        lambda: texts_for(target, data, settings, fitting),
-        fitting,
-        anchored=False,
-        whole=True,
-    )
+    ready = _prepared(target, data, settings, fitting)
     rows = Rows(ready.harmful, [[1.0] * (len(text.ids) - text.start) for text in ready.harmful], ready.clean)
     make = partial(ClassTrainer, rows=rows, generative=generative)
     with ExitStack() as stack:
@@ -116,6 +100,12 @@ def train_classes(
         forget(folder)
     fitting |= account
     return tensors
+
+
+def _prepared(target: Target, data: FitData, settings: ExpertSettings, fitting: dict[str, Any]) -> Prepared:
+    """The texts, all of them: an expert is held to nothing, and its training draws from one kind alone."""
+    texts = partial(texts_for, target, data, settings, fitting)
+    return prepared(target, data, settings, texts, fitting, anchored=False, whole=True)
 
 
 class ClassTrainer(AvoidanceTrainer):

@@ -78,7 +78,7 @@ class Objective(ABC):
 
     @property
     def anchored(self) -> bool:
-        """Whether the clean tokens must."""
+        """Whether the clean tokens must carry it."""
         return False
 
     def weight(self, done: float) -> float:
