@@ -169,8 +169,8 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
         return fitted(options, target, method, shuffled, **steps, **settings)
 
     @cache
-    def plainly() -> Detoxifier:
-        return kept(folder_of(options, "plain"), learned("sft", written + judged, drift=1e6))
+    def plainly() -> Detoxifier:  # not in the folder of its row: what is found there is not judged any more
+        return kept(folder_of(options, "learned plainly"), learned("sft", written + judged, drift=1e6))
 
     def upon(make: Callable[[Target], Detoxifier]) -> Callable[[], Detoxifier]:
         def made() -> Detoxifier:

@@ -185,7 +185,7 @@ def batches(
 
 def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argparse.Namespace) -> Classifier:
     """Fine-tune the whole encoder but its word vectors, with float32 weights, in bfloat16 where the CPU can do that."""
-    # three times faster with AVX-512, a hundred times slower without
+    # three times faster with AVX-512, tens of times slower without
     dtype = torch.bfloat16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else torch.float32
     rng = random.Random(arguments.seed)
     torch.manual_seed(arguments.seed)
