@@ -72,10 +72,10 @@ def _rtp_parts(row: dict[str, Any]) -> list[tuple[str, dict[str, float], str]]:
     return parts
 
 
-def rtp_texts(path: Path) -> list[tuple[str, float, str, str]]:
-    """Return (text, Perspective toxicity, "prompt" or "continuation", document) of a RealToxicityPrompts file."""
+def rtp_texts(path: Path) -> list[tuple[str, dict[str, float], str, str]]:
+    """Return (text, Perspective's scores, "prompt" or "continuation", document) of a RealToxicityPrompts file."""
     return [
-        (text, scores["toxicity"], part, row["filename"])
+        (text, scores, part, row["filename"])
         for row in read(path)
         for text, scores, part in _rtp_parts(row)
         if part != "joined"

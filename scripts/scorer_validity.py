@@ -1,14 +1,22 @@
-"""Measures how valid a scorer is on texts that it was not trained on; used by `train_scorer.py`."""
+"""Measures how valid a scorer is on texts that it was not trained on; used by the training scripts.
+
+By itself it measures the shipped scorers again and writes the JSON beside their weights, without training:
+`python scripts/scorer_validity.py --data ../shared/data` (about ten minutes).
+"""
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scorer_data import load_heldout, rtp_texts
+from scorer_data import RTP_DIMENSIONS, load_heldout, rtp_texts
 
+from detoxlm.files import write_atomically
+from detoxlm.scorers import embedded, load_scorer, perspective_like
 from detoxlm.scorers.base import Scorer
 from detoxlm.validity import LabelledSet, rounded, validate
 from detoxlm.validity import measure as measure_scores
@@ -79,7 +87,8 @@ def measure(scorer: Scorer, data: Path, seed: int, out_of_fold: np.ndarray | Non
     for name, pairs in load_heldout(data).items():
         texts, labels = zip(*pairs, strict=True)
         sets.append(LabelledSet(name, texts, np.array(labels)))
-    measured = validate(scorer, sets, seed=seed, failures=0).as_dict(texts=False)["validity"]
+    found = validate(scorer, sets, seed=seed, failures=0).as_dict(texts=False)
+    measured = found["validity"]
     if out_of_fold is not None:
         score, target = out_of_fold
         estimates = measure_scores(score, target, seed=seed)
@@ -87,6 +96,7 @@ def measure(scorer: Scorer, data: Path, seed: int, out_of_fold: np.ndarray | Non
         measured = {"rtp_out_of_fold": row, **measured}
     return {
         "validity": measured,
+        **({"dimensions": found["dimensions"]} if found["dimensions"] else {}),
         "identity_false_positives": identity_false_positives(scorer),
         "sentences": {
             kind: {text: round(float(s), 3) for text, s in zip(texts, scorer.score(texts), strict=True)}
@@ -95,9 +105,10 @@ def measure(scorer: Scorer, data: Path, seed: int, out_of_fold: np.ndarray | Non
     }
 
 
-def _rtp_set(name: str, rows: list[tuple[str, float, str, str]]) -> LabelledSet:
+def _rtp_set(name: str, rows: list[tuple[str, dict[str, float], str, str]]) -> LabelledSet:
     texts, scores, _, documents = zip(*rows, strict=True)
-    return LabelledSet(name, texts, np.array(scores), documents)
+    targets = {key: np.array([one.get(key, np.nan) for one in scores]) for key in ("toxicity", *RTP_DIMENSIONS)}
+    return LabelledSet(name, texts, targets.pop("toxicity"), documents, dimensions=targets)
 
 
 def judged_sentences() -> list[str]:
@@ -123,3 +134,34 @@ def identity_false_positives(scorer: Scorer) -> dict[str, Any]:
         "mean_score_of_the_same_sentences_with_young": round(float(baseline.mean()), 3),
         "by_term": terms,
     }
+
+
+def record(scorer: Scorer, training: dict[str, Any], weights: Path, measured: dict[str, Any]) -> None:
+    """Write what was measured, and how the scorer was trained, to the JSON beside its weights."""
+    validity = {
+        "scorer": f"{scorer.name} {scorer.version}",
+        "revision": scorer.revision,
+        "training": training,
+        **measured,
+    }
+    write_atomically(weights.with_suffix(".json"), (json.dumps(validity, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Measure shipped scorers again; how they were trained stays on record."
+    )
+    shipped = {"embedded": embedded.WEIGHTS, "perspective-like": perspective_like.WEIGHTS}
+    parser.add_argument("--data", type=Path, required=True, help="the data folder, read in place")
+    parser.add_argument("--scorers", nargs="+", choices=shipped, default=list(shipped), help="[default: both]")
+    arguments = parser.parse_args()
+    for name in arguments.scorers:
+        scorer = load_scorer(name, device="cpu")
+        assert scorer.validity is not None, "it ships with one"
+        training = scorer.validity["training"]
+        record(scorer, training, shipped[name], measure(scorer, arguments.data, training["seed"]))
+        print(f"{name}: {shipped[name].with_suffix('.json')}")
+
+
+if __name__ == "__main__":
+    main()

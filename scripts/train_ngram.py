@@ -21,7 +21,7 @@ import scipy.sparse
 from safetensors.numpy import save
 from scorer_calibration import calibrate
 from scorer_data import Example, load_training
-from scorer_validity import judged_sentences, measure
+from scorer_validity import judged_sentences, measure, record
 
 from detoxlm.files import write_atomically
 from detoxlm.scorers import ngram
@@ -145,14 +145,10 @@ def main() -> None:
     weights = arguments.output / ngram.WEIGHTS.name
     write_atomically(weights, save(tensors))
     scorer = ngram.NgramScorer(weights)
-    validity = {
-        "scorer": f"{scorer.name} {scorer.version}",
-        "revision": scorer.revision,
-        "training": {"texts": counts, "seed": arguments.seed, "ridge": RIDGE, "idf_power": IDF_POWER},
-        **measure(scorer, arguments.data, arguments.seed, out_of_fold),
-    }
-    write_atomically(weights.with_suffix(".json"), (json.dumps(validity, indent=1, ensure_ascii=False) + "\n").encode())
-    log.info("%s", json.dumps(validity, indent=1, ensure_ascii=False))
+    training = {"texts": counts, "seed": arguments.seed, "ridge": RIDGE, "idf_power": IDF_POWER}
+    measured = measure(scorer, arguments.data, arguments.seed, out_of_fold)
+    record(scorer, training, weights, measured)
+    log.info("%s", json.dumps(measured["validity"], indent=1))
 
 
 if __name__ == "__main__":

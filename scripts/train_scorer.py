@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from safetensors.torch import load, save
 from scorer_calibration import calibrate
 from scorer_data import Example, load_training
-from scorer_validity import judged_sentences, measure
+from scorer_validity import judged_sentences, measure, record
 from torch import nn
 
 from detoxlm.files import write_atomically
@@ -282,14 +282,9 @@ def ship(model: Classifier, examples: list[Example], output: Path, data: Path, t
         log.info("calibration of the parts together: %s", found)
         write_atomically(weights, save({**tensors, "mixture": torch.tensor(found)}))
         scorer = perspective_like.PerspectiveLikeScorer(folder, weights, "cpu")
-    validity = {
-        "scorer": f"{scorer.name} {scorer.version}",
-        "revision": scorer.revision,
-        "training": training,
-        **measure(scorer, data, training["seed"]),
-    }
-    write_atomically(weights.with_suffix(".json"), (json.dumps(validity, indent=1, ensure_ascii=False) + "\n").encode())
-    log.info("%s", json.dumps(validity["validity"], indent=1))
+    measured = measure(scorer, data, training["seed"])
+    record(scorer, training, weights, measured)
+    log.info("%s", json.dumps(measured["validity"], indent=1))
 
 
 def main() -> None:

@@ -88,6 +88,16 @@ def test_real_toxicity_prompts_give_both_halves_and_the_continuations_alone(writ
     assert both.notes == (f"{path}: 1 texts without `toxicity` left out",)
 
 
+def test_further_dimensions_come_along_where_the_file_has_them(write: Callable[..., Path]) -> None:
+    halves = {"text": "one", "toxicity": 0.7, "insult": 0.9, "flirtation": 1.0}, {"text": "two", "toxicity": 0.1}
+    both, tails = read_sets([write("rtp.jsonl", {"prompt": halves[0], "continuation": halves[1]})])
+    np.testing.assert_array_equal(both.dimensions["insult"], [0.9, np.nan])
+    assert {*both.dimensions} == {"insult"} and not tails.dimensions  # nothing was said of the continuation
+    rows = ({"text": "a", "toxic": 1, "threat": True, "profanity": "mild"}, {"text": "b", "toxic": 0, "threat": 0.2})
+    (one,) = read_sets([write("f.jsonl", *rows)])
+    assert {name: targets.tolist() for name, targets in one.dimensions.items()} == {"threat": [1.0, 0.2]}
+
+
 def test_pairs_are_two_texts_of_one_document(write: Callable[..., Path]) -> None:
     (one,) = read_sets([write("p.jsonl", {"toxic": "bad a", "nontoxic": "a"}, {"toxic": "bad a", "nontoxic": "b"})])
     assert list(zip(one.texts, one.targets.tolist(), one.documents or (), strict=True)) == [

@@ -285,6 +285,36 @@ def test_each_distinct_text_is_scored_once_however_many_sets_hold_it() -> None:
         validate(scorer, [])
 
 
+class Double(Echo):
+    """Echo's score, and half of it as `threat`."""
+
+    dimensions = ("toxicity", "threat")
+
+    def _score_dimensions_batch(self, texts: list[str]) -> np.ndarray:
+        score = self._score_batch(texts)
+        return np.stack([score, score / 2], 1)
+
+
+def test_dimensions_that_both_have_are_measured_on_the_texts_of_which_something_is_known() -> None:
+    score, target = sample(60)
+    texts, documents = [f"{i} {s}" for i, s in enumerate(score)], [str(i // 2) for i in range(60)]
+    said = np.where(np.arange(60) % 3 == 0, np.nan, target)
+    data = LabelledSet(
+        "s", texts, target, documents, dimensions={"threat": said, "insult": target, "identity_attack": target}
+    )
+    silent = LabelledSet("t", texts, target, dimensions={"threat": np.full(60, np.nan)})
+    found = validate(Double(), [data, silent], seed=3, resamples=50)
+    (name,) = found.sets["s"].dimensions
+    one, known = found.sets["s"].dimensions[name], ~np.isnan(said)
+    assert (name, one.n, one.positive) == ("threat", 40, int((target[known] >= 0.5).sum()))
+    own = measure(score[known] / 2, target[known], np.array(documents)[known], seed=3, resamples=50)
+    assert one.metrics == own
+    assert found.sets["s"].metrics == validate(Echo(), [data], seed=3, resamples=50).sets["s"].metrics
+    kept = found.as_dict()["dimensions"]
+    assert kept.keys() == {"s"} and kept["s"]["threat"]["auc"]["value"] == round(own["auc"].value, 4)
+    assert not validate(Echo(), [data], resamples=5).sets["s"].dimensions
+
+
 def test_differences_are_paired() -> None:
     score, target = sample(100)
     data = LabelledSet("s", [str(i) for i in range(100)], target)

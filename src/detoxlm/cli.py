@@ -379,6 +379,7 @@ def _print_validity(study: Study) -> None:
         kind = "labels" if one.binary else "scores"
         print(f"\n{one.name}: {one.n:,} texts, {one.toxic / one.n:.1%} toxic, targets are {kind}")
         _print_rows(["", *(measure.label for measure in shown.values())], rows, as_json=False)
+        _print_dimensions(sets)
         _print_groups(sets)
         for label, got in sets.items():
             for what, failures in (("false positives", got.false_positives), ("false negatives", got.false_negatives)):
@@ -387,6 +388,26 @@ def _print_validity(study: Study) -> None:
                 for failure in failures[:3]:  # the files have the rest
                     print(f"  {failure.score:.2f}  {' '.join(failure.text.split())[:100]}")
     print("\n95% bootstrap intervals over source documents. What each number says: docs/scorers.md.")
+
+
+def _print_dimensions(sets: dict[str, SetValidity]) -> None:
+    """Print how well each scorer's further dimensions follow theirs, where the set knows them."""
+    from detoxlm.validity import DIMENSION_MEASURES, MEASURES
+
+    rows = [
+        [
+            name.replace("_", " "),
+            label,
+            f"{found.positive / found.n:.1%}",
+            *(MEASURES[key].show(found.metrics.get(key)) for key in DIMENSION_MEASURES),
+        ]
+        for name in dict.fromkeys(name for got in sets.values() for name in got.dimensions)
+        for label, got in sets.items()
+        if (found := got.dimensions.get(name)) is not None
+    ]
+    if rows:
+        header = ["further dimension", "scorer", "0.5 or more", *(MEASURES[key].label for key in DIMENSION_MEASURES)]
+        _print_rows(header, rows, as_json=False)
 
 
 def _print_groups(sets: dict[str, SetValidity]) -> None:

@@ -32,6 +32,8 @@ LABEL_COLUMNS = ("toxicity", "label", "toxic", "perspective", "hateful")
 #: What judged texts are called in files that people have: `comment_text` and `target` are Civil Comments'.
 TEXT_COLUMNS = ("text", "comment_text", "comment")
 TARGET_COLUMNS = (*LABEL_COLUMNS, "target")
+#: What files say of a text beside its toxicity, named as the shipped scorers name their dimensions.
+DIMENSION_COLUMNS = ("insult", "profanity", "identity_attack", "threat", "sexually_explicit")
 GROUP_COLUMNS = ("groups", "group", "identity", "identities")
 DOCUMENT_COLUMNS = ("filename", "document")
 _BUILTIN = resources.files("detoxlm") / "prompts"
@@ -68,6 +70,8 @@ class JudgedText:
 
     text: str
     targets: dict[str, float | None]
+    #: By name in `DIMENSION_COLUMNS`: what was said beside toxicity, each in [0, 1].
+    dimensions: dict[str, float] = dataclasses.field(default_factory=dict)
     #: Where it was taken from: `prompt`, `continuation`, or empty for a text of its own.
     part: str = ""
     #: The source document that the row names; None: it names none.
@@ -194,8 +198,9 @@ def read_judged(
     Three layouts are known. RealToxicityPrompts: `prompt` and `continuation`, objects with a `text` and a `toxicity`,
     are a text each, of the document `filename`; a half without text is left out. Pairs: `toxic` and
     `nontoxic` are texts with the labels 1 and 0, and the toxic one names their document. Else a text a row, in the
-    first of `TEXT_COLUMNS`, with every one of `TARGET_COLUMNS` that the first row has. A target is a number in [0, 1],
-    a boolean, or either as a string; null and "" say nothing.
+    first of `TEXT_COLUMNS`, with every one of `TARGET_COLUMNS` that the first row has. The first and the last take the
+    `DIMENSION_COLUMNS` along that they find. A target is a number in [0, 1], a boolean, or either as a string; null and
+    "" say nothing.
 
     Args:
         source: as for `read_prompts`.
@@ -312,9 +317,22 @@ def _judged_layout(row: Row, text: str | None, label: str | None) -> Callable[[R
         for name in (texts[0], *labels):
             if name not in row:
                 raise _RowError(f"no column `{name}`, which the first row has; found: {_names(row)}")
-        return [JudgedText(_text(row, texts[0]), {name: _label(name, row[name]) for name in labels})]
+        targets = {name: _label(name, row[name]) for name in labels}
+        return [JudgedText(_text(row, texts[0]), targets, _dimensions(row))]
 
     return one_text
+
+
+def _dimensions(said: Row) -> dict[str, float]:
+    found = {}
+    for name in DIMENSION_COLUMNS:
+        try:
+            target = _label(name, said.get(name))
+        except _RowError:  # nobody asked for this column: another file's `threat` may be anything
+            continue
+        if target is not None:
+            found[name] = target
+    return found
 
 
 def _rtp_texts(row: Row) -> list[JudgedText]:
@@ -326,7 +344,7 @@ def _rtp_texts(row: Row) -> list[JudgedText]:
         target = _label("toxicity", half.get("toxicity"))
         # Some continuations are empty, and Perspective gave some halves no score: no fault of the file.
         if str(half.get("text", "")).strip():
-            found.append(JudgedText(_text(row, part), {"toxicity": target}, part))
+            found.append(JudgedText(_text(row, part), {"toxicity": target}, _dimensions(half), part))
     return found
 
 

@@ -125,7 +125,10 @@ def run(specs: Sequence[str], settings: ValidateSettings) -> Study:
         measured = {}
         with track(f"measuring {label}", sum(len(one.texts) for one in sets), "texts") as advance:
             for one in sets:
-                measured[one.name] = measure_set(one, scores[one.name], seed=settings.seed, failures=settings.failures)
+                score, further = scores[one.name]
+                measured[one.name] = measure_set(
+                    one, score, further=further, seed=settings.seed, failures=settings.failures
+                )
                 advance(len(one.texts))
         found[label] = Validity(scorer.name, scorer.version, scorer.revision, measured)
     first, *others = found
@@ -206,6 +209,12 @@ def read_sets(
     return found
 
 
+def _dimensions(texts: Sequence[JudgedText]) -> dict[str, np.ndarray]:
+    """The targets of further dimensions by name, float [N]; NaN where nothing was said."""
+    names = dict.fromkeys(name for one in texts for name in one.dimensions)
+    return {name: np.array([one.dimensions.get(name, np.nan) for one in texts]) for name in names}
+
+
 def _sets_of(name: str, loaded: Loaded[list[JudgedText]], limit: int | None, seed: int) -> list[LabelledSet]:
     rows, notes = loaded.items, [skipped] if (skipped := describe_skipped(loaded)) else []
     if limit is not None and limit < len(rows):
@@ -238,6 +247,7 @@ def _sets_of(name: str, loaded: Loaded[list[JudgedText]], limit: int | None, see
                         loaded.source,
                         loaded.sha256,
                         (*notes, *said),
+                        _dimensions(part),
                     )
                 )
     if not found:

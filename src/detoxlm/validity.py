@@ -8,7 +8,7 @@ source documents, because texts of one document are alike.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -71,6 +71,8 @@ MEASURES: dict[str, Measure] = {
     ),
     "false_negative_rate": Measure("False negatives", "share of toxic texts scored below 0.5", "lower", percent=True),
 }
+#: What is shown of further dimensions; validity.json has the others too.
+DIMENSION_MEASURES = ("auc", "spearman", "calibration_error")
 
 
 # --- the numbers themselves -----------------------------------------------------------------------------------------
@@ -173,6 +175,8 @@ class LabelledSet:
     sha256: str | None = None
     #: What a reader must know: rows that were skipped, a sample that was drawn.
     notes: tuple[str, ...] = ()
+    #: Targets of further dimensions (insult, threat …) by name, in [0, 1]; NaN where nothing was said of a text.
+    dimensions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -208,6 +212,16 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class DimensionValidity:
+    """What one scorer did on one further dimension (insult, threat …) of a set."""
+
+    #: Texts of which the set says something there, and those of them at 0.5 or more.
+    n: int
+    positive: int
+    metrics: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
 class SetValidity:
     """What one scorer did on one set of texts."""
 
@@ -228,6 +242,8 @@ class SetValidity:
     #: The most confident mistakes first.
     false_positives: list[Failure]
     false_negatives: list[Failure]
+    #: The further dimensions that the scorer has and the set knows.
+    dimensions: dict[str, DimensionValidity] = field(default_factory=dict)
     source: str = ""
     sha256: str | None = None
     notes: tuple[str, ...] = ()
@@ -277,6 +293,18 @@ class Validity:
                 }
                 for one in sets
                 if "false_positive_rate" in one.metrics
+            },
+            "dimensions": {
+                one.name: {
+                    name: {
+                        **{key: rounded(e) for key, e in found.metrics.items()},
+                        "positive": found.positive,
+                        "n": found.n,
+                    }
+                    for name, found in one.dimensions.items()
+                }
+                for one in sets
+                if one.dimensions
             },
             "calibration_curve": {
                 one.name: {
@@ -340,27 +368,37 @@ def validate(
         DetoxError: the scorer failed.
     """
     scores = score_sets(scorer, sets, progress)
-    return Validity(
-        scorer.name,
-        scorer.version,
-        scorer.revision,
-        {
-            one.name: measure_set(one, scores[one.name], seed=seed, resamples=resamples, failures=failures)
-            for one in sets
-        },
-    )
+    measured = {}
+    for one in sets:
+        score, further = scores[one.name]
+        measured[one.name] = measure_set(one, score, further=further, seed=seed, resamples=resamples, failures=failures)
+    return Validity(scorer.name, scorer.version, scorer.revision, measured)
 
 
 def score_sets(
     scorer: Scorer, sets: Sequence[LabelledSet], progress: Callable[[int], None] | None = None
-) -> dict[str, np.ndarray]:
-    """Return the scores of every set by its name, float [N]; arguments and errors are those of `validate`."""
+) -> dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Return the scores of every set by its name, float [N], and by dimension those that set and scorer both have.
+
+    Arguments and errors are those of `validate`.
+    """
     names = [one.name for one in sets]
     if not sets or len(set(names)) < len(names):
         raise UsageError(f"sets: {', '.join(names) or 'none'}; give at least one set, and each a name of its own.")
     texts = distinct_texts(sets)
-    score_of = dict(zip(texts, scorer.score(texts, progress).tolist(), strict=True))
-    return {one.name: np.array([score_of[text] for text in one.texts]) for one in sets}
+    place = {text: number for number, text in enumerate(texts)}
+    known = {name for one in sets for name in one.dimensions}
+    if known & {*scorer.dimensions}:
+        every = scorer.score_dimensions(texts, progress)
+        headline = every[scorer.dimensions[0]]
+    else:
+        every, headline = {}, scorer.score(texts, progress)
+    found = {}
+    for one in sets:
+        chosen = [place[text] for text in one.texts]
+        further = {name: scores[chosen] for name, scores in every.items() if name in one.dimensions}
+        found[one.name] = headline[chosen], further
+    return found
 
 
 def distinct_texts(sets: Sequence[LabelledSet]) -> list[str]:
@@ -369,9 +407,18 @@ def distinct_texts(sets: Sequence[LabelledSet]) -> list[str]:
 
 
 def measure_set(
-    data: LabelledSet, score: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, failures: int = 20
+    data: LabelledSet,
+    score: np.ndarray,
+    *,
+    further: Mapping[str, np.ndarray] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    failures: int = 20,
 ) -> SetValidity:
-    """Measure scores that are already there, float [N] in [0, 1] in the order of `data.texts`; see `validate`."""
+    """Measure scores that are already there, float [N] in [0, 1] in the order of `data.texts`; see `validate`.
+
+    `further` are those of further dimensions, by names that `data.dimensions` has.
+    """
     documents = data.documents if data.documents is not None else data.texts
     study = _Study(score, data.targets, documents, seed, resamples)
     if len(data.texts) != len(study.score):
@@ -390,11 +437,26 @@ def measure_set(
         terms=study.groups(mentioned_terms(data.texts)),
         false_positives=_failures(data, study, ~study.toxic & study.called, failures),
         false_negatives=_failures(data, study, study.toxic & ~study.called, failures),
+        dimensions={
+            name: _dimension(said, data.dimensions[name], documents, seed, resamples)
+            for name, said in (further or {}).items()
+            if not np.isnan(data.dimensions[name]).all()
+        },
         source=data.source,
         sha256=data.sha256,
         notes=data.notes,
         draws=study.draws,
     )
+
+
+def _dimension(
+    score: np.ndarray, target: np.ndarray, documents: Sequence[str], seed: int, resamples: int
+) -> DimensionValidity:
+    known = np.flatnonzero(~np.isnan(target))
+    metrics = measure(
+        score[known], target[known], [documents[i] for i in known.tolist()], seed=seed, resamples=resamples
+    )
+    return DimensionValidity(len(known), int((target[known] >= TOXIC).sum()), metrics)
 
 
 def differences(first: SetValidity, other: SetValidity) -> dict[str, Estimate]:

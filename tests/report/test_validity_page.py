@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,16 @@ from report_pages import Page
 
 from detoxlm.report import validity_plots, write_validity
 from detoxlm.validation import Study
-from detoxlm.validity import MEASURES, LabelledSet, Validity, differences, measure_set
+from detoxlm.validity import (
+    DIMENSION_MEASURES,
+    MEASURES,
+    DimensionValidity,
+    LabelledSet,
+    Validity,
+    differences,
+    measure,
+    measure_set,
+)
 
 HOSTILE = "</script></style><img src=x onerror=alert(1)><script>alert(2)</script>\"' {{ 7*7 }} $\\frac{"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -62,6 +72,21 @@ def test_the_table_holds_every_number_and_the_differences(study: Study, tmp_path
     changes = study.differences["wild"]["comments"]
     assert found[2] == [MEASURES[name].show(estimate, sign=True) for name, estimate in changes.items()]
     assert [line.one("span", "name").text for line in lines] == ["mild", "wild", "wild − mild"]
+
+
+def test_further_dimensions_have_a_table_where_there_are_any(study: Study, tmp_path: Path) -> None:
+    plain, _ = page_of(study, tmp_path)
+    assert not [head for head in plain.root.all("h3") if head.text == "Further dimensions"]
+    threat = DimensionValidity(40, 3, measure(np.linspace(0, 1, 40), np.linspace(0, 1, 40) ** 3, resamples=20))
+    scorers = dict(study.scorers)
+    scorers["wild"] = replace(
+        scorers["wild"], sets={"comments": replace(scorers["wild"].sets["comments"], dimensions={"threat": threat})}
+    )
+    page, _ = page_of(replace(study, scorers=scorers), tmp_path)
+    _, table = page.root.all("table", "metrics")
+    (line,) = table.all("tr")[1:]
+    shown = [MEASURES[name].show(threat.metrics[name]) for name in DIMENSION_MEASURES]
+    assert [cell.text for cell in (*line.all("th"), *line.all("td"))] == ["threat", "wild", "7.5%", *shown]
 
 
 def test_the_first_sentence_and_what_is_missing(study: Study, tmp_path: Path) -> None:

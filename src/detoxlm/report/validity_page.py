@@ -13,7 +13,7 @@ from detoxlm.report import validity_plots as plots
 from detoxlm.report.html import TEMPLATES, environment
 from detoxlm.report.samples import TEXT_SHOWN
 from detoxlm.validation import Study
-from detoxlm.validity import FEWEST_MENTIONS, MEASURES, Failure, Group, SetValidity
+from detoxlm.validity import DIMENSION_MEASURES, FEWEST_MENTIONS, MEASURES, Failure, Group, SetValidity
 
 #: Groups in a plot; the table beneath has them all.
 GROUPS_SHOWN = 24
@@ -53,6 +53,8 @@ class _Section:
     calibration: Markup
     roc: Markup
     scorers: list[_Scorer]
+    #: Further dimensions: (dimension, scorer, share of texts at 0.5 or more, cells as in `_Row`).
+    dimensions: list[tuple[str, str, str, list[tuple[str, str]]]]
     identity: list[str]
 
 
@@ -69,6 +71,7 @@ def render(study: Study) -> str:
             sentence=_sentence(study),
             sections=sections,
             fewest=FEWEST_MENTIONS,
+            dimension_measures=[MEASURES[key].label for key in DIMENSION_MEASURES],
             style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             script=Markup(script),
             # Only this very script may run: should an escape ever fail, injected code still does nothing.
@@ -110,8 +113,24 @@ def _section(study: Study, name: str, number: int) -> _Section:
         calibration=Markup(plots.calibration(sets, f"calibration-{number}")),
         roc=Markup(plots.roc(sets, f"roc-{number}")),
         scorers=[_scorer(label, one, place, f"{number}-{place}") for place, (label, one) in enumerate(sets)],
+        dimensions=_dimensions(sets),
         identity=[_identity(label, one) for label, one in sets],
     )
+
+
+def _dimensions(sets: Sequence[tuple[str, SetValidity]]) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
+    names = dict.fromkeys(name for _, one in sets for name in one.dimensions)
+    return [
+        (
+            name.replace("_", " "),
+            label,
+            f"{found.positive / found.n:.1%}",
+            [_split(MEASURES[key].show(found.metrics.get(key))) for key in DIMENSION_MEASURES],
+        )
+        for name in names
+        for label, one in sets
+        if (found := one.dimensions.get(name)) is not None
+    ]
 
 
 def _scorer(label: str, one: SetValidity, place: int, key: str) -> _Scorer:
