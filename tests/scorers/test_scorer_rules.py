@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.scorers import load_scorer
+from detoxlm.scorers import SCORERS, load_scorer
+from detoxlm.scorers.cache import CachedScorer
+from detoxlm.scorers.rules import WorstScorer
 from detoxlm.settings import ScorerOptions
 
 TEXTS = ["no numbers", "room 101", "Really?", "in 1999?"]
@@ -20,6 +23,15 @@ def test_a_regular_expression_is_found_or_not() -> None:
 
 def test_the_worst_of_several_counts() -> None:
     assert load_scorer(r"any:regex:\d + regex:\?").score(TEXTS).tolist() == [0, 1, 1, 1]
+
+
+def test_parts_keep_their_scores_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = SCORERS["regex"]
+    monkeypatch.setitem(SCORERS, "regex", replace(entry, cached=True))
+    for cache in (True, False):
+        worst = load_scorer(r"any:regex:\d + regex:\? + ngram", cache=cache)
+        assert isinstance(worst, WorstScorer)
+        assert [isinstance(part, CachedScorer) for part in worst.parts] == [cache, cache, False]
 
 
 def test_a_function_of_the_users_is_called_by_file_or_module(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ class ScorerEntry:
     cached: bool
     #: Returns what is missing to run here and how to get it, or None.
     missing: Callable[[], str | None]
+    #: Whether it is made of other scorers: its factory then takes `cache` too, for them.
+    composed: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ SCORERS: dict[str, ScorerEntry] = {
         "detoxlm.scorers.rules:worst",
         False,
         lambda: None,
+        composed=True,
     ),
     "openai": ScorerEntry(
         "openai[:model]",
@@ -153,7 +156,8 @@ def load_scorer(spec: str, *, device: str | None = None, batch_size: int | None 
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size: {batch_size} is not at least 1.")
     module, function = entry.factory.split(":")
-    scorer: Scorer = getattr(importlib.import_module(module), function)(argument, device)
+    passed = {"cache": cache} if entry.composed else {}
+    scorer: Scorer = getattr(importlib.import_module(module), function)(argument, device, **passed)
     if batch_size is not None:
         scorer.batch_size = batch_size
     if cache and entry.cached:

@@ -128,8 +128,8 @@ def _module_of(path: Path) -> ModuleType:
     return module
 
 
-def worst(argument: str, device: str | None) -> Scorer:
-    """Return the scorer of `any:SPEC + SPEC …`.
+def worst(argument: str, device: str | None, *, cache: bool = True) -> Scorer:
+    """Return the scorer of `any:SPEC + SPEC …`; `cache` as in `load_scorer`, for its parts.
 
     Raises:
         UsageError: fewer than two, or one that cannot be loaded.
@@ -139,4 +139,4 @@ def worst(argument: str, device: str | None) -> Scorer:
     specs = [spec.strip() for spec in argument.split(" + ")]
     if len(specs) < 2 or not all(specs):
         raise UsageError(r"scorer: any needs two scorers or more: any:embedded + regex:\d")
-    return WorstScorer([load_scorer(spec, device=device) for spec in specs])
+    return WorstScorer([load_scorer(spec, device=device, cache=cache) for spec in specs])
