@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,3 +22,21 @@ def rtp(shared_data: Path) -> Callable[[str], tuple[list[str], np.ndarray]]:
         return [half["text"] for half in halves], np.array([half["toxicity"] for half in halves])
 
     return read
+
+
+@pytest.fixture
+def shows() -> Callable[[str, dict[str, Any]], None]:
+    """Return `shows(card, stored)`: asserts that a scorer's card has every row of its validity on file."""
+
+    def check(card: str, stored: dict[str, Any]) -> None:
+        rows = [(name, metrics, ("accuracy",)) for name, metrics in stored["validity"].items()]
+        for name, dimensions in stored.get("dimensions", {}).items():
+            if not name.endswith("_continuations"):  # those are on file only
+                rows += [(f"{dimension} | {name}", metrics, ()) for dimension, metrics in dimensions.items()]
+        for start, metrics, more in rows:
+            (row,) = [line for line in card.splitlines() if line.startswith(f"| {start} |")]
+            for metric in ("auc", "spearman", "calibration_error", *more):
+                if metric in metrics:
+                    assert "{value:.3f} [{low:.3f}, {high:.3f}]".format(**metrics[metric]) in row
+
+    return check

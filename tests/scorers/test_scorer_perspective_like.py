@@ -94,13 +94,8 @@ def test_it_is_nearer_to_perspective_than_embedded(scorer, rtp, name, least_auc,
     assert calibration_error(score, target) <= 0.05
 
 
-def test_validity_on_file_is_of_these_weights_and_the_card_shows_it():
+def test_validity_on_file_is_of_these_weights_and_the_card_shows_it(shows):
     stored = json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
     if FOLDER is not None:
         assert stored["revision"] == PerspectiveLikeScorer(FOLDER, device="cpu").revision
-    card = WEIGHTS.with_suffix(".md").read_text(encoding="utf-8")
-    for name, metrics in stored["validity"].items():
-        (row,) = [line for line in card.splitlines() if line.startswith(f"| {name} |")]
-        for metric in ("auc", "spearman", "calibration_error", "accuracy"):
-            if metric in metrics:
-                assert "{value:.3f} [{low:.3f}, {high:.3f}]".format(**metrics[metric]) in row
+    shows(WEIGHTS.with_suffix(".md").read_text(encoding="utf-8"), stored)
