@@ -18,6 +18,7 @@ from typing import Any
 
 from scorer_templates import templates
 
+from detoxlm.data import DIMENSION_COLUMNS
 from detoxlm.files import write_atomically
 
 
@@ -52,10 +53,6 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-#: Perspective's other attributes that RealToxicityPrompts carries, which the scorer learns too.
-RTP_DIMENSIONS = ("insult", "profanity", "identity_attack", "threat", "sexually_explicit")
-
-
 def _rtp_parts(row: dict[str, Any]) -> list[tuple[str, dict[str, float], str]]:
     """The prompt, the continuation and both joined: (text, scores by dimension, part).
 
@@ -63,23 +60,13 @@ def _rtp_parts(row: dict[str, Any]) -> list[tuple[str, dict[str, float], str]]:
     """
     parts = []
     for part in ("prompt", "continuation"):
-        scores = {name: row[part].get(name) for name in ("toxicity", *RTP_DIMENSIONS)}
+        scores = {name: row[part].get(name) for name in ("toxicity", *DIMENSION_COLUMNS)}
         if scores["toxicity"] is not None and row[part]["text"].strip():
             parts.append((row[part]["text"], {k: v for k, v in scores.items() if v is not None}, part))
     if len(parts) == 2:
         (first, a, _), (second, b, _) = parts
         parts.append((first + second, {name: max(a[name], b[name]) for name in a if name in b}, "joined"))
     return parts
-
-
-def rtp_texts(path: Path) -> list[tuple[str, dict[str, float], str, str]]:
-    """Return (text, Perspective's scores, "prompt" or "continuation", document) of a RealToxicityPrompts file."""
-    return [
-        (text, scores, part, row["filename"])
-        for row in read(path)
-        for text, scores, part in _rtp_parts(row)
-        if part != "joined"
-    ]
 
 
 def _madlibs_held_out(text: str) -> bool:
@@ -120,7 +107,7 @@ def _our_templates(data: Path, seed: int) -> Iterator[Example]:
     with (data / "profanity/profanity_en.csv").open(encoding="utf-8", newline="") as file:
         terms = [(r["text"], r["category_1"], float(r["severity_rating"] or 0)) for r in csv.DictReader(file)]
     for t in templates(seed, terms):
-        others = {name: getattr(t, name) for name in RTP_DIMENSIONS if getattr(t, name) is not None}
+        others = {name: getattr(t, name) for name in DIMENSION_COLUMNS if getattr(t, name) is not None}
         yield Example(t.text, t.toxicity, "templates", others=others)
 
 
@@ -138,7 +125,7 @@ def _public(data: Path, dev_documents: set[str], folds: int) -> Iterator[Example
             continue
         fold = int(digest(row["filename"])[:8], 16) % folds
         for text, scores, part in _rtp_parts(row):
-            others = {name: scores[name] for name in RTP_DIMENSIONS if name in scores}
+            others = {name: scores[name] for name in DIMENSION_COLUMNS if name in scores}
             group = "rtp_joined" if part == "joined" else "rtp"
             yield Example(text, scores["toxicity"], group, fold, others)
     for row in read(data / "wikipedia_talk/scored.jsonl"):

@@ -9,15 +9,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scorer_data import RTP_DIMENSIONS, load_heldout, rtp_texts
+from scorer_data import load_heldout
 
 from detoxlm.files import write_atomically
-from detoxlm.scorers import embedded, load_scorer, perspective_like
+from detoxlm.scorers import load_scorer
 from detoxlm.scorers.base import Scorer
+from detoxlm.validation import read_sets
 from detoxlm.validity import LabelledSet, rounded, validate
 from detoxlm.validity import measure as measure_scores
 
@@ -79,11 +81,8 @@ def measure(scorer: Scorer, data: Path, seed: int, out_of_fold: np.ndarray | Non
     `out_of_fold` is [2, n]: scores of RTP training texts by models that did not see them, and Perspective's scores;
     None where no such models were fitted.
     """
-    sets = []
-    for name in ("challenge_dev", "nontoxic_dev"):
-        rows = rtp_texts(data / f"rtp/prompts_{name}.jsonl")
-        sets.append(_rtp_set(f"rtp_{name}", rows))
-        sets.append(_rtp_set(f"rtp_{name}_continuations", [row for row in rows if row[2] == "continuation"]))
+    prompts = read_sets([data / f"rtp/prompts_{name}.jsonl" for name in ("challenge_dev", "nontoxic_dev")])
+    sets = [replace(one, name=one.name.replace("prompts", "rtp")) for one in prompts]
     for name, pairs in load_heldout(data).items():
         texts, labels = zip(*pairs, strict=True)
         sets.append(LabelledSet(name, texts, np.array(labels)))
@@ -103,12 +102,6 @@ def measure(scorer: Scorer, data: Path, seed: int, out_of_fold: np.ndarray | Non
             for kind, texts in SENTENCES.items()
         },
     }
-
-
-def _rtp_set(name: str, rows: list[tuple[str, dict[str, float], str, str]]) -> LabelledSet:
-    texts, scores, _, documents = zip(*rows, strict=True)
-    targets = {key: np.array([one.get(key, np.nan) for one in scores]) for key in ("toxicity", *RTP_DIMENSIONS)}
-    return LabelledSet(name, texts, targets.pop("toxicity"), documents, dimensions=targets)
 
 
 def judged_sentences() -> list[str]:
@@ -148,6 +141,9 @@ def record(scorer: Scorer, training: dict[str, Any], weights: Path, measured: di
 
 
 def main() -> None:
+    # here, because train_ngram.py imports this file and has no use for torch
+    from detoxlm.scorers import embedded, perspective_like
+
     parser = argparse.ArgumentParser(
         description="Measure shipped scorers again; how they were trained stays on record."
     )

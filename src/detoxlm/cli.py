@@ -392,20 +392,9 @@ def _print_validity(study: Study) -> None:
 
 def _print_dimensions(sets: dict[str, SetValidity]) -> None:
     """Print how well each scorer's further dimensions follow theirs, where the set knows them."""
-    from detoxlm.validity import DIMENSION_MEASURES, MEASURES
+    from detoxlm.validity import DIMENSION_MEASURES, MEASURES, dimension_rows
 
-    rows = [
-        [
-            name.replace("_", " "),
-            label,
-            f"{found.positive / found.n:.1%}",
-            *(MEASURES[key].show(found.metrics.get(key)) for key in DIMENSION_MEASURES),
-        ]
-        for name in dict.fromkeys(name for got in sets.values() for name in got.dimensions)
-        for label, got in sets.items()
-        if (found := got.dimensions.get(name)) is not None
-    ]
-    if rows:
+    if rows := dimension_rows(sets):
         header = ["further dimension", "scorer", "0.5 or more", *(MEASURES[key].label for key in DIMENSION_MEASURES)]
         _print_rows(header, rows, as_json=False)
 

@@ -459,6 +459,24 @@ def _dimension(
     return DimensionValidity(len(known), int((target[known] >= TOXIC).sum()), metrics)
 
 
+def dimension_rows(sets: Mapping[str, SetValidity]) -> list[list[str]]:
+    """Return what console and page show of further dimensions, for one set's validity by scorer.
+
+    A row is: dimension, scorer, share of texts at 0.5 or more, then `DIMENSION_MEASURES` with their intervals.
+    """
+    return [
+        [
+            name.replace("_", " "),
+            label,
+            f"{found.positive / found.n:.1%}",
+            *(MEASURES[key].show(found.metrics.get(key)) for key in DIMENSION_MEASURES),
+        ]
+        for name in dict.fromkeys(name for one in sets.values() for name in one.dimensions)
+        for label, one in sets.items()
+        if (found := one.dimensions.get(name)) is not None
+    ]
+
+
 def differences(first: SetValidity, other: SetValidity) -> dict[str, Estimate]:
     """Return `other - first` for every metric that both have, with paired 95% intervals.
 

@@ -246,6 +246,6 @@ def test_validity_on_file_is_of_these_weights():
         assert stored["scorer"] == f"{found.name} {found.version}"
 
 
-def test_the_card_shows_the_measured_numbers(shows):
+def test_the_card_shows_the_measured_numbers(missing_from):
     card = embedded.WEIGHTS.with_name("README.md").read_text(encoding="utf-8")
-    shows(card, json.loads(embedded.WEIGHTS.with_suffix(".json").read_text(encoding="utf-8")))
+    assert missing_from(card, json.loads(embedded.WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))) == []

@@ -13,7 +13,15 @@ from detoxlm.report import validity_plots as plots
 from detoxlm.report.html import TEMPLATES, environment
 from detoxlm.report.samples import TEXT_SHOWN
 from detoxlm.validation import Study
-from detoxlm.validity import DIMENSION_MEASURES, FEWEST_MENTIONS, MEASURES, Failure, Group, SetValidity
+from detoxlm.validity import (
+    DIMENSION_MEASURES,
+    FEWEST_MENTIONS,
+    MEASURES,
+    Failure,
+    Group,
+    SetValidity,
+    dimension_rows,
+)
 
 #: Groups in a plot; the table beneath has them all.
 GROUPS_SHOWN = 24
@@ -113,24 +121,12 @@ def _section(study: Study, name: str, number: int) -> _Section:
         calibration=Markup(plots.calibration(sets, f"calibration-{number}")),
         roc=Markup(plots.roc(sets, f"roc-{number}")),
         scorers=[_scorer(label, one, place, f"{number}-{place}") for place, (label, one) in enumerate(sets)],
-        dimensions=_dimensions(sets),
+        dimensions=[
+            (name, scorer, share, [_split(cell) for cell in cells])
+            for name, scorer, share, *cells in dimension_rows(dict(sets))
+        ],
         identity=[_identity(label, one) for label, one in sets],
     )
-
-
-def _dimensions(sets: Sequence[tuple[str, SetValidity]]) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
-    names = dict.fromkeys(name for _, one in sets for name in one.dimensions)
-    return [
-        (
-            name.replace("_", " "),
-            label,
-            f"{found.positive / found.n:.1%}",
-            [_split(MEASURES[key].show(found.metrics.get(key))) for key in DIMENSION_MEASURES],
-        )
-        for name in names
-        for label, one in sets
-        if (found := one.dimensions.get(name)) is not None
-    ]
 
 
 def _scorer(label: str, one: SetValidity, place: int, key: str) -> _Scorer:
