@@ -29,11 +29,11 @@ import torch
 from fusion import tokens_per_second
 from rows import Row, add_options, folder_of, measured, run_part, timed
 
-from detoxlm.control.schedule import rounds, wall_clock
-from detoxlm.control.settings import ConstrainedSettings, Schedule
 from detoxlm.data import Example, builtin_prompts
 from detoxlm.files import write_atomically
 from detoxlm.methods import Detoxifier, FitData, get_method
+from detoxlm.methods.control.schedule import rounds, wall_clock
+from detoxlm.methods.control.settings import ConstrainedSettings, Schedule
 from detoxlm.metrics.bootstrap import bootstrap
 from detoxlm.models import Target, load_target
 from detoxlm.scorers import load_scorer

@@ -17,24 +17,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
 from rows import Row, add_options, measured, run_part, timed
-from transformers import LogitsProcessor, PreTrainedModel
+from torch import nn
+from transformers import LlamaConfig, LogitsProcessor, PreTrainedModel
 
 from detoxlm import memory
-from detoxlm.architecture import Architecture
-from detoxlm.calibration.sources import Recorded, acting_on_logits
 from detoxlm.data import builtin_prompts, read_corpus, read_prompts
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.base import describe_target
-from detoxlm.methods.dexperts import DExperts, DExpertsSettings
+from detoxlm.methods.decoding.contract import Steering
+from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
+from detoxlm.methods.experts.dexperts import DExperts, DExpertsSettings
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
 from detoxlm.models import Target, load_target
 from detoxlm.scorers import load_scorer
@@ -173,12 +175,49 @@ class _Forgetful(LogitsProcessor):
 # --- quality ----------------------------------------------------------------------------------------------------------
 
 
+class _Newest(nn.Module):
+    """In place of a calibrator: its "states" are the last tokens of the text, -1 before its beginning."""
+
+    config = LlamaConfig(num_hidden_layers=1)  # one layer of cache, for the tokens
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._count = count
+
+    def forward(self, input_ids: torch.Tensor, **given: Any) -> Any:
+        mask = given.get("attention_mask")
+        real = torch.ones_like(input_ids) if mask is None else mask[:, -input_ids.shape[1] :]
+        tokens = torch.where(real.bool(), input_ids, -1)[:, None, :, None]
+        if (cache := given.get("past_key_values")) is not None:
+            tokens, _ = cache.update(tokens, tokens, 0)
+        row = torch.nn.functional.pad(tokens[:, 0, :, 0], (self._count - 1, 0), value=-1)
+        return SimpleNamespace(last_hidden_state=row.unfold(1, self._count, 1)[:, -input_ids.shape[1] :].float())
+
+
+class _Ban(Steering):
+    """Takes their probability from tokens that would end a listed word."""
+
+    name = "banned words"
+
+    def __init__(self, sequences: list[list[int]]) -> None:
+        self._last: dict[tuple[int, ...], list[int]] = {}  # by what stands before
+        for *before, last in sequences:
+            self._last.setdefault(tuple(before), []).append(last)
+        self._longest = max(map(len, self._last))
+        self.readers = (_Newest(max(1, self._longest)),)
+
+    def act(self, x: torch.Tensor, said: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+        for row, tokens in enumerate(said.long().tolist()):
+            for length in range(self._longest + 1):
+                x[row, self._last.get(tuple(tokens[len(tokens) - length :]), [])] -= 1e4 * strength[row]
+        return x
+
+
 @dataclass
-class BannedWords(Detoxifier):
+class BannedWords(DecodingDetoxifier):
     """The simplest rival: listed words are never spelled to their end. Tensors: `banned` [n, k], padded with -1."""
 
     method: ClassVar[str] = "banned words"
-    kind: ClassVar = "decoding"
     settings_type: ClassVar = Settings
 
     @property
@@ -189,33 +228,8 @@ class BannedWords(Detoxifier):
     def max_strength(self) -> float:
         return 1.0
 
-    def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
-        sequences = [[token for token in row if token >= 0] for row in self.tensors["banned"].tolist()]
-        reader: Any = _Endings(sequences, Architecture.of(model).vocab_size)
-        return acting_on_logits(model, Recorded(model, reader), lambda logits, lowered: logits + lowered.to(logits))
-
-
-class _Endings:
-    """In place of a calibrator's states: what is added to the logits, by the tokens so far."""
-
-    def __init__(self, sequences: list[list[int]], vocabulary: int) -> None:
-        self._vocabulary = vocabulary
-        self._last: dict[tuple[int, ...], list[int]] = {}  # by what stands before
-        for *before, last in sequences:
-            self._last.setdefault(tuple(before), []).append(last)
-        self._longest = max(map(len, self._last))
-
-    def last_states(self, rows: list[list[int]]) -> torch.Tensor:
-        return torch.stack([self._lowered(row) for row in rows])
-
-    def states(self, row: list[int], count: int) -> torch.Tensor:
-        return torch.stack([self._lowered(row[:end]) for end in range(len(row) - count + 1, len(row) + 1)])
-
-    def _lowered(self, row: list[int]) -> torch.Tensor:
-        lowered = torch.zeros(self._vocabulary)
-        for length in range(self._longest + 1):
-            lowered[self._last.get(tuple(row[len(row) - length :]), [])] = -1e4
-        return lowered
+    def _steer(self, model: PreTrainedModel) -> Steering:
+        return _Ban([[token for token in row if token >= 0] for row in self.tensors["banned"].tolist()])
 
 
 def banned_words(target: Target, words: Path) -> BannedWords:

@@ -31,12 +31,12 @@ from trl import RLOOConfig, RLOOTrainer
 from detoxlm.architecture import Architecture
 from detoxlm.data import Example, builtin_prompts
 from detoxlm.files import write_atomically
-from detoxlm.finetuning.detoxifier import FineTunedDetoxifier
-from detoxlm.finetuning.fit import tensors_of
-from detoxlm.finetuning.settings import FineTuneSettings
-from detoxlm.finetuning.trainer import trainable
 from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.methods.base import describe_target
+from detoxlm.methods.training.fit import tensors_of
+from detoxlm.methods.training.settings import FineTuneSettings
+from detoxlm.methods.training.trainer import trainable
+from detoxlm.methods.weights.tuned import FineTunedDetoxifier
 from detoxlm.models import Target, load_target
 from detoxlm.scorers import load_scorer
 from detoxlm.settings import Settings

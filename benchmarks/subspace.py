@@ -29,14 +29,15 @@ from rows import Row, add_options, measured, run_part, timed
 
 from detoxlm import memory
 from detoxlm.data import Pair, builtin_prompts, read_corpus, read_pairs, read_prompts
-from detoxlm.editing.embeddings import passages, sentence_embeddings
-from detoxlm.editing.subspaces import toxic_directions
 from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData, get_method
-from detoxlm.methods.subspace import Subspace, SubspaceSettings
+from detoxlm.methods.editing.embeddings import sentence_embeddings
+from detoxlm.methods.editing.subspace import Subspace, SubspaceSettings
+from detoxlm.methods.editing.subspaces import toxic_directions
 from detoxlm.metrics.refusals import as_prompt
 from detoxlm.models import Target, load_target
+from detoxlm.passages import passages
 from detoxlm.progress import track
 from detoxlm.scorers import load_scorer
 

@@ -26,6 +26,7 @@ from rows import Row, add_options, measured, run_part, timed
 from detoxlm import memory
 from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.models import Target, load_target
+from detoxlm.passages import Passage
 from detoxlm.scorers import load_scorer
 
 
@@ -104,13 +105,12 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from detoxlm.control.constraint import ConstraintLoss
-    from detoxlm.editing.embeddings import Passage
-    from detoxlm.finetuning import trainer as ours
-    from detoxlm.finetuning.anchors import anchors
-    from detoxlm.finetuning.course import Course
-    from detoxlm.finetuning.progress import COLUMNS
-    from detoxlm.methods.tasft import Tasft, TasftSettings
+    from detoxlm.methods.control.constraint import ConstraintLoss
+    from detoxlm.methods.finetuning.tasft import Tasft, TasftSettings
+    from detoxlm.methods.training import trainer as ours
+    from detoxlm.methods.training.anchors import anchors
+    from detoxlm.methods.training.course import Course
+    from detoxlm.methods.training.progress import COLUMNS
 
     target = load_target(options.model)
     generator = torch.Generator().manual_seed(0)

@@ -17,13 +17,13 @@ from safetensors.torch import save
 from scorer_data import read
 from train_calibrator import half_sentences, sources
 
-from detoxlm.control.fit import trained_on
-from detoxlm.control.settings import AuxiliarySettings
-from detoxlm.control.storage import SHIPPED, packed
 from detoxlm.data import builtin_prompts
 from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling
 from detoxlm.harvest import Sampled, harvest, own_sampling
+from detoxlm.methods.control.fit import trained_on
+from detoxlm.methods.control.settings import AuxiliarySettings
+from detoxlm.methods.control.storage import SHIPPED, packed
 from detoxlm.models import load_target
 from detoxlm.scorers import load_scorer
 

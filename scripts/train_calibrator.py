@@ -1,7 +1,7 @@
 """Train the calibrator that ships with detoxlm and write its facts beside it: `make calibrator`.
 
 The first three layers of the embedded model learn, on continuations of public text and of the model itself, how toxic
-a continuation becomes with each next token (`detoxlm.calibration`). Toxicity is what the scorer `embedded` says.
+a continuation becomes with each next token (`detoxlm.methods.fusion`). Toxicity is what the scorer `embedded` says.
 About 20 minutes and 3 GB on two cores: 4 for the model's own continuations, 4 for scoring, 11 for training. The same
 data, seed, machine and number of threads give the same files.
 """
@@ -23,13 +23,13 @@ import torch
 from safetensors.torch import save
 from scorer_data import digest, held_out, read
 
-from detoxlm.calibration import training
-from detoxlm.calibration.calibrator import cut_calibrator
-from detoxlm.calibration.storage import SHIPPED, pack_change
 from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling
 from detoxlm.harvest import harvest
-from detoxlm.methods.fusion import Row, fresh_calibrator, score_passages
+from detoxlm.methods.fusion import training
+from detoxlm.methods.fusion.calibrator import Calibrator, cut_calibrator
+from detoxlm.methods.fusion.storage import SHIPPED, pack_change
+from detoxlm.methods.fusion.texts import Row, score_passages
 from detoxlm.models import load_target
 from detoxlm.scorers import load_scorer
 
@@ -165,7 +165,7 @@ def main() -> None:
     passages = score_passages(target, list(itertools.chain.from_iterable(rows.values())), scorer, MAX_LENGTH)
 
     torch.manual_seed(arguments.seed)
-    calibrator = fresh_calibrator(target.model, LAYERS)
+    calibrator = Calibrator(cut_calibrator(target.model, LAYERS))
     report = training.train(
         calibrator,
         passages,

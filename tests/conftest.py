@@ -158,7 +158,7 @@ def run_cli(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], None]:
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at a training cost more than training a tiny model; these take a tenth of the time."""
     for name, value in (("SAMPLES", 1), ("ANSWER", 2), ("NEUTRAL", 64)):
-        monkeypatch.setattr(f"detoxlm.finetuning.watch.{name}", value)
+        monkeypatch.setattr(f"detoxlm.methods.training.watch.{name}", value)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,9 +20,9 @@ import pytest
 from safetensors.torch import save_file
 
 import detoxlm.data
-from detoxlm.calibration.calibrator import Calibrator, cut_calibrator
-from detoxlm.calibration.storage import pack_change
 from detoxlm.cli import main
+from detoxlm.methods.fusion.calibrator import Calibrator, cut_calibrator
+from detoxlm.methods.fusion.storage import pack_change
 from detoxlm.models import load_target
 
 ROOT = Path(__file__).parents[1]
@@ -74,24 +74,29 @@ def workplace(
     def tiny_embedded(name: str, **options: Any) -> Any:
         return original_load(str(tiny_folder("llama")) if name == "embedded" else name, **options)
 
-    for module in ("detoxlm.data", "detoxlm.workflows", "detoxlm.methods.fusion", "detoxlm.editing.pairs"):
-        monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
-    monkeypatch.setattr("detoxlm.editing.pairs.GAP", 0.0)  # a random model says nothing toxic
     for module in (
-        "detoxlm.finetuning.texts",
-        "detoxlm.control.fit",
-        "detoxlm.control.tuning",
-        "detoxlm.control.schedule",
+        "detoxlm.data",
+        "detoxlm.workflows",
+        "detoxlm.methods.fusion.texts",
+        "detoxlm.methods.editing.pairs",
+    ):
+        monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
+    monkeypatch.setattr("detoxlm.methods.editing.pairs.GAP", 0.0)  # a random model says nothing toxic
+    for module in (
+        "detoxlm.methods.training.texts",
+        "detoxlm.methods.control.fit",
+        "detoxlm.methods.control.tuning",
+        "detoxlm.methods.control.schedule",
     ):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     # nor clean: of what it says, all is learned from as both
-    monkeypatch.setattr("detoxlm.finetuning.texts.HARMFUL", 0.0)
-    monkeypatch.setattr("detoxlm.finetuning.texts.CLEAN", 1.0)
-    monkeypatch.setattr("detoxlm.finetuning.texts._new", lambda harmful, _: harmful[:20])
-    for module in ("detoxlm.models", "detoxlm.workflows", "detoxlm.methods.fusion"):
+    monkeypatch.setattr("detoxlm.methods.training.texts.HARMFUL", 0.0)
+    monkeypatch.setattr("detoxlm.methods.training.texts.CLEAN", 1.0)
+    monkeypatch.setattr("detoxlm.methods.training.texts._new", lambda harmful, _: harmful[:20])
+    for module in ("detoxlm.models", "detoxlm.workflows", "detoxlm.methods.fusion.foreign"):
         monkeypatch.setattr(f"{module}.load_target", tiny_embedded)
     monkeypatch.setattr(
-        "detoxlm.methods.fusion.SHIPPED", tiny_calibrator(original_load(str(tiny_folder("llama"))), place)
+        "detoxlm.methods.fusion.foreign.SHIPPED", tiny_calibrator(original_load(str(tiny_folder("llama"))), place)
     )
     return place
 

@@ -13,16 +13,16 @@ import torch
 from peft import PeftModel
 
 from detoxlm import workflows
-from detoxlm.calibration.storage import SHIPPED
-from detoxlm.control.storage import SHIPPED as AUXILIARY
 from detoxlm.data import Pair, builtin_prompts, neutral_text
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier, FitData, Method
+from detoxlm.methods.control.nado import Nado, NadoSettings
+from detoxlm.methods.control.storage import SHIPPED as AUXILIARY
+from detoxlm.methods.editing.subspace import Subspace, SubspaceSettings
+from detoxlm.methods.finetuning.tasft import Tasft
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
-from detoxlm.methods.nado import Nado, NadoSettings
-from detoxlm.methods.subspace import Subspace, SubspaceSettings
-from detoxlm.methods.tasft import Tasft
+from detoxlm.methods.fusion.storage import SHIPPED
 from detoxlm.models import Target
 from detoxlm.results import Results
 from detoxlm.scorers import load_scorer
@@ -36,7 +36,7 @@ def run_folder(embedded: Target, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """What a short `detoxlm run` leaves."""
     out = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("detoxlm.methods.fusion.builtin_prompts", lambda split: builtin_prompts(split)[:32])
+        patch.setattr("detoxlm.methods.fusion.texts.builtin_prompts", lambda split: builtin_prompts(split)[:32])
         patch.setattr("detoxlm.workflows.load_target", lambda *_, **__: embedded)
         settings = RunSettings(limit=8, fluency_tokens=600, strengths="0.5", output=out, device="cpu")
         workflows.run("embedded", settings, sets=["variant=paper", "steps=12", "samples=3"])
@@ -113,12 +113,11 @@ def test_the_shipped_calibrator_was_made_for_the_embedded_model_and_scorer(embed
 
 
 def test_the_shipped_calibrator_knows_an_insult_in_its_context(embedded: Target, shipped: FusionDetoxifier) -> None:
-    reader = shipped._reader(embedded.model)
-    head = shipped._fitted(embedded.model, False).calibrator.risk  # type: ignore[union-attr]
+    session, head = shipped.session(embedded.model), shipped.calibrator(embedded.model).risk
 
     def risk(text: str, word: str) -> float:
         ids = embedded.tokenizer(text + word)["input_ids"]  # of a word in pieces: once it is complete
-        return float(head(reader.last_states([ids[:-1]]), torch.tensor([[ids[-1]]])))
+        return float(head(session.says_of(ids[:-1], 1), torch.tensor([[ids[-1]]])))
 
     for text, bad, good in (
         ("You are such a complete", " idiot", " surprise"),

@@ -16,10 +16,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from detoxlm import generation
-from detoxlm.editing.embeddings import passages
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Batch, Sampling, decode, encode, encode_after, generate, next_token, plan_batches
 from detoxlm.models import Target
+from detoxlm.passages import passages
 
 KINDS = ["gemma2", "gemma3_text", "gpt2", "gpt_neox", "gptj", "llama", "mistral", "opt", "phi", "qwen2"]
 # of unlike lengths; longer and shorter than the sliding windows of 8

@@ -15,7 +15,7 @@ import torch
 from detoxlm.data import Pair
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods import Detoxifier, FitData
-from detoxlm.methods.subspace import Subspace, SubspaceDetoxifier, SubspaceSettings
+from detoxlm.methods.editing.subspace import Subspace, SubspaceDetoxifier, SubspaceSettings
 from detoxlm.models import Target
 
 PAIRS = [Pair(f"eeee {word} e{i}", f"good {word} {i}", "the old") for i, word in enumerate(["sea", "hill", "road"] * 4)]

@@ -1,7 +1,7 @@
 """The method contract: a method fits a detoxifier to a target; a detoxifier attaches, detaches, saves and loads.
 
-Adding a method is one file with a `Method` and a `Detoxifier` subclass, and its name in `detoxlm.methods`;
-`tests/methods/test_contract.py` then holds it to everything promised here.
+Adding a method is a `Method` and a `Detoxifier` subclass, and an entry point that names them (`detoxlm.registry`);
+`tests/methods/test_contract.py` holds the built-in ones to everything promised here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from detoxlm.architecture import Architecture
 from detoxlm.data import Example, Pair
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.files import folder_written_atomically
+from detoxlm.methods.registry import METHODS
 from detoxlm.models import Target
 from detoxlm.results import DetoxifierInfo
 from detoxlm.scorers.base import Scorer
@@ -210,12 +211,10 @@ class Detoxifier(ABC):
             UsageError: no such folder, not a detoxifier, another method than this class, or damaged weights.
             DetoxError: the Hub does not have it, or does not answer.
         """
-        from detoxlm.methods import METHODS
-
         folder = _local(str(folder_or_repo), revision)
         try:
             config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            kind = METHODS[config["method"]].detoxifier_type
+            kind = METHODS.get_known(config["method"]).detoxifier_type
             if config["format"] != FORMAT:
                 raise UsageError(f"detoxifier: {folder} has format {config['format']}; this version reads {FORMAT}.")
             tensors = load_file(folder / WEIGHTS_FILE)

@@ -1,1 +1,0 @@
-"""Calibration models: the small models that fusion adds to a target at decoding time."""

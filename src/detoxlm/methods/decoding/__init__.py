@@ -1,0 +1,1 @@
+"""What all decoding methods share: the contract, the hosts that carry it, and the rule by which logits are lowered."""

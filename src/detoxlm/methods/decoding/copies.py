@@ -1,0 +1,43 @@
+"""Copies of a target's decoder layers, to run beside it."""
+
+from __future__ import annotations
+
+import copy
+
+from transformers import PreTrainedModel
+
+from detoxlm.architecture import Architecture
+from detoxlm.errors import UsageError
+
+
+def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool) -> PreTrainedModel:
+    """Return a copy of the first `layers` decoder layers of `model`, which may be all, as a model.
+
+    Layers and norm are copies; embeddings and head are the target's own modules unless `own_embeddings`.
+
+    Raises:
+        UsageError: an architecture that cannot be cut.
+    """
+    view = check_copyable(model)
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers = layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:layers]
+    cut = type(model)(config)
+    weights = model.state_dict()
+    cut.load_state_dict({name: weights[name] for name in cut.state_dict()})
+    cut.to(model.device, model.dtype).eval().requires_grad_(False)
+    if not own_embeddings:  # last, so that nothing above touches the target's modules
+        cut.set_input_embeddings(view.embeddings)
+        cut.set_output_embeddings(view.head)
+    return cut
+
+
+def check_copyable(model: PreTrainedModel) -> Architecture:
+    """Return the model's parts; raise `UsageError` where `copied` cannot copy it."""
+    view = Architecture.of(model)
+    if model.config.get_text_config() is not model.config:
+        raise UsageError(
+            f"model: layers of {type(model).__name__} cannot be copied; use the text-only {view.name} model."
+        )
+    return view

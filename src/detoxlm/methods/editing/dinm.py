@@ -1,0 +1,122 @@
+"""DINM, detoxifying with intraoperative neural monitoring (arXiv 2403.14472): tune one layer's value matrix briefly.
+
+The *toxic layer* is where the states of non-toxic and toxic continuations of one prompt lie furthest apart. Its value
+matrix W, and nothing else, is trained for a few steps on
+
+    -log p(non-toxic | prompt) + c KL(base || edited on harmless text).
+
+The distances are taken relative to the length of the states, which grows from layer to layer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from detoxlm.architecture import Architecture
+from detoxlm.errors import DetoxError
+from detoxlm.methods.base import FitData, Method, describe_target
+from detoxlm.methods.editing.learning import mean_kl
+from detoxlm.methods.editing.pairs import PairSettings, embedded_pairs, harmless_texts
+from detoxlm.methods.weights.detoxifier import WeightDetoxifier
+from detoxlm.models import Target
+from detoxlm.passages import Passage, endless, log_p, padded
+from detoxlm.progress import track
+
+
+class DinmSettings(PairSettings):
+    """Settings of `dinm`."""
+
+    layer: int | None = Field(
+        None, ge=0, description="The tuned layer, from 0 [default: where texts lie furthest apart]."
+    )
+    steps: int = Field(10, ge=1, description="Training steps.")
+    batch: int = Field(8, ge=1, description="Non-toxic texts, and harmless texts, in a step.")
+    learning_rate: float = Field(5e-4, gt=0, lt=1, description="Adam's.")
+    locality: float = Field(0.1, ge=0, description="c, the weight of the KL term (the paper's own).")
+
+
+@dataclass
+class DinmDetoxifier(WeightDetoxifier):
+    """A change of one value matrix."""
+
+    method: ClassVar[str] = "dinm"
+    settings_type: ClassVar = DinmSettings
+
+    def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        ((name, change),) = self.tensors.items()
+        weight = Architecture.of(model).value_matrix(int(name.split(".")[0]))
+        return [(weight, change.to(weight.device))]
+
+
+class Dinm(Method):
+    """Find the toxic layer, and tune its value matrix on the non-toxic sides of pairs."""
+
+    name: ClassVar[str] = "dinm"
+    paper: ClassVar[str] = "Detoxifying LLMs via knowledge editing (DINM), arXiv 2403.14472"
+    summary: ClassVar[str] = "One layer's value matrix is tuned briefly on clean continuations. A plain checkpoint."
+    detoxifier_type: ClassVar = DinmDetoxifier
+    reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
+
+    @classmethod
+    def fit(cls, target: Target, data: FitData, settings: DinmSettings) -> DinmDetoxifier:
+        """Locate and tune. The target is restored."""
+        if settings.layer is not None:  # refused before hours of harvesting
+            target.architecture.check_layer(settings.layer)
+            target.architecture.value_matrix(settings.layer)
+        fitting: dict[str, Any] = {}
+        pairs = embedded_pairs(target, data, settings.samples, settings.max_length, fitting)
+        apart = (pairs.positive - pairs.negative).norm(dim=-1) / pairs.positive.norm(dim=-1)
+        layer = int(apart.mean(1).argmax()) if settings.layer is None else settings.layer
+        harmless = harmless_texts(target, pairs.clean, settings.max_length)
+        change, curve = tuned(target, layer, pairs.clean, harmless, settings, data.seed)
+        fitting |= {"layer": layer, "loss_curve": curve}
+        return DinmDetoxifier(settings, describe_target(target), {f"{layer}.change": change.cpu()}, fitting)
+
+
+def tuned(
+    target: Target, layer: int, clean: list[Passage], harmless: list[Passage], settings: DinmSettings, seed: int
+) -> tuple[torch.Tensor, list[list[float]]]:
+    """Return the change [d, d_ff] of a layer's value matrix that the training makes, and the loss curve.
+
+    Raises:
+        DetoxError: the loss became NaN or infinite.
+    """
+    view = target.architecture
+    generator = torch.Generator().manual_seed(seed)
+    orders = [endless(len(texts), generator) for texts in (clean, harmless)]
+    change = torch.zeros_like(view.value_matrix(layer), dtype=torch.float32, requires_grad=True)
+    optimiser = torch.optim.Adam([change], lr=settings.learning_rate)
+    module = view.layers[layer].get_submodule(view.family.value)
+    curve = []
+    with track("tuning one layer", settings.steps, "steps") as advance, torch.enable_grad():
+        for step in range(settings.steps):
+            good, rest = (
+                padded(target, [texts[next(order)] for _ in range(min(settings.batch, len(texts)))])
+                for texts, order in zip((clean, harmless), orders, strict=True)
+            )
+            with torch.no_grad():
+                base = log_p(target, *rest[:2])
+            # W + change, differentiably and without touching W
+            handle = module.register_forward_hook(lambda _, given, y: y + F.linear(given[0], change.to(y.dtype)))
+            try:
+                likely = log_p(target, *good[:2]).gather(-1, good[0][:, 1:, None])[..., 0]
+                kl = mean_kl(base, log_p(target, *rest[:2]), rest[2])
+            finally:
+                handle.remove()
+            nll = -(likely * good[2]).sum() / good[2].sum()
+            loss = nll + settings.locality * kl
+            if not math.isfinite(loss.item()):
+                raise DetoxError(f"dinm: the loss is {loss.item()} at step {step}; lower --set learning_rate.")
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            curve.append([step + 1, round(loss.item(), 4)])
+            advance(1)
+    return change.detach(), curve

@@ -1,0 +1,93 @@
+"""Model Surgery (arXiv 2407.08770): make the neurons that shut off at toxic states respond to them instead.
+
+A linear probe w of a layer's states tells toxic from non-toxic texts. Of all gate rows g_i (the rows of the MLP's
+first matrix, that decide how active neuron i is) those most opposed to w are moved towards it:
+
+    g_i <- g_i + alpha w    for the rows with the smallest cos(g_i, w), over all layers.
+
+Here w is of each layer's own input, and alpha is in units of the median row length of the layer, so that one strength
+means the same on every model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from detoxlm.architecture import Architecture
+from detoxlm.methods.base import FitData, Method, describe_target
+from detoxlm.methods.editing.pairs import PairSettings, embedded_pairs
+from detoxlm.methods.editing.probes import probe_direction, separation
+from detoxlm.methods.weights.detoxifier import WeightDetoxifier
+from detoxlm.models import Target
+
+
+class SurgerySettings(PairSettings):
+    """Settings of `surgery`."""
+
+    alpha: float = Field(0.4, gt=0, description="Length of what is added to a row, in median row lengths of its layer.")
+    rows: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Share of all gate rows that is moved (the paper: 16,384 of 352,256).",
+    )
+
+
+@dataclass
+class SurgeryDetoxifier(WeightDetoxifier):
+    """What is added to some gate rows of one model."""
+
+    method: ClassVar[str] = "surgery"
+    settings_type: ClassVar = SurgerySettings
+
+    def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        view = Architecture.of(model)
+        changes = []
+        for layer in range(1, len(view.layers)):
+            weight = view.gate_matrix(layer)
+            chosen, w = self.tensors[f"{layer}.chosen"].to(weight), self.tensors[f"{layer}.added"].to(weight)
+            changes.append((weight, torch.outer(chosen.float(), w.float())))
+        return changes
+
+
+class Surgery(Method):
+    """Train a probe of each layer's input, and add it to the gate rows most opposed to it."""
+
+    name: ClassVar[str] = "surgery"
+    paper: ClassVar[str] = "Model Surgery, arXiv 2407.08770"
+    summary: ClassVar[str] = "A toxicity probe is added to the MLP gate rows most opposed to it. A plain checkpoint."
+    detoxifier_type: ClassVar = SurgeryDetoxifier
+    reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
+
+    @classmethod
+    def fit(cls, target: Target, data: FitData, settings: SurgerySettings) -> SurgeryDetoxifier:
+        """Embed pairs, train the probes, and choose the rows."""
+        view = target.architecture
+        for layer in range(len(view.layers)):
+            view.gate_matrix(layer)
+        fitting: dict[str, Any] = {}
+        pairs = embedded_pairs(target, data, settings.samples, settings.max_length, fitting)
+        positive, negative = pairs.positive, pairs.negative
+        # the input of layer l is the output of layer l - 1; the first layer reads single tokens, not texts
+        layers = range(1, len(view.layers))
+        probes = {layer: probe_direction(positive[layer - 1], negative[layer - 1]) for layer in layers}
+        gates = {layer: view.gate_matrix(layer).detach().float().cpu() for layer in layers}
+        cosines = {layer: F.cosine_similarity(gates[layer], probes[layer][None], dim=1) for layer in layers}
+        every = torch.cat(list(cosines.values()))
+        limit = every.kthvalue(max(1, round(settings.rows * len(every)))).values
+        tensors = {}
+        for layer in layers:
+            tensors[f"{layer}.chosen"] = (cosines[layer] <= limit).float()
+            tensors[f"{layer}.added"] = settings.alpha * gates[layer].norm(dim=1).median() * probes[layer]
+        aucs = [separation(positive[layer - 1], negative[layer - 1], probes[layer]) for layer in layers]
+        fitting |= {
+            "rows": int(sum(tensors[f"{layer}.chosen"].sum() for layer in layers)),
+            "probe_auc_on_its_pairs": [round(min(aucs), 3), round(max(aucs), 3)],
+        }
+        return SurgeryDetoxifier(settings, describe_target(target), tensors, fitting)
