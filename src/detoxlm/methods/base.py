@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,10 @@ FORMAT = 2
 CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
 #: What of a folder goes to the Hub, and is fetched from there: no pickles, and nothing that lies there by chance.
 UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
+
+
+#: One strength, or one for each request of a batch.
+Strength = float | Sequence[float]
 
 
 @dataclass
@@ -88,16 +93,19 @@ class Detoxifier(ABC):
     def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
         """Attach at a strength above 0; leaving the context restores the model exactly, also after an exception."""
 
-    def attached(self, model: PreTrainedModel, strength: float | None = None) -> AbstractContextManager[None]:
+    def attached(self, model: PreTrainedModel, strength: Strength | None = None) -> AbstractContextManager[None]:
         """Return a context in which `model` is detoxified. Strength 0 leaves it untouched, bit for bit.
 
         Args:
             model: the model that this detoxifier was fitted for.
-            strength: from 0 to `max_strength`; None takes `default_strength`.
+            strength: from 0 to `max_strength`; None takes `default_strength`. Decoding methods take one for each
+                request too.
 
         Raises:
             UsageError: another model, or a strength out of range.
         """
+        if not (strength is None or isinstance(strength, int | float)):
+            raise UsageError(f"strength: {self.method} changes the model's weights, so there is one for all requests.")
         strength = self.check_strength(strength)
         self.check_target(model)
         return self._attach(model, strength) if strength else nullcontext()

@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 from transformers import PreTrainedModel
 
 from detoxlm.errors import UsageError, first_line
-from detoxlm.methods.base import Detoxifier
+from detoxlm.methods.base import Detoxifier, Strength
 from detoxlm.methods.decoding import attached as hooks
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.processor import SteeringProcessor, padding_of
-from detoxlm.methods.decoding.rule import Strength
 from detoxlm.methods.decoding.session import Session
 
 

@@ -10,8 +10,6 @@ from detoxlm.errors import UsageError
 
 #: How far a logit falls at strength 1 for a token that is certain to end in a toxic text.
 SLOPE = 24.0
-#: One strength, or one for each request of a batch.
-Strength = float | Sequence[float]
 
 
 def by_row(strengths: Sequence[float], rows: int) -> list[float]:
