@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from detoxlm.data import JudgedText, Loaded, describe_skipped, read_judged
 from detoxlm.errors import UsageError
+from detoxlm.items import Loaded, describe_skipped
+from detoxlm.judged import JudgedText, read_judged
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def read_sets(
     seed: int = 0,
     skip_bad_rows: bool = False,
 ) -> list[LabelledSet]:
-    """Read files of labelled texts; `detoxlm.data.read_judged` says which layouts are known.
+    """Read files of labelled texts; `detoxlm.judged.read_judged` says which layouts are known.
 
     A set is named after its file, with its folder in front where two files have one name. A file with several target
     columns gives a set for each, `FILE_COLUMN`. RealToxicityPrompts gives a second set, `FILE_continuations`: the
