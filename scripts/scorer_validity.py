@@ -19,8 +19,7 @@ from scorer_data import load_heldout
 from detoxlm.files import write_atomically
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.base import Scorer
-from detoxlm.validation import read_sets
-from detoxlm.validity import LabelledSet, rounded, validate
+from detoxlm.validity import LabelledSet, read_sets, rounded, validate
 from detoxlm.validity import measure as measure_scores
 
 #: Frames that the training templates do not contain; the identity terms do occur there, but for `NEW_TERMS`.

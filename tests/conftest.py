@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,6 +161,20 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at a training cost more than training a tiny model; these take a tenth of the time."""
     for name, value in (("SAMPLES", 1), ("ANSWER", 2), ("NEUTRAL", 64)):
         monkeypatch.setattr(f"detoxlm.methods.training.watch.{name}", value)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, Any], Path]:
+    """Return `write(name, content)`: writes text, bytes, or rows as JSON lines to a file of the test's own."""
+
+    def write_file(name: str, content: Any) -> Path:
+        path = tmp_path / name
+        if isinstance(content, list):
+            content = "".join(json.dumps(row) + "\n" for row in content)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write_file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

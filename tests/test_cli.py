@@ -81,7 +81,7 @@ class Spaces(Scorer):
 def toy_scorers(letter_scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two more names for --scorer: `letters` and `spaces`."""
     toys = {"letters": letter_scorer, "spaces": Spaces()}
-    for module in ("workflows", "scorers.several", "validation"):
+    for module in ("workflows", "scorers.several", "validity.study"):
         monkeypatch.setattr(
             f"detoxlm.{module}.load_scorer", lambda spec, **options: toys.get(spec) or load_scorer(spec, **options)
         )

@@ -34,8 +34,7 @@ from detoxlm.settings import (
 if TYPE_CHECKING:
     from detoxlm.metrics import Metric
     from detoxlm.results import Results
-    from detoxlm.validation import Study
-    from detoxlm.validity import SetValidity
+    from detoxlm.validity import SetValidity, Study
 
 app = typer.Typer(
     name="detoxlm",
@@ -353,11 +352,11 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Measure scorers against labelled texts: how well they rank, how well calibrated they are, whom they wrong."""
-    from detoxlm import validation
+    from detoxlm.validity import study as validation
 
     study = validation.run(scorers, settings)
     if settings.output is not None:
-        study.save(settings.output)
+        validation.save(study, settings.output)
     if as_json:
         _print_json(study.as_dict())
         return

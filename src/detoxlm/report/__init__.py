@@ -1,4 +1,4 @@
-"""The HTML report and the model card, which read `detoxlm.results.Results` and nothing else, and the validity page.
+"""The HTML report and the model card, which read `detoxlm.results.Results` and nothing else.
 
 Importing this package is cheap: matplotlib, jinja2 and huggingface_hub load at the first call.
 """
@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from detoxlm.results import Results
-
-if TYPE_CHECKING:
-    from detoxlm.validation import Study
 
 
 def write_report(
@@ -37,18 +33,6 @@ def write_report(
     from detoxlm.report.html import render
 
     write_atomically(Path(path), render(results, title=title, strength=strength).encode("utf-8", "replace"))
-
-
-def write_validity(study: Study, path: Path) -> None:
-    """Write what `detoxlm.validation` found as one self-contained HTML page, with the promises of `write_report`.
-
-    Raises:
-        DetoxError: the file cannot be written.
-    """
-    from detoxlm.files import write_atomically
-    from detoxlm.report.validity_page import render
-
-    write_atomically(Path(path), render(study).encode("utf-8", "replace"))
 
 
 def model_card(
@@ -76,4 +60,4 @@ def model_card(
     return render(results, base_model=base_model, license=license, usage=usage, strength=strength)
 
 
-__all__ = ["model_card", "write_report", "write_validity"]
+__all__ = ["model_card", "write_report"]

@@ -120,10 +120,10 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
 
 
 @functools.cache
-def environment() -> jinja2.Environment:
-    """Return the Jinja environment of the package's templates; everything that they print is escaped."""
+def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
+    """Return the Jinja environment of a folder of templates; everything that they print is escaped."""
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -112,7 +112,23 @@ def _limits_of_data(study: Study) -> list[tuple[str, str]]:
                 f"Some continuations have no text: {shares}. Saying nothing is not toxic, so they lower the toxicity.",
             )
         )
-    said += [
+    said += _limits_of_changes(study)
+    if study.detoxified and not all(run.difference for run in study.detoxified):
+        said.append(
+            (
+                "No paired comparison",
+                "At least one run carries no paired difference from the untouched model, so whether it changed "
+                "anything is not shown.",
+            )
+        )
+    if study.unknown_metrics:
+        names = ", ".join(study.unknown_metrics)
+        said.append(("Not shown", f"These results hold metrics that this version of DetoxLM does not know: {names}."))
+    return said + _limits_of_runs(study)
+
+
+def _limits_of_changes(study: Study) -> list[tuple[str, str]]:
+    return [
         (heading, f"{', '.join(labels)}: {text}")
         for heading, names, wanted, text in (
             (
@@ -138,18 +154,6 @@ def _limits_of_data(study: Study) -> list[tuple[str, str]]:
             ]
         )
     ]
-    if study.detoxified and not all(run.difference for run in study.detoxified):
-        said.append(
-            (
-                "No paired comparison",
-                "At least one run carries no paired difference from the untouched model, so whether it changed "
-                "anything is not shown.",
-            )
-        )
-    if study.unknown_metrics:
-        names = ", ".join(study.unknown_metrics)
-        said.append(("Not shown", f"These results hold metrics that this version of DetoxLM does not know: {names}."))
-    return said + _limits_of_runs(study)
 
 
 def _limits_of_runs(study: Study) -> list[tuple[str, str]]:

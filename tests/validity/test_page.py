@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 from report_pages import Page
 
-from detoxlm.report import validity_plots, write_validity
-from detoxlm.validation import Study
 from detoxlm.validity import (
     DIMENSION_MEASURES,
     MEASURES,
     DimensionValidity,
     LabelledSet,
+    Study,
     Validity,
     differences,
     measure,
     measure_set,
+    plots,
 )
+from detoxlm.validity.study import write_validity
 
 HOSTILE = "</script></style><img src=x onerror=alert(1)><script>alert(2)</script>\"' {{ 7*7 }} $\\frac{"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -147,7 +148,7 @@ def test_ids_of_the_plots_do_not_clash(study: Study, tmp_path: Path) -> None:
 
 def test_calibration_points_lie_where_the_numbers_say(study: Study) -> None:
     one = study.first.sets["comments"]
-    svg = validity_plots.calibration([("mild", one)], "c")
+    svg = plots.calibration([("mild", one)], "c")
     points = np.array(re.findall(r'<use xlink:href="#[^"]*" x="([\d.]+)" y="([\d.]+)" style="fill: var', svg), float)
     expected = np.array([(b.mean_score, b.mean_target.value) for b in one.calibration])
     points = points[: len(expected)]  # the caps of the intervals follow
@@ -161,16 +162,16 @@ def test_calibration_points_lie_where_the_numbers_say(study: Study) -> None:
 
 def test_the_plots_say_their_numbers_in_words(study: Study) -> None:
     sets = [(label, validity.sets["comments"]) for label, validity in study.scorers.items()]
-    spoken = ET.fromstring(validity_plots.roc(sets, "r")).attrib["aria-label"]
+    spoken = ET.fromstring(plots.roc(sets, "r")).attrib["aria-label"]
     assert all(f"{label} {one.metrics['auc'].value:.3f}" in spoken for label, one in sets)
     one = sets[0][1]
     wrong = one.metrics["false_positive_rate"].value * (one.n - one.toxic)
-    assert f" {wrong:.0f} benign texts score 0.5 or more" in validity_plots.histogram(one, "h")
-    svg = validity_plots.groups(one.groups, 0.25, 0, "g")
+    assert f" {wrong:.0f} benign texts score 0.5 or more" in plots.histogram(one, "h")
+    svg = plots.groups(one.groups, 0.25, 0, "g")
     assert f"25.0% over all of them: gay {one.groups[0].rate.value:.1%}." in ET.fromstring(svg).attrib["aria-label"]
     labels = ["".join(element.itertext()).strip() for element in ET.fromstring(svg).iter(f"{SVG}text")]
     assert f"gay ({one.groups[0].n})" in labels
-    assert validity_plots.groups([], 0.25, 0, "g") == ""
+    assert plots.groups([], 0.25, 0, "g") == ""
 
 
 def test_one_class_alone_has_a_page_without_roc(tmp_path: Path) -> None:

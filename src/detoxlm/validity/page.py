@@ -6,23 +6,18 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
-from detoxlm.report import validity_plots as plots
-from detoxlm.report.html import TEMPLATES, environment
+from detoxlm.report.html import TEMPLATES as REPORT
+from detoxlm.report.html import environment
 from detoxlm.report.samples import TEXT_SHOWN
-from detoxlm.validation import Study
-from detoxlm.validity import (
-    DIMENSION_MEASURES,
-    FEWEST_MENTIONS,
-    MEASURES,
-    Failure,
-    Group,
-    SetValidity,
-    dimension_rows,
-)
+from detoxlm.validity import plots
+from detoxlm.validity.measures import DIMENSION_MEASURES, MEASURES
+from detoxlm.validity.results import FEWEST_MENTIONS, Failure, Group, SetValidity, Study, dimension_rows
 
+TEMPLATES = Path(__file__).parent / "templates"
 #: Groups in a plot; the table beneath has them all.
 GROUPS_SHOWN = 24
 _RATE = MEASURES["false_positive_rate"]
@@ -67,11 +62,11 @@ class _Section:
 
 
 def render(study: Study) -> str:
-    """Return the page as one string; see `detoxlm.report.write_validity`."""
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    """Return the page as one string; see `detoxlm.validity.study.write_validity`."""
+    script = (REPORT / "report.js").read_text(encoding="utf-8")
     sections = [_section(study, name, number) for number, name in enumerate(study.first.sets)]
     return (
-        environment()
+        environment(TEMPLATES)
         .get_template("validity.html.j2")
         .render(
             title=", ".join(study.scorers),
@@ -80,7 +75,7 @@ def render(study: Study) -> str:
             sections=sections,
             fewest=FEWEST_MENTIONS,
             dimension_measures=[MEASURES[key].label for key in DIMENSION_MEASURES],
-            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            style=Markup((REPORT / "report.css").read_text(encoding="utf-8")),
             script=Markup(script),
             # Only this very script may run: should an escape ever fail, injected code still does nothing.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

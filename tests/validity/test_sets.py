@@ -1,8 +1,7 @@
-"""Files of labelled texts in every layout, several scorers on them, and what is written."""
+"""Files of labelled texts in every layout."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,62 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detoxlm import validation
-from detoxlm.errors import DetoxError, UsageError
-from detoxlm.report.nested import validity_blocks
-from detoxlm.scorers import SCORERS, ScorerEntry
-from detoxlm.scorers.base import Scorer
-from detoxlm.settings import ValidateSettings
-from detoxlm.validation import read_sets
-
-
-class Words(Scorer):
-    """Toxicity = share of words that are `bad`; the argument is the weight of each."""
-
-    version, revision = "1", "test"
-
-    def __init__(self, weight: float) -> None:
-        self.name, self.weight = f"words:{weight:g}", weight
-
-    def _score_batch(self, texts: list[str]) -> np.ndarray:
-        shares = [text.split().count("bad") / len(text.split()) for text in texts]
-        return np.minimum(1.0, self.weight * np.array(shares))
-
-
-def words(argument: str, device: str | None) -> Scorer:
-    if argument == "broken":
-        raise DetoxError("scorer words: the weights cannot be downloaded.")
-    return Words(float(argument or 1))
-
-
-@pytest.fixture(autouse=True)
-def words_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = ScorerEntry("words[:weight]", "a toy", f"{__name__}:words", False, lambda: None)
-    monkeypatch.setitem(SCORERS, "words", entry)
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
-    def make(name: str, *rows: Any) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-        return path
-
-    return make
-
-
-@pytest.fixture
-def comments(write: Callable[..., Path]) -> Path:
-    rows = [{"text": f"{'bad ' * (i % 4)}text {i}", "toxic": i % 4 > 1} for i in range(40)]
-    return write("comments.jsonl", *rows)
+from detoxlm.errors import UsageError
+from detoxlm.validity import read_sets
 
 
 def half(text: str | None, toxicity: float | None) -> dict[str, Any]:
     return {"text": text, "toxicity": toxicity, "insult": 0.9}
-
-
-# --- layouts --------------------------------------------------------------------------------------------------------
 
 
 def test_real_toxicity_prompts_give_both_halves_and_the_continuations_alone(write: Callable[..., Path]) -> None:
@@ -214,89 +163,3 @@ def test_the_projects_own_development_files_are_known_layouts(shared_data: Path)
     }
     for name, sizes in expected.items():
         assert {one.name: len(one.texts) for one in read_sets([shared_data / name])} == sizes
-
-
-# --- several scorers ------------------------------------------------------------------------------------------------
-
-
-def settings(*files: Path, **values: Any) -> ValidateSettings:
-    return ValidateSettings(data=[str(file) for file in files], **values)
-
-
-def test_scorers_are_compared_on_the_same_texts(comments: Path) -> None:
-    study = validation.run(["words", "words:0"], settings(comments, failures=3))
-    assert list(study.scorers) == ["words:1", "words:0"]
-    mild, silent = (validity.sets["comments"] for validity in study.scorers.values())
-    assert mild.metrics["auc"].value == 1 and silent.metrics["auc"].value == 0.5
-    assert study.differences["words:0"]["comments"]["auc"].value == -0.5
-    assert set(study.differences) == {"words:0"}
-    assert len(silent.false_negatives) == 3
-
-
-def test_a_scorer_that_gives_one_score_to_all_has_no_rank_correlation_and_a_dash_for_it(
-    write: Callable[..., Path], tmp_path: Path
-) -> None:
-    path = write("s.csv", "text,label", *(f"{'bad ' * (i % 4)}text {i},{i % 4 / 4 + 0.1}" for i in range(40)))
-    study = validation.run(["words", "words:0"], settings(path))
-    assert "spearman" in study.first.sets["s"].metrics
-    assert "spearman" not in study.scorers["words:0"].sets["s"].metrics
-    assert "spearman" not in study.differences["words:0"]["s"]
-    study.save(tmp_path)
-    assert '<span class="value">–</span>' in (tmp_path / "validity.html").read_text()
-
-
-def test_a_scorer_that_cannot_be_loaded_stops_the_command_or_is_one_line(
-    comments: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    specs = ["words", "words:broken"]
-    with pytest.raises(DetoxError, match=r"cannot be downloaded\. Or go on without it: --skip-missing\."):
-        validation.run(specs, settings(comments))
-    study = validation.run(specs, settings(comments, skip_missing=True))
-    assert list(study.scorers) == ["words:1"]
-    assert study.missing == ["words:broken: not loaded: scorer words: the weights cannot be downloaded."]
-    assert study.missing[0] in caplog.text
-    with pytest.raises(UsageError, match="none of those named could be loaded"):
-        validation.run(["words:broken"], settings(comments, skip_missing=True))
-
-
-def test_a_misspelt_scorer_is_an_error_whatever_may_be_skipped(comments: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown name 'wrods'\. Did you mean 'words'"):
-        validation.run(["words", "wrods"], settings(comments, skip_missing=True))
-    with pytest.raises(UsageError, match=f"scorer: {comments} is a file; name it with --data {comments}"):
-        validation.run(["words", str(comments)], settings(comments))
-    with pytest.raises(UsageError, match="named twice"):
-        validation.run(["words", "words:1"], settings(comments))
-
-
-def test_the_files_hold_what_was_measured(comments: Path, tmp_path: Path) -> None:
-    study = validation.run(["words", "words:0.5"], settings(comments, limit=30, seed=4))
-    study.save(tmp_path / "new" / "folder")
-    data = json.loads((tmp_path / "new" / "folder" / "validity.json").read_text())
-    assert data == json.loads(json.dumps(study.as_dict()))
-    assert data["schema_version"] == 1
-    assert data["settings"]["limit"] == 30 and data["settings"]["seed"] == 4
-    entry = data["data"]["comments"]
-    assert (entry["n"], entry["targets"], entry["source"]) == (30, "labels", str(comments))
-    assert "30 of 40 rows" in entry["notes"][0]
-    for label, validity in study.scorers.items():
-        stored = data["scorers"][label]
-        for name, estimate in validity.sets["comments"].metrics.items():
-            assert stored["validity"]["comments"][name] == {
-                "value": round(estimate.value, 4),
-                "low": estimate.low if estimate.low is None else round(estimate.low, 4),
-                "high": estimate.high if estimate.high is None else round(estimate.high, 4),
-                "n": estimate.n,
-            }
-        assert validity_blocks(stored)[0]  # a report can show it
-    change = data["differences_from_the_first"]["words:0.5"]["comments"]["false_negative_rate"]["value"]
-    assert change == pytest.approx(
-        study.scorers["words:0.5"].sets["comments"].metrics["false_negative_rate"].value
-        - study.first.sets["comments"].metrics["false_negative_rate"].value,
-        abs=1e-4,
-    )
-    assert (tmp_path / "new" / "folder" / "validity.html").stat().st_size > 10_000
-
-
-def test_the_same_command_measures_the_same(comments: Path) -> None:
-    first, second = (validation.run(["words"], settings(comments)).as_dict() for _ in range(2))
-    assert {**first, "created": ""} == {**second, "created": ""}

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from detoxlm.report.plots import GRID, INK, STYLE, as_svg, error_bar, look_of, new_axes, shortened
-from detoxlm.validity import TOXIC, Group, SetValidity
+from detoxlm.validity.measures import TOXIC
+from detoxlm.validity.results import Group, SetValidity
 
 #: (label, what it did) of every scorer on one set.
 Sets = Sequence[tuple[str, SetValidity]]

@@ -1,0 +1,146 @@
+"""Items made of rows: a text or a label out of a row, and all items of a source, with the rows that were left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from detoxlm.errors import UsageError
+from detoxlm.records import Row, RowError, open_source
+
+T = TypeVar("T")
+#: What files call how toxic a text is.
+LABEL_COLUMNS = ("toxicity", "label", "toxic", "perspective", "hateful")
+#: Choices of columns; the first whose columns a row has all of is taken.
+Columns = Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that was left out. `line` is the physical line it starts on, from 1 (parquet and Hub: the row)."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[T]):
+    """What a source held. `sha256` is of the whole file, also when a limit ended the reading; None: from the Hub."""
+
+    items: list[T]
+    skipped: list[BadRow]
+    source: str
+    sha256: str | None
+
+
+def describe_skipped(loaded: Loaded[Any]) -> str | None:
+    """Return one line that says how many rows were skipped and why the first ones were; None: none was."""
+    bad, rows = len(loaded.skipped), len(loaded.items) + len(loaded.skipped)
+    shown = [f"line {row.line}: {row.reason}" for row in loaded.skipped[:3]] + ["…"] * (bad > 3)
+    return f"{loaded.source}: {bad} of {rows} rows skipped ({'; '.join(shown)})" if bad else None
+
+
+def load(
+    kind: str, source: str | Path, choices: Columns, make: Callable[[list[str], Row], T], limit: int | None, skip: bool
+) -> Loaded[T]:
+    """Collect what `make` makes of the texts in the columns of the first choice that the first row has.
+
+    `make` gets the texts in the order of the choice's columns, and the row. The rest is as for `collect`.
+    """
+
+    def item(row: Row) -> T:
+        nonlocal choices
+        # The first row decides for all: a later row without its columns is bad, not read from others.
+        choices = [_choose(choices, row)]
+        return make([text_of(row, name) for name in choices[0]], row)
+
+    return collect(kind, source, item, limit, skip)
+
+
+def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int | None, skip: bool) -> Loaded[T]:
+    """Collect what `make` makes of each row.
+
+    Args:
+        kind: what is read, for error messages: `prompts`.
+        source: a file or the id of a Hub dataset; see `detoxlm.records.open_source`.
+        make: turns a row into an item, or raises `RowError`.
+        limit: stop after so many items; None: read all.
+        skip: collect the rows that cannot be used in `skipped` instead of raising.
+
+    Raises:
+        UsageError: as `detoxlm.data.read_prompts`.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit: {limit} is too few {kind}; give at least 1.")
+    items: list[T] = []
+    skipped: list[BadRow] = []
+    try:
+        records, sha256 = open_source(kind, source)
+        for line, row in records:
+            try:
+                if isinstance(row, RowError):
+                    raise row
+                items.append(make(row))
+            except RowError as error:
+                if not skip:
+                    raise UsageError(f"{source}:{line}: {error}. Mend it or use --skip-bad-rows.") from None
+                skipped.append(BadRow(line, str(error)))
+            if len(items) == limit:
+                break
+    except OSError as error:
+        raise UsageError(f"{kind}: cannot read {source}: {error.strerror or error}.") from error
+    loaded = Loaded(items, skipped, str(source), sha256)
+    if not items:
+        raise UsageError(f"{kind}: no usable row: {describe_skipped(loaded) or f'{source} is empty'}.")
+    return loaded
+
+
+def text_of(row: Row, name: str) -> str:
+    """Return the text in a column, or in the `text` of the object there.
+
+    Raises:
+        RowError: it is no text, an empty one, or holds half a character.
+    """
+    # RealToxicityPrompts: {"prompt": {"text": …, "toxicity": …}}
+    value = row[name].get("text", row[name]) if isinstance(row[name], dict) else row[name]
+    if not isinstance(value, str):
+        raise RowError(f"`{name}` is {value!r:.40}, not a text")
+    if not value.strip():
+        raise RowError(f"`{name}` is an empty text")
+    if re.search("[\ud800-\udfff]", value):  # JSON may spell one ("\ud83d"); no tokenizer and no file takes it
+        raise RowError(f"`{name}` holds half a character (an unpaired surrogate)")
+    return value
+
+
+def label_of(name: str, value: Any) -> float | None:
+    """Return a label in [0, 1]: a number, a boolean, or either as a string; null and "" are none.
+
+    Raises:
+        RowError: it is something else, and `name` is what the message calls it.
+    """
+    if value is None or value == "":
+        return None
+    try:
+        number = float({"true": 1.0, "false": 0.0}.get(str(value).strip().lower(), value))
+    except (TypeError, ValueError, OverflowError):
+        raise RowError(f"label `{name}` is {value!r:.40}, not a number") from None
+    if not 0.0 <= number <= 1.0:
+        raise RowError(f"label `{name}` is {number:g}, outside [0, 1]")
+    return number
+
+
+def _choose(choices: Columns, row: Row) -> tuple[str, ...]:
+    for choice in choices:
+        if all(name in row for name in choice):
+            return choice
+    wanted = " or ".join(" + ".join(f"`{name}`" for name in choice) for choice in choices)
+    hint = "; name another with --column" if any(len(choice) == 1 for choice in choices) else ""
+    raise RowError(f"no column {wanted}; found: {names_of(row)}{hint}")
+
+
+def names_of(row: Row) -> str:
+    """Return the names of a row's columns, the first twelve at most, for error messages."""
+    return ", ".join([f"`{name}`" for name in list(row)[:12]] + ["…"] * (len(row) > 12)) or "none"

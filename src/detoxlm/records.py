@@ -1,0 +1,160 @@
+"""Numbered rows out of a file or a Hugging Face Hub dataset.
+
+`READERS` names the kinds of file by their suffix; a reader turns one into numbered rows, and all that read text read it
+through `lines`. pyarrow and datasets are imported when a source needs them.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from detoxlm.errors import UsageError
+
+Row = dict[str, Any]
+
+
+class RowError(ValueError):
+    """This row cannot be used; the message says why, without a full stop."""
+
+
+#: A row and its number: the physical line that it starts on, from 1 (parquet and Hub: the row). One that cannot be read
+#: is an error in its place, for whoever draws the rows to raise or to collect.
+Records = Iterator[tuple[int, Row | RowError]]
+Reader = Callable[[Path], Records]
+
+
+def open_source(kind: str, source: str | Path) -> tuple[Records, str | None]:
+    """Return the rows of a file or a Hub dataset (`name` or `name:split`), and the file's SHA-256; None: from the Hub.
+
+    Args:
+        kind: what is read, for error messages: `prompts`.
+        source: the file, of one of the kinds in `READERS`; else the id of the data set.
+
+    Raises:
+        UsageError: no such file, a folder or an unknown kind of file; while rows are drawn: a file without a header or
+            that is no parquet, datasets is missing or cannot load the id.
+        OSError: the file cannot be read, also while rows are drawn.
+    """
+    path = _local_file(kind, source)
+    if path is None:
+        return _hub_records(kind, str(source)), None
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return READERS[_suffix(path)](path), sha256
+
+
+def _local_file(kind: str, source: str | Path) -> Path | None:
+    """Return the file that `source` names; None: it names no file, so a Hub dataset."""
+    name, path = str(source), Path(source)
+    known = _suffix(path) in READERS
+    if not path.exists():
+        if known or isinstance(source, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise UsageError(f"{kind}: {path} does not exist.")
+        return None
+    if path.is_dir():
+        raise UsageError(f"{kind}: {path} is a folder; name a file in it.")
+    if not known:
+        raise UsageError(f"{kind}: {path} is of no known kind; its name must end in {', '.join(READERS)}.")
+    return path
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def lines(path: Path) -> Iterator[str]:
+    r"""Yield lines split at \n alone (str.splitlines also cuts at U+2028); `_not_utf8` finds the broken ones."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            yield line.decode("utf-8" if number else "utf-8-sig", errors="surrogateescape")
+
+
+def _not_utf8(text: str) -> RowError | None:
+    broken = re.search("[\udc80-\udcff]", text)
+    return RowError(f"not UTF-8 (byte {ord(broken[0]) - 0xDC00:#04x})") if broken else None
+
+
+def _text_records(path: Path) -> Records:
+    for number, line in enumerate(lines(path), start=1):
+        if line.strip():
+            yield number, _not_utf8(line) or {"text": line.rstrip("\r\n")}
+
+
+def _json_records(path: Path) -> Records:
+    for number, row in _text_records(path):
+        try:
+            row = json.loads(row["text"]) if isinstance(row, dict) else row
+        except (ValueError, RecursionError) as error:
+            row = RowError(f"not valid JSON (an object a line is expected): {getattr(error, 'msg', error)}")
+        yield number, row if isinstance(row, dict | RowError) else RowError(f"not a JSON object but {row!r:.40}")
+
+
+def _csv_records(path: Path, delimiter: str = ",") -> Records:
+    csv.field_size_limit(2**31 - 1)  # its own limit, 131,072 characters, refuses long documents
+    # strict: an unclosed quote would otherwise swallow the rest of the file without a word.
+    reader = csv.reader(lines(path), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    while True:
+        number = reader.line_num + 1
+        try:
+            fields = next(reader)
+            problem = _not_utf8("".join(fields))
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fields, problem = [""], RowError(f"broken csv, lines {number}–{reader.line_num}: {error}")
+        if problem and not header:
+            raise UsageError(f"{path}:{number}: no header: {problem}. Mend the file.")
+        if header and fields:
+            if not problem and delimiter == "\t" and any("\n" in field and "\t" in field for field in fields):
+                problem = RowError(f"a quote runs over lines {number}–{reader.line_num}; double the quotes in texts")
+            if not problem and len(fields) != len(header):
+                problem = RowError(f"{len(fields)} field(s), the header has {len(header)}")
+            yield number, problem or dict(zip(header, fields, strict=True))
+        elif fields:
+            header = [name.strip() for name in fields]
+
+
+def _parquet_records(path: Path) -> Records:
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            rows = (row for batch in file.iter_batches(batch_size=1024) for row in batch.to_pylist())
+            yield from enumerate(rows, start=1)
+    except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not readable as parquet: {error}") from error
+
+
+def _hub_records(kind: str, source: str) -> Records:
+    name, _, split = source.partition(":")
+    try:
+        import datasets
+
+        data = datasets.load_dataset(name, split=split or None, streaming=True)
+        if not split:
+            if len(data) > 1:
+                raise ValueError(f"say which of its splits, as {name}:SPLIT: {', '.join(data)}")
+            (data,) = data.values()
+        yield from enumerate(data, start=1)
+    except ModuleNotFoundError:
+        raise UsageError(f"{kind}: {source} is no file, and a Hub dataset needs: pip install 'detoxlm[eval]'") from None
+    except Exception as error:  # datasets, and the network below it, raise many kinds
+        raise UsageError(f"{kind}: {source} is no file, and as a Hub dataset it failed: {error}") from error
+
+
+#: Every kind of file that can be read, by suffix in lower case.
+READERS: dict[str, Reader] = {
+    ".txt": _text_records,
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), _json_records),
+    ".csv": _csv_records,
+    ".tsv": partial(_csv_records, delimiter="\t"),
+    ".parquet": _parquet_records,
+}
