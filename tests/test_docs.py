@@ -86,7 +86,7 @@ def workplace(
         "detoxlm.methods.training.texts",
         "detoxlm.methods.control.fit",
         "detoxlm.methods.control.tuning",
-        "detoxlm.methods.control.schedule",
+        "detoxlm.methods.control.stages",
     ):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     # nor clean: of what it says, all is learned from as both

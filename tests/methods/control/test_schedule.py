@@ -17,20 +17,17 @@ from safetensors.torch import load_file, save_file
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.harvest import Sampled
 from detoxlm.methods import FitData
-from detoxlm.methods.control import schedule
+from detoxlm.methods.control import schedule, stages
 from detoxlm.methods.control.constrained import Constrained, ConstrainedDetoxifier
 from detoxlm.methods.control.fit import fit_auxiliary, trained_on
 from detoxlm.methods.control.schedule import (
-    Stage,
-    Work,
     fine_tune_in_iterations,
     in_order,
     rounds,
-    train_auxiliary,
     wall_clock,
-    write_json,
 )
 from detoxlm.methods.control.settings import ConstrainedSettings
+from detoxlm.methods.control.stages import Stage, Work, train_auxiliary, write_json
 from detoxlm.methods.control.storage import packed
 from detoxlm.methods.control.training import log_probabilities, positions
 from detoxlm.methods.training import watch
@@ -111,8 +108,8 @@ def test_a_barrier_lies_between_making_and_reading_and_all_that_is_made_is_read(
         made = {"train-0"}
         read: set[str] = set()
         plan = rounds(kind, iterations)
-        for stages in plan:
-            for stage in stages:
+        for round_ in plan:
+            for stage in round_:
                 number = stage.number
                 needs = {
                     "train": {f"train-{number - 1}", f"auxiliary-{stage.under}"},
@@ -121,7 +118,7 @@ def test_a_barrier_lies_between_making_and_reading_and_all_that_is_made_is_read(
                 }[stage.kind]
                 assert needs <= made, (stage, made)
                 read |= needs
-            made |= {stage.name for stage in stages}
+            made |= {stage.name for stage in round_}
         assert made - read == {f"train-{iterations}"}
         assert {f"train-{i}" for i in range(1, iterations + 1)} <= made
 
@@ -241,7 +238,7 @@ def test_later_iterations_are_under_what_new_samples_have_taught(
 
     # the same once more, killed in every stage when all but its record is there
     killed, done = list(stages), list[str]()
-    write = schedule.write_json
+    write = stages.write_json
 
     def recorded(path: Path, value: Any) -> None:
         if path.stem in killed:
@@ -250,7 +247,7 @@ def test_later_iterations_are_under_what_new_samples_have_taught(
         done.append(path.stem)
         write(path, value)
 
-    monkeypatch.setattr(schedule, "write_json", recorded)
+    monkeypatch.setattr(stages, "write_json", recorded)
     while killed:
         with pytest.raises(KeyboardInterrupt):
             fit(tiny(), options, tmp_path)
@@ -266,15 +263,15 @@ def test_what_is_sampled_is_the_model_as_the_training_has_left_it(
     tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, torch.Tensor]] = []
-    sampled = schedule.harvest
+    sampled = stages.harvest
 
     def harvest(target: Target, *more: Any, **others: Any) -> Any:
         seen.append({name: weight.detach().clone() for name, weight in target.model.named_parameters()})
         return sampled(target, *more, **others)
 
-    monkeypatch.setattr(schedule, "harvest", harvest)
+    monkeypatch.setattr(stages, "harvest", harvest)
     kept: dict[str, torch.Tensor] = {}
-    load = schedule.load_file
+    load = stages.load_file
 
     def load_file(path: Path) -> dict[str, torch.Tensor]:
         found = load(path)
@@ -282,7 +279,7 @@ def test_what_is_sampled_is_the_model_as_the_training_has_left_it(
             kept.update(found)
         return found
 
-    monkeypatch.setattr(schedule, "load_file", load_file)
+    monkeypatch.setattr(stages, "load_file", load_file)
     target = tiny()
     fit(target, settings(iterations=2, check_every=3), tmp_path)
     before = dict(target.model.named_parameters())

@@ -19,7 +19,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.files import folder_written_atomically
-from detoxlm.methods.control.schedule import KINDS, Stage, Work, device_of, perform
+from detoxlm.methods.control.stages import KINDS, Stage, Work, device_of, perform
 from detoxlm.models import load_target, quiet_transformers
 from detoxlm.progress import track
 

@@ -86,11 +86,9 @@ def learn_shares(
     generator = torch.Generator().manual_seed(seed)
     pair_order, harmless_order = (endless(len(items), generator) for items in (pairs, harmless))
     price, running, curve, start = PRICE, 0.0, [], 0
-    texts = [[p.ids for pair in pairs for p in pair], [p.ids for p in harmless]]
-    ends = [hashlib.sha256(end.cpu().contiguous().numpy().tobytes()).hexdigest() for end in directions]
-    key = digest_of([target.architecture.fingerprint, str(target.model.dtype), ends, texts, drift, steps, seed])
+    key = _key(target, directions, pairs, harmless, [drift, steps, seed])
     if checkpoint is not None and (kept := _resumed(checkpoint, key, shares, optimiser)):
-        start, price, running, curve = kept["step"], kept["price"], kept["running"], kept["curve"]
+        start, price, running, curve = (kept[name] for name in ("step", "price", "running", "curve"))
     with track("learning what to remove", steps, "steps", done=start) as advance, torch.enable_grad():
         for step in range(steps):
             chosen = [pairs[next(pair_order)] for _ in range(min(BATCH, len(pairs)))]
@@ -111,14 +109,29 @@ def learn_shares(
             running = FORGET * running + (1 - FORGET) * kl.item()
             price *= math.exp(PRICE_STEP * max(-1.0, min(2.0, running / drift - 1)))
             curve.append([step + 1, round(total.item(), 4)])
-            if checkpoint is not None and (step + 1) % KEEP_EVERY == 0:
-                state = {"key": key, "step": step + 1, "price": price, "running": running, "curve": curve}
-                _keep(checkpoint, state, shares, optimiser)
+            state = {"key": key, "step": step + 1, "price": price, "running": running, "curve": curve}
+            _keep(checkpoint, state, shares, optimiser)
             advance(1)
     return shares.detach().cpu(), {"drift": round(running, 4), "price": round(price, 2), "loss_curve": curve}
 
 
-def _keep(path: Path, state: dict[str, Any], shares: torch.Tensor, optimiser: torch.optim.Optimizer) -> None:
+def _key(
+    target: Target,
+    directions: Ends,
+    pairs: Sequence[tuple[Passage, Passage]],
+    harmless: Sequence[Passage],
+    numbers: Sequence[float],
+) -> str:
+    """What tells this very learning from others."""
+    texts = [[p.ids for pair in pairs for p in pair], [p.ids for p in harmless]]
+    ends = [hashlib.sha256(end.cpu().contiguous().numpy().tobytes()).hexdigest() for end in directions]
+    return digest_of([target.architecture.fingerprint, str(target.model.dtype), ends, texts, *numbers])
+
+
+def _keep(path: Path | None, state: dict[str, Any], shares: torch.Tensor, optimiser: torch.optim.Optimizer) -> None:
+    """Write a checkpoint every few steps, where one is wanted."""
+    if path is None or state["step"] % KEEP_EVERY:
+        return
     tensors = {"shares": shares.detach(), **optimiser.state[shares]}
     data = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, {"state": json.dumps(state)})
     write_atomically(path, data)

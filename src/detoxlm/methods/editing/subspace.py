@@ -31,7 +31,7 @@ from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.editing.learning import learn_shares
 from detoxlm.methods.editing.lens import reads_as
 from detoxlm.methods.editing.pairs import EmbeddedPairs, PairSettings, embedded_pairs, harmless_texts
-from detoxlm.methods.editing.search import Removal, Space, best_of, frontier, search_removals
+from detoxlm.methods.editing.search import Removal, Space, Trial, best_of, frontier, search_removals
 from detoxlm.methods.editing.subspaces import both_ends, low_rank, rank_of, toxic_directions
 from detoxlm.methods.training.anchors import anchors
 from detoxlm.methods.training.watch import Watch
@@ -287,18 +287,23 @@ def _searched(
         ],
         journal=data.workdir / "search.jsonl" if data.workdir is not None else None,
     )
-    chosen, best = best_of(trials, settings.drift), frontier(trials)
-    rows = sorted(((number, trial) for number, trial in enumerate(trials, 1)), key=lambda one: one[1].look["drift"])
+    chosen = best_of(trials, settings.drift)
     fitting["chosen"] = asdict(chosen.removal)
-    fitting["search"] = {"untouched": {**watch(target.model), "choice": "–"}} | {
+    fitting["search"] = {"untouched": {**watch(target.model), "choice": "–"}, **_tried(trials, chosen)}
+    return chosen.removal
+
+
+def _tried(trials: Sequence[Trial], chosen: Trial) -> dict[str, dict[str, Any]]:
+    """What the report shows of a search: every trial by its number, those with the least drift first."""
+    best = frontier(trials)
+    return {
         f"trial {number}": {
             **asdict(trial.removal),
             **trial.look,
             "choice": "chosen" if trial is chosen else "frontier" if trial in best else "–",
         }
-        for number, trial in rows
+        for number, trial in sorted(enumerate(trials, 1), key=lambda one: one[1].look["drift"])
     }
-    return chosen.removal
 
 
 def _layers(view: Architecture, settings: SubspaceSettings) -> list[int]:

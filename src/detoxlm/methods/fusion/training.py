@@ -78,18 +78,7 @@ def train(
     held = max(1, len(passages) // 20)
     held_out, kept = [passages[i] for i in order[:held]], [passages[i] for i in order[held:]]
     plan = [chunk for _ in range(epochs) for chunk in _batches(kept, batch, generator)]
-    parameters = calibrator.trained()
-    for parameter in parameters.values():
-        parameter.requires_grad_(True).data = parameter.data.float()
-    tokens = [calibrator.risk.token]
-    others = [p for name, p in parameters.items() if name != "risk.token"]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": others, "lr": learning_rate, "weight_decay": WEIGHT_DECAY},
-            {"params": tokens, "lr": TOKEN_LEARNING_RATE, "weight_decay": 0.0},
-        ],
-        betas=(0.9, 0.98),
-    )
+    optimiser, others = _optimiser(calibrator, learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / (WARM_UP * len(plan)), 1 - (1 - LAST) * step / len(plan))
     )
@@ -120,6 +109,22 @@ def train(
         "loss_curve": curve,
         **_validity(calibrator, held_out, batch, dtype),
     }
+
+
+def _optimiser(calibrator: Calibrator, learning_rate: float) -> tuple[torch.optim.AdamW, list[nn.Parameter]]:
+    """Return the optimiser of all that is trained, in float32, and the parameters but for the per-token risks."""
+    parameters = calibrator.trained()
+    for parameter in parameters.values():
+        parameter.requires_grad_(True).data = parameter.data.float()
+    tokens = [calibrator.risk.token]
+    others = [p for name, p in parameters.items() if name != "risk.token"]
+    return torch.optim.AdamW(
+        [
+            {"params": others, "lr": learning_rate, "weight_decay": WEIGHT_DECAY},
+            {"params": tokens, "lr": TOKEN_LEARNING_RATE, "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.98),
+    ), others
 
 
 def _batches(passages: Sequence[Passage], batch: int, generator: torch.Generator) -> list[list[Passage]]:
