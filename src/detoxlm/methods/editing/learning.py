@@ -96,9 +96,8 @@ def learn_shares(
             if step < start:  # done before: only the order of the texts moves on
                 continue
             optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
-            loss = preference_loss(target, modules, directions, shares, chosen)
             kl = drift_on(target, modules, directions, shares, anchors)
-            total = loss + price * kl
+            total = preference_loss(target, modules, directions, shares, chosen) + price * kl
             if not math.isfinite(total.item()):
                 raise DetoxError(f"subspace: the loss is {total.item()} at step {step}; check the model's weights.")
             optimiser.zero_grad()
