@@ -27,7 +27,6 @@ from detoxlm.settings import (
     Settings,
     ValidateSettings,
     explained,
-    method_table,
     resolve,
 )
 
@@ -125,11 +124,9 @@ def run(
 ) -> None:
     """Measure a model, detoxify it, measure again, and write the report: the main job."""
     from detoxlm import workflows
-    from detoxlm.methods import METHODS
 
-    table = method_table(config_path, settings.method, METHODS)
     say = (lambda _: None) if as_json else _say
-    results = workflows.run(model, settings, table, sets or (), _command(), say)
+    results = workflows.run(model, settings, config_path, sets or (), _command(), say)
     best = workflows.recommended(results)
     out = settings.output
     if as_json:
@@ -174,9 +171,8 @@ def fit(
 ) -> None:
     """Fit a detoxifier to a model; without data files the model makes its own data."""
     from detoxlm import workflows
-    from detoxlm.methods import METHODS
 
-    detoxifier = workflows.fit(method, model, settings, method_table(config_path, method, METHODS), sets or ())
+    detoxifier = workflows.fit(method, model, settings, config_path, sets or ())
     long = ("loss_curve", "watched", "search", "fit", "removed_directions")
     summary = {key: value for key, value in detoxifier.fitting.items() if key not in long}
     if as_json:

@@ -28,7 +28,7 @@ from detoxlm.errors import UsageError
 from detoxlm.files import folder_written_atomically
 from detoxlm.generation import Sampling, generate
 from detoxlm.journal import digest_of
-from detoxlm.methods import Detoxifier, FitData, Method, get_method
+from detoxlm.methods import METHODS, Detoxifier, FitData, Method, get_method
 from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
 from detoxlm.recipes import Task, compare, get_recipe, measure
@@ -44,6 +44,7 @@ from detoxlm.settings import (
     MeasureOptions,
     ModelOptions,
     RunSettings,
+    method_table,
     validated,
 )
 
@@ -142,13 +143,15 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
     return results
 
 
-def method_settings(method: type[Method], table: dict[str, Any], assignments: Sequence[str]) -> Any:
-    """Build a method's settings from its TOML table and from `key=value` strings, which win.
+def method_settings(method: type[Method], config: Path | None, assignments: Sequence[str]) -> Any:
+    """Build a method's settings from its table in a TOML file and from `key=value` strings, which win.
 
     Raises:
-        UsageError: a string without `=`, an unknown key, or a value out of range.
+        UsageError: the file cannot be read or has a table of no method; a string without `=`, an unknown key, or a
+            value out of range.
     """
-    values, source = dict(table), dict.fromkeys(table, f"[{method.name}] in the config file")
+    values = method_table(config, method.name, METHODS)
+    source = dict.fromkeys(values, f"[{method.name}] in {config}")
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals:
@@ -200,11 +203,14 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
 
 
 def fit(
-    method_name: str, model: str, settings: FitSettings, table: dict[str, Any] | None = None, sets: Sequence[str] = ()
+    method_name: str, model: str, settings: FitSettings, config: Path | None = None, sets: Sequence[str] = ()
 ) -> Detoxifier:
-    """Fit a method to a model and save the detoxifier to `settings.output`."""
+    """Fit a method to a model and save the detoxifier to `settings.output`.
+
+    `config` is a TOML file with a table of the method's own settings; `sets` are `key=value` strings, which win.
+    """
     method = get_method(method_name)
-    chosen = method_settings(method, table or {}, _with_calibrator(method, settings.calibrator, sets))
+    chosen = method_settings(method, config, _with_calibrator(method, settings.calibrator, sets))
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs", "prompts")})
     scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
     data = fit_data(settings, settings.prompts, scorer, _workdir(settings.output))
@@ -259,19 +265,20 @@ def _content_of(folder: str | None) -> str | None:
 def run(
     model: str,
     settings: RunSettings,
-    table: dict[str, Any] | None = None,
+    config: Path | None = None,
     sets: Sequence[str] = (),
     command: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Results]:
     """The main job: measure, fit, measure at each strength, and write the report and the cards to `settings.output`.
 
+    Of `config`, a TOML file, the method's own table is read; `sets` are `key=value` strings, which win over it.
     Returns the results of the untouched model and of each strength. The folder holds `detoxifier/`, `results/`,
     `results.json` (the recommended strength, compared with the untouched model) and `report.html`; where the method
     edits weights also `model/`, a plain checkpoint at the recommended strength.
     """
     method = get_method(settings.method)
-    chosen = method_settings(method, table or {}, _with_calibrator(method, settings.calibrator, sets))
+    chosen = method_settings(method, config, _with_calibrator(method, settings.calibrator, sets))
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs")})
     strengths = _strengths(settings.strengths) if settings.strengths is not None else None
     task = task_of(settings, command)
