@@ -11,9 +11,9 @@ from types import ModuleType
 import pytest
 
 from detoxlm import settings as definitions
+from detoxlm.fitting import method_settings
 from detoxlm.methods import METHODS, get_method
 from detoxlm.settings import Settings, resolve
-from detoxlm.workflows import method_settings
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "configs" / "detoxlm.toml"
