@@ -38,9 +38,8 @@ def kinds() -> list[type[Settings]]:
 
 def own(kind: type[BaseModel]) -> dict[str, FieldInfo]:
     """Return the fields that a class defines itself, in their order."""
-    return {
-        name: kind.model_fields[name] for name in vars(kind).get("__annotations__", ()) if name in kind.model_fields
-    }
+    named = vars(kind).get("__annotations__", ())
+    return {name: field for name, field in kind.model_fields.items() if name in named}
 
 
 def command(kind: type[Settings]) -> str | None:

@@ -58,9 +58,7 @@ def test_a_command_accepts_its_parts_uncommented_and_they_are_its_defaults(
     kind: type[Settings], script: ModuleType, tmp_path: Path
 ) -> None:
     parts = [script.part(one) for one in script.kinds() if issubclass(kind, one)]
-    command = {"ValidateSettings": "scorers validate"}.get(
-        kind.__name__, kind.__name__.removesuffix("Settings").lower()
-    )
+    command = kind.__name__.removesuffix("Settings").lower().replace("validate", "scorers validate")
     for text in parts:
         heading = " ".join(text.partition("\n\n")[0].replace("#", "").split())
         assert command in heading.rstrip(".").rpartition("For: ")[2].split(", ")
