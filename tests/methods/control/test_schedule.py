@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.harvest import Sampled
 from detoxlm.methods import FitData
-from detoxlm.methods.control import schedule, stages
+from detoxlm.methods.control import schedule
+from detoxlm.methods.control import stages as rooms
 from detoxlm.methods.control.constrained import Constrained, ConstrainedDetoxifier
 from detoxlm.methods.control.fit import fit_auxiliary, trained_on
 from detoxlm.methods.control.schedule import (
@@ -238,7 +239,7 @@ def test_later_iterations_are_under_what_new_samples_have_taught(
 
     # the same once more, killed in every stage when all but its record is there
     killed, done = list(stages), list[str]()
-    write = stages.write_json
+    write = rooms.write_json
 
     def recorded(path: Path, value: Any) -> None:
         if path.stem in killed:
@@ -247,7 +248,7 @@ def test_later_iterations_are_under_what_new_samples_have_taught(
         done.append(path.stem)
         write(path, value)
 
-    monkeypatch.setattr(stages, "write_json", recorded)
+    monkeypatch.setattr(rooms, "write_json", recorded)
     while killed:
         with pytest.raises(KeyboardInterrupt):
             fit(tiny(), options, tmp_path)
@@ -263,15 +264,15 @@ def test_what_is_sampled_is_the_model_as_the_training_has_left_it(
     tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, torch.Tensor]] = []
-    sampled = stages.harvest
+    sampled = rooms.harvest
 
     def harvest(target: Target, *more: Any, **others: Any) -> Any:
         seen.append({name: weight.detach().clone() for name, weight in target.model.named_parameters()})
         return sampled(target, *more, **others)
 
-    monkeypatch.setattr(stages, "harvest", harvest)
+    monkeypatch.setattr(rooms, "harvest", harvest)
     kept: dict[str, torch.Tensor] = {}
-    load = stages.load_file
+    load = rooms.load_file
 
     def load_file(path: Path) -> dict[str, torch.Tensor]:
         found = load(path)
@@ -279,7 +280,7 @@ def test_what_is_sampled_is_the_model_as_the_training_has_left_it(
             kept.update(found)
         return found
 
-    monkeypatch.setattr(stages, "load_file", load_file)
+    monkeypatch.setattr(rooms, "load_file", load_file)
     target = tiny()
     fit(target, settings(iterations=2, check_every=3), tmp_path)
     before = dict(target.model.named_parameters())

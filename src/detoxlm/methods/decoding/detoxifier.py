@@ -53,7 +53,8 @@ class DecodingDetoxifier(Detoxifier):
         built = self._built
         if built is None or built[1:3] != (model.device, model.dtype) or built[0]() is not model:
             try:
-                built = self._built = (weakref.ref(model), model.device, model.dtype, self._steer(model))
+                with torch.random.fork_rng(devices=[]):  # new modules draw weights, and a seed must mean the same twice
+                    built = self._built = (weakref.ref(model), model.device, model.dtype, self._steer(model))
             except (KeyError, AttributeError, RuntimeError, ValueError, TypeError) as error:
                 raise UsageError(
                     f"detoxifier: the weights of {self.folder or 'this one'} do not fit this model: {first_line(error)}"
