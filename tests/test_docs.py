@@ -7,11 +7,13 @@ model. The real commands run in `make demo`.
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import re
 import shlex
 import sys
 import textwrap
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,16 @@ from safetensors.torch import save_file
 
 import detoxlm.data
 from detoxlm.cli import main
+from detoxlm.methods import METHODS
 from detoxlm.methods.fusion.calibrator import Calibrator, cut_calibrator
 from detoxlm.methods.fusion.storage import pack_change
 from detoxlm.models import load_target
+from detoxlm.scorers import SCORERS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+EXAMPLE = ROOT / "examples" / "banned-words"
+ENTRY_POINTS = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
+PAGES = sorted([ROOT / "README.md", EXAMPLE / "README.md", *(ROOT / "docs").rglob("*.md")])
 CARDS = sorted((ROOT / "src").rglob("weights/*.md"))
 CONCEPTS = ROOT / "docs" / "concepts.md"
 #: Commands of a shell block that are not ours, or that `.ci/run` carries out itself.
@@ -57,7 +63,7 @@ def workplace(
     shared_data: Path,
     short_looks: None,
 ) -> Path:
-    """A folder beside `shared`, where `embedded` is a tiny model and prompts are few."""
+    """A folder beside `shared`, where `embedded` is a tiny model, prompts are few, and the example is installed."""
     place = tmp_path / "project"
     place.mkdir()
     (tmp_path / "shared").mkdir()
@@ -98,6 +104,11 @@ def workplace(
     monkeypatch.setattr(
         "detoxlm.methods.fusion.foreign.SHIPPED", tiny_calibrator(original_load(str(tiny_folder("llama"))), place)
     )
+    monkeypatch.syspath_prepend(str(EXAMPLE / "src"))
+    for group, registry in {"detoxlm.methods": METHODS, "detoxlm.scorers": SCORERS}.items():
+        for name, where in ENTRY_POINTS[group].items():
+            module, _, attribute = where.partition(":")
+            monkeypatch.setitem(registry, name, getattr(importlib.import_module(module), attribute))
     return place
 
 
@@ -105,30 +116,32 @@ def workplace(
 def test_python_and_commands_run_as_printed_in_the_order_of_the_page(
     page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from detoxlm.methods import METHODS
-
-    known = dict(METHODS)
     namespace: dict[str, Any] = {"__name__": "docs"}
-    try:
-        for language, body in blocks(page):
-            if language == "python":
-                exec(compile(body, str(page), "exec"), namespace)
-            elif language in ("bash", "console", "sh"):
-                for command in commands(body):
-                    monkeypatch.setattr(sys, "argv", [*shlex.split(command), *fewer_steps(command)])
-                    try:
-                        main()
-                    except SystemExit as done:
-                        assert not done.code, f"{page.name}: {command}: {capsys.readouterr().err}"
-    finally:  # a page may register a method of its own
-        METHODS.clear()
-        METHODS.update(known)
+    for language, body in blocks(page):
+        if language == "python":
+            exec(compile(body, str(page), "exec"), namespace)
+        elif language in ("bash", "console", "sh"):
+            for command in commands(body):
+                monkeypatch.setattr(sys, "argv", [*shlex.split(command), *fewer_steps(command)])
+                try:
+                    main()
+                except SystemExit as done:
+                    assert not done.code, f"{page.name}: {command}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize(
+    ("page", "module", "group"),
+    [("adding-a-method.md", "method.py", "detoxlm.methods"), ("adding-a-scorer.md", "scorer.py", "detoxlm.scorers")],
+)
+def test_pages_show_the_example_as_it_is(page: str, module: str, group: str) -> None:
+    shown = blocks(ROOT / "docs" / page)
+    assert ("python", (EXAMPLE / "src" / "detoxlm_banned_words" / module).read_text("utf-8")) in shown
+    (entry,) = (tomllib.loads(body)["project"]["entry-points"] for language, body in shown if language == "toml")
+    assert entry == {group: ENTRY_POINTS[group]}
 
 
 def fewer_steps(command: str) -> list[str]:
     """What makes a fit short where the command does not say how long it is: four steps find every error of sixty."""
-    from detoxlm.methods import METHODS
-
     _, verb, method, *_ = [*shlex.split(command), ""]
     trains = verb == "fit" and "steps" in METHODS[method].detoxifier_type.settings_type.model_fields
     return ["--set", "steps=4"] if trains and "steps=" not in command else []
@@ -186,8 +199,6 @@ def quoted(cell: str) -> list[str]:
 
 
 def test_the_table_of_methods_has_all_of_them() -> None:
-    from detoxlm.methods import METHODS
-
     rows = {quoted(row[0])[0]: row for row in table(ROOT / "README.md", "method", "kind")}
     assert list(rows) == list(METHODS)
     for name, (_, kind, papers, *_) in rows.items():
@@ -196,7 +207,6 @@ def test_the_table_of_methods_has_all_of_them() -> None:
 
 
 def test_the_table_of_strengths_is_what_the_code_takes() -> None:
-    from detoxlm.methods import METHODS
     from detoxlm.workflows import FLUENCY_BUDGET
 
     told = set()
@@ -215,7 +225,6 @@ def test_the_table_of_strengths_is_what_the_code_takes() -> None:
 def test_the_table_of_data_is_what_the_code_reads(tmp_path: Path) -> None:
     from detoxlm.data import read_corpus, read_pairs, read_prompts, read_texts
     from detoxlm.errors import UsageError
-    from detoxlm.methods import METHODS
 
     rows = {row[0]: row for row in table(CONCEPTS, "option", "what it is")}
     (tmp_path / "none.jsonl").write_text('{"x": "no column that is known"}\n')

@@ -317,8 +317,16 @@ def methods(
         rows = [[key, str(field.default), explained(field)] for key, field in fields.items()]
         _print_rows(["setting", "default", "what it does"], rows, as_json)
         return
-    rows = [[m.name, m.detoxifier_type.kind, m.summary, m.paper] for m in METHODS.values()]
-    _print_rows(["method", "kind", "what it does", "paper"], rows, as_json)
+    header = ["method", "kind", "what it does", "paper"]
+    rows = [[m.name, m.detoxifier_type.kind, m.summary, m.paper] for m in METHODS.working().values()]
+    problems = METHODS.problems()
+    if as_json:
+        listed = [dict(zip(header, row, strict=True)) for row in rows]
+        _print_json(listed + [{"method": name, "problem": problem} for name, problem in problems.items()])
+        return
+    _print_rows(header, rows, as_json)
+    for name, problem in problems.items():
+        print(f"{name}: {problem}")
 
 
 scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
