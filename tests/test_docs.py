@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import importlib.util
 import json
 import re
 import shlex
@@ -34,6 +35,7 @@ EXAMPLE = ROOT / "examples" / "banned-words"
 ENTRY_POINTS = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
 PAGES = sorted([ROOT / "README.md", EXAMPLE / "README.md", *(ROOT / "docs").rglob("*.md")])
 CARDS = sorted((ROOT / "src").rglob("weights/*.md"))
+MODULES = sorted((ROOT / "src").rglob("*.py"))
 CONCEPTS = ROOT / "docs" / "concepts.md"
 #: Commands of a shell block that are not ours, or that `.ci/run` carries out itself.
 OTHERS = ("make ", "pip ", "python ", "git ", "#", "cd ")
@@ -170,6 +172,26 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         assert there.exists(), f"{page.name} links to {target}, which is not there"
         if section:
             assert section in anchors(there), f"{page.name} links to {target}#{section}, which is no section"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CARDS, *MODULES], ids=lambda page: f"{page.parent.name}-{page.name}")
+def test_files_and_names_that_are_told_of_are_where_they_are_said_to_be(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(
+        r"(?<![\w/.])((?:src|tests|scripts|benchmarks|examples|docs|methods|detoxlm)/[\w/-]+\.\w+)", text
+    ):
+        places = (page.parent / path, ROOT / path, ROOT / "src" / path, ROOT / "src" / "detoxlm" / path)
+        assert any(place.exists() for place in places), f"{page.name} tells of {path}, which is not there"
+    for name in re.findall(r"`(detoxlm(?:\.\w+)+)`", text):
+        assert name == "detoxlm.json" or found(name), f"{page.name} tells of {name}, which is not there"
+
+
+def found(name: str) -> bool:
+    """Whether a dotted name is a module or something in one."""
+    module, _, attribute = name.rpartition(".")
+    if importlib.util.find_spec(module) is None:
+        return False
+    return hasattr(importlib.import_module(module), attribute) or importlib.util.find_spec(name) is not None
 
 
 @pytest.mark.parametrize("page", [*PAGES, *CARDS], ids=lambda page: f"{page.parent.name}-{page.name}")
