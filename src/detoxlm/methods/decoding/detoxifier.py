@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from transformers import PreTrainedModel
 
 from detoxlm.errors import UsageError, first_line
@@ -28,7 +29,10 @@ class DecodingDetoxifier(Detoxifier):
 
     kind: ClassVar = "decoding"
 
-    _built: tuple[weakref.ref[PreTrainedModel], Steering] | None = field(default=None, repr=False, compare=False)
+    #: The last steering that was built, and what it was built for.
+    _built: tuple[weakref.ref[PreTrainedModel], torch.device, torch.dtype, Steering] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @abstractmethod
     def _steer(self, model: PreTrainedModel) -> Steering:
@@ -45,14 +49,15 @@ class DecodingDetoxifier(Detoxifier):
             UsageError: another model, or weights that do not fit it.
         """
         self.check_target(model)
-        if self._built is None or self._built[0]() is not model:
+        built = self._built
+        if built is None or built[1:3] != (model.device, model.dtype) or built[0]() is not model:
             try:
-                self._built = (weakref.ref(model), self._steer(model))
+                built = self._built = (weakref.ref(model), model.device, model.dtype, self._steer(model))
             except (KeyError, AttributeError, RuntimeError, ValueError, TypeError) as error:
                 raise UsageError(
                     f"detoxifier: the weights of {self.folder or 'this one'} do not fit this model: {first_line(error)}"
                 ) from error
-        return self._built[1]
+        return built[3]
 
     def session(self, model: PreTrainedModel) -> Session:
         """Return a session without rows, for a host that serves `model` by token ids and logits.
