@@ -33,7 +33,8 @@ from detoxlm.scorers import SCORERS
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "banned-words"
 ENTRY_POINTS = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
-PAGES = sorted([ROOT / "README.md", EXAMPLE / "README.md", *(ROOT / "docs").rglob("*.md")])
+FRONT = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", EXAMPLE / "README.md"]
+PAGES = sorted([*FRONT, *(ROOT / "docs").rglob("*.md")])
 CARDS = sorted((ROOT / "src").rglob("weights/*.md"))
 MODULES = sorted((ROOT / "src").rglob("*.py"))
 CONCEPTS = ROOT / "docs" / "concepts.md"
@@ -114,7 +115,7 @@ def workplace(
     return place
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.name}")
 def test_python_and_commands_run_as_printed_in_the_order_of_the_page(
     page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,7 +164,9 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [*PAGES, *CARDS], ids=lambda page: f"{page.parent.name}-{page.name}")
+@pytest.mark.parametrize(
+    "page", [*PAGES, *CARDS, ROOT / "CHANGELOG.md"], ids=lambda page: f"{page.parent.name}-{page.name}"
+)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target, section in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
         if target.startswith("http"):
@@ -221,11 +224,18 @@ def quoted(cell: str) -> list[str]:
 
 
 def test_the_table_of_methods_has_all_of_them() -> None:
-    rows = {quoted(row[0])[0]: row for row in table(ROOT / "README.md", "method", "kind")}
+    rows = {quoted(row[0])[0]: row for row in table(ROOT / "docs" / "methods" / "README.md", "method", "kind")}
     assert list(rows) == list(METHODS)
     for name, (_, kind, papers, *_) in rows.items():
         assert kind == METHODS[name].detoxifier_type.kind
         assert set(papers.split(", ")) <= set(re.findall(r"\d{4}\.\d{5}", METHODS[name].paper)), name
+
+
+def test_the_front_page_says_what_the_page_of_results_says() -> None:
+    few, all_ = (
+        table(page, "strength", "Toxic fraction") for page in (ROOT / "README.md", ROOT / "docs" / "results.md")
+    )
+    assert few == [[strength, toxic, perplexity] for strength, toxic, _, perplexity, _ in all_]
 
 
 def test_the_table_of_strengths_is_what_the_code_takes() -> None:
