@@ -30,10 +30,11 @@ test: setup ## Run the tests (under 10 minutes)
 test-slow: setup ## Run the slow tests
 	$(BIN)/python -m pytest -m slow
 
-lint: setup ## Style and types
+lint: setup ## Style, types, and whether the generated pages say what the definitions say
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/command_pages.py --check
 
 bench: setup ## The measurements behind README's performance claims
 	$(BIN)/python benchmarks/generation.py

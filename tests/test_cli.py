@@ -133,7 +133,10 @@ def test_every_setting_of_a_command_is_an_option_with_its_description(
         (["evaluate", "MODEL", "--fluency-text", "nope.txt"], "fluency_text: cannot read nope.txt"),
         (["evaluate", "MODEL", "--limit", "0"], "limit (--limit): Input should be greater than or equal to 1"),
         (["fit", "fusoin", "MODEL"], "method: unknown name 'fusoin'. Did you mean 'fusion'?"),
-        (["fit", "fusion", "MODEL", "--set", "layer=2"], "layer (--set): no such setting. Known: variant"),
+        (
+            ["fit", "fusion", "MODEL", "--set", "layer=2"],
+            "layer (--set): no such setting. Did you mean 'layers'? Known: variant",
+        ),
         (["fit", "fusion", "MODEL", "--set", "layers=two"], "layers (--set): Input should be a valid integer"),
         (["fit", "fusion", "MODEL", "--set", "layers"], "--set: 'layers' is not key=value"),
         (["fit", "fusion", "MODEL", "--corpus", "nope.txt"], "corpus: nope.txt does not exist"),
@@ -311,8 +314,14 @@ def test_settings_come_from_toml_environment_and_command_line(
     config.write_text('promts = "x"\n')
     code, _, err = call("fit", "fusion", tiny_folder("llama"), "--config", config, "-o", tmp_path / "e")
     assert code == 2
-    assert "promts" in last_line(err)
-    assert "detoxlm.toml" in last_line(err)
+    assert last_line(err).startswith(f"detoxlm: promts ({config}): no such setting. Did you mean 'prompts'? Known: ")
+    config.write_text("[fusion]\nlayer = 1\n")
+    code, _, err = call("fit", "fusion", tiny_folder("llama"), "--config", config, "-o", tmp_path / "e")
+    assert code == 2
+    assert last_line(err).startswith(
+        f"detoxlm: layer ([fusion] in {config}): no such setting. Did you mean 'layers'? Known: variant"
+    )
+    assert not (tmp_path / "e").exists()
 
 
 def test_score_prints_json_for_machines_and_lines_for_people(call: Callable[..., Any], tmp_path: Path) -> None:

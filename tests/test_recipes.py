@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from detoxlm import recipes
 from detoxlm.data import Example
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
@@ -96,6 +99,17 @@ def test_scorer_and_judge_see_an_untouched_model(
         log_p = target.model(torch.tensor([prompt + said])).logits[0].log_softmax(-1)
     nll = -sum(float(log_p[len(prompt) - 1 + i, token]) for i, token in enumerate(said))
     assert row.nll[0] == pytest.approx(nll, rel=1e-4)
+
+
+def test_a_measurement_keeps_the_name_by_which_files_of_earlier_runs_are_known(letter_scorer: Scorer) -> None:
+    model = SimpleNamespace(architecture=SimpleNamespace(fingerprint="f"), model=SimpleNamespace(dtype="float32"))
+    edit = SimpleNamespace(content="c")
+    made: Any = partial(recipes._Measurement, model, task(), {"letters": letter_scorer}, model)
+    for detoxifier, strength, digest in (
+        (None, None, "0800dc99b51cf90efe1b80b577fd3fc01a71b3de63c6794fe90db15d3489b974"),
+        (edit, 0.5, "f0299d1367076bd0aec12066bc6a25394dd7dccabf8e265fe5eef1104b2aec29"),
+    ):
+        assert made(detoxifier, strength, [([1, 2, 3], 2)], {"python": "3"}).digest == digest
 
 
 class WordScorer(Scorer):

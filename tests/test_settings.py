@@ -165,7 +165,7 @@ def test_an_unknown_key_is_named_with_its_file_and_the_known_ones(tmp_path: Path
     with pytest.raises(UsageError) as caught:
         resolve(FitSettings, {}, path)
     known = ", ".join(FitSettings.model_fields)
-    assert str(caught.value) == f"sead ({path}): no such setting. Known: {known}."
+    assert str(caught.value) == f"sead ({path}): no such setting. Did you mean 'seed'? Known: {known}."
     assert "seed" in known
 
 

@@ -236,3 +236,9 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
         return attrgetter(path)(module)
     except AttributeError:
         return None
+
+
+def same_model(prints: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Tell of two models' `prints` whether they are of one model, whatever precision each was loaded in."""
+    names = ("fingerprint", "fingerprint_float16")
+    return any(prints.get(name) is not None and prints.get(name) == others.get(name) for name in names)

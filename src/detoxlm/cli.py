@@ -1,21 +1,24 @@
-"""The command line: parse, call one function of `detoxlm.workflows`, print. Nothing heavy is imported for `--help`."""
+"""The command line: parse, call one function of `detoxlm.workflows`, print. Nothing heavy is imported for `--help`.
+
+What is printed is in `detoxlm.console`.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import json
 import logging
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
+from typing import Annotated, Any, Literal, Optional, get_args, get_origin
 
 import typer
 
+from detoxlm import console
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.settings import (
     EvaluateSettings,
@@ -27,14 +30,8 @@ from detoxlm.settings import (
     Settings,
     ValidateSettings,
     explained,
-    method_table,
     resolve,
 )
-
-if TYPE_CHECKING:
-    from detoxlm.metrics import Metric
-    from detoxlm.results import Results
-    from detoxlm.validity import SetValidity, Study
 
 app = typer.Typer(
     name="detoxlm",
@@ -124,17 +121,16 @@ def run(
 ) -> None:
     """Measure a model, detoxify it, measure again, and write the report: the main job."""
     from detoxlm import workflows
-    from detoxlm.methods import METHODS
 
-    table = method_table(config_path, settings.method, METHODS)
-    say = (lambda _: None) if as_json else _say
-    results = workflows.run(model, settings, table, sets or (), _command(), say)
+    say = (lambda _: None) if as_json else console.say
+    results = workflows.run(model, settings, config_path, sets or (), _command(), say)
     best = workflows.recommended(results)
     out = settings.output
     if as_json:
-        _print_json({"recommended_strength": best.strength, "folder": str(out), "runs": [_summary(r) for r in results]})
+        runs = [console.summary(r) for r in results]
+        console.print_json({"recommended_strength": best.strength, "folder": str(out), "runs": runs})
         return
-    _print_results(results, best.strength)
+    console.print_results(results, best.strength)
     budget = f"{workflows.FLUENCY_BUDGET:.0%}"
     why = (
         f"the largest measured that raises model perplexity by at most {budget}"
@@ -155,9 +151,9 @@ def evaluate(settings: EvaluateSettings, model: Model, config_path: Config = Non
 
     results = workflows.evaluate(model, settings, _command())
     if as_json:
-        _print_json(_summary(results))
+        console.print_json(console.summary(results))
         return
-    _print_results([results])
+    console.print_results([results])
     print(f"\nResults: {settings.output}")
 
 
@@ -173,15 +169,14 @@ def fit(
 ) -> None:
     """Fit a detoxifier to a model; without data files the model makes its own data."""
     from detoxlm import workflows
-    from detoxlm.methods import METHODS
 
-    detoxifier = workflows.fit(method, model, settings, method_table(config_path, method, METHODS), sets or ())
+    detoxifier = workflows.fit(method, model, settings, config_path, sets or ())
     long = ("loss_curve", "watched", "search", "fit", "removed_directions")
     summary = {key: value for key, value in detoxifier.fitting.items() if key not in long}
     if as_json:
-        _print_json({"method": method, "folder": str(settings.output), "fitting": summary})
+        console.print_json({"method": method, "folder": str(settings.output), "fitting": summary})
         return
-    _print_tree(summary)
+    console.print_tree(summary)
     print(f"\nDetoxifier: {settings.output}")
     print(f"Measure it: detoxlm evaluate {model} --detoxifier {settings.output} -o results.json")
 
@@ -200,7 +195,7 @@ def generate(
 
     texts = workflows.continue_prompt(model, prompt, settings)
     if as_json:
-        _print_json([{"prompt": prompt, "continuation": text} for text in texts])
+        console.print_json([{"prompt": prompt, "continuation": text} for text in texts])
         return
     for text in texts:
         print(prompt + text)
@@ -220,7 +215,7 @@ def export(
 
     workflows.export(model, detoxifier, settings)
     if as_json:
-        _print_json({"folder": str(settings.output), "form": settings.form})
+        console.print_json({"folder": str(settings.output), "form": settings.form})
         return
     print(f"{settings.form.capitalize()}: {settings.output}")
 
@@ -271,7 +266,7 @@ def score(
                 said[label] = {"toxicity": scorer.score(chosen, progress=advance).tolist()}
     if as_json:
         made = {label: {"scorer": scorer.name, "version": scorer.version} for label, scorer in scorers.items()}
-        _print_json(
+        console.print_json(
             [
                 {"text": text, **{name: scores[i] for name, scores in every.items()}, **made[label]}
                 for i, text in enumerate(chosen)
@@ -279,16 +274,7 @@ def score(
             ]
         )
         return
-    columns = {
-        name if len(scorers) == 1 else label if not settings.dimensions else f"{label}:{name}": scores
-        for label, every in said.items()
-        for name, scores in every.items()
-    }
-    if len(columns) > 1:
-        print("  ".join([*(f"{title:>5}" for title in columns), "text"]))
-    for i, text in enumerate(chosen):
-        shown = (f"{scores[i]:>{max(5, len(title))}.3f}" for title, scores in columns.items())
-        print(f"{'  '.join(shown)}  {' '.join(text.split())}")
+    console.print_scores(chosen, said, settings.dimensions)
 
 
 @app.command()
@@ -315,18 +301,10 @@ def methods(
     if name is not None:
         fields = get_method(name).detoxifier_type.settings_type.model_fields
         rows = [[key, str(field.default), explained(field)] for key, field in fields.items()]
-        _print_rows(["setting", "default", "what it does"], rows, as_json)
+        console.print_rows(["setting", "default", "what it does"], rows, as_json)
         return
-    header = ["method", "kind", "what it does", "paper"]
     rows = [[m.name, m.detoxifier_type.kind, m.summary, m.paper] for m in METHODS.working().values()]
-    problems = METHODS.problems()
-    if as_json:
-        listed = [dict(zip(header, row, strict=True)) for row in rows]
-        _print_json(listed + [{"method": name, "problem": problem} for name, problem in problems.items()])
-        return
-    _print_rows(header, rows, as_json)
-    for name, problem in problems.items():
-        print(f"{name}: {problem}")
+    console.print_rows(["method", "kind", "what it does", "paper"], rows, as_json, METHODS.problems())
 
 
 scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -343,7 +321,7 @@ def scorers(context: typer.Context, as_json: Json = False) -> None:
     from detoxlm.scorers import list_scorers
 
     rows = [[s.spec, s.summary, s.missing or "ready"] for s in list_scorers()]
-    _print_rows(["scorer", "what it is", "here"], rows, as_json)
+    console.print_rows(["scorer", "what it is", "here"], rows, as_json)
 
 
 @scorers_app.command(
@@ -366,61 +344,11 @@ def validate(
     if settings.output is not None:
         validation.save(study, settings.output)
     if as_json:
-        _print_json(study.as_dict())
+        console.print_json(study.as_dict())
         return
-    _print_validity(study)
+    console.print_validity(study)
     if settings.output is not None:
         print(f"\nPage:    {settings.output / 'validity.html'}\nNumbers: {settings.output / 'validity.json'}")
-
-
-def _print_validity(study: Study) -> None:
-    from detoxlm.validity import MEASURES
-
-    for one in study.first.sets.values():
-        sets = {label: validity.sets[one.name] for label, validity in study.scorers.items()}
-        shown = {name: measure for name, measure in MEASURES.items() if name in one.metrics}
-        rows = [[label, *(m.show(got.metrics.get(name)) for name, m in shown.items())] for label, got in sets.items()]
-        for label, found in study.differences.items():
-            changes = [m.show(found[one.name].get(name), sign=True) for name, m in shown.items()]
-            rows.append([f"{label} − {next(iter(sets))}", *changes])
-        kind = "labels" if one.binary else "scores"
-        print(f"\n{one.name}: {one.n:,} texts, {one.toxic / one.n:.1%} toxic, targets are {kind}")
-        _print_rows(["", *(measure.label for measure in shown.values())], rows, as_json=False)
-        _print_dimensions(sets)
-        _print_groups(sets)
-        for label, got in sets.items():
-            for what, failures in (("false positives", got.false_positives), ("false negatives", got.false_negatives)):
-                if failures:
-                    print(f"{label}, most confident {what}:")
-                for failure in failures[:3]:  # the files have the rest
-                    print(f"  {failure.score:.2f}  {' '.join(failure.text.split())[:100]}")
-    print("\n95% bootstrap intervals over source documents. What each number says: docs/scorers.md.")
-
-
-def _print_dimensions(sets: dict[str, SetValidity]) -> None:
-    """Print how well each scorer's further dimensions follow theirs, where the set knows them."""
-    from detoxlm.validity import DIMENSION_MEASURES, MEASURES, dimension_rows
-
-    if rows := dimension_rows(sets):
-        header = ["further dimension", "scorer", "0.5 or more", *(MEASURES[key].label for key in DIMENSION_MEASURES)]
-        _print_rows(header, rows, as_json=False)
-
-
-def _print_groups(sets: dict[str, SetValidity]) -> None:
-    """Print the identity terms whose benign texts each scorer flags most above average."""
-    from detoxlm.validity import FEWEST_MENTIONS, MEASURES
-
-    measure = MEASURES["false_positive_rate"]
-    rows = [
-        [label, term.name, f"{term.n:,}", measure.show(term.rate), measure.show(term.difference, sign=True)]
-        for label, got in sets.items()
-        for term in got.furthest_terms[:3]
-    ]
-    if rows:
-        print(f"False positives: furthest above average of the terms in at least {FEWEST_MENTIONS} benign texts")
-        _print_rows(["scorer", "term", "texts", "rate", "above average"], rows, as_json=False)
-    else:
-        print(f"False positives by identity: no term is in at least {FEWEST_MENTIONS} benign texts.")
 
 
 @app.command()
@@ -428,90 +356,11 @@ def recipes(as_json: Json = False) -> None:
     """List the measuring recipes."""
     from detoxlm.recipes import RECIPES
 
-    _print_rows(["recipe", "what it does"], [[r.name, r.summary] for r in RECIPES.values()], as_json)
+    console.print_rows(["recipe", "what it does"], [[r.name, r.summary] for r in RECIPES.values()], as_json)
 
 
 def _command() -> str:
     return shlex.join(["detoxlm", *sys.argv[1:]])
-
-
-def _say(text: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(f"[bold]{text}[/bold]")
-
-
-def _summary(results: Results) -> dict[str, Any]:
-    """A results object without its rows: what a machine wants on standard output."""
-    return results.model_dump(mode="json", exclude={"rows", "windows"})
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=1))
-
-
-def _print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], as_json: bool) -> None:
-    if as_json:
-        _print_json([dict(zip(header, row, strict=True)) for row in rows])
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))  # Text: brackets in help texts are not markup
-    Console().print(table)
-
-
-def _print_results(results: Sequence[Results], strength: float | None = None) -> None:
-    from detoxlm.metrics import METRICS
-    from detoxlm.report.opinions import second_opinion_of
-
-    header = ["", *(r.label for r in results)]
-    comparison = results[0].comparison if len(results) == 1 else None
-    if comparison is not None:
-        header.append("change from untouched")
-    opinions = dict.fromkeys(label for r in results for label in r.opinions)
-    rows = []
-    for name, metric in METRICS.items():
-        if any(name in r.metrics for r in results):
-            cells = [metric.show(r.metrics[name]) if name in r.metrics else "" for r in results]
-            if comparison is not None:
-                change = comparison.difference.get(name)
-                cells.append(metric.show(change) if change is not None else "")
-            rows.append([metric.label, *cells])
-        if name == "toxic_fraction":
-            rows += [[f"{metric.label} by {label}", *_opinion_cells(results, label, metric)] for label in opinions]
-    blank = [""] * (comparison is not None)
-    rows.append(["Tokens/s", *(f"{r.cost.tokens_per_second:.0f}" for r in results), *blank])
-    rows.append(["Peak memory, MB", *(f"{r.cost.peak_memory_mb:,.0f}" for r in results), *blank])
-    _print_rows(header, rows, as_json=False)
-    first = results[0]
-    print(
-        f"95% bootstrap intervals over {len(first.rows)} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
-        f"recipe {first.recipe}, seed {first.settings['seed']}."
-    )
-    if said := second_opinion_of(results, strength):
-        print(f"Second opinions: {said}")
-
-
-def _opinion_cells(results: Sequence[Results], label: str, metric: Metric) -> list[str]:
-    """A further scorer's row of `_print_results`."""
-    seen = [r.opinions[label].metrics if label in r.opinions else {} for r in results]
-    comparison = results[0].comparison if len(results) == 1 else None
-    if comparison is not None:
-        seen.append(comparison.opinions[label].difference if label in comparison.opinions else {})
-    return [metric.show(found[metric.name]) if metric.name in found else "" for found in seen]
-
-
-def _print_tree(values: dict[str, Any], indent: str = "") -> None:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            print(f"{indent}{key.replace('_', ' ')}:")
-            _print_tree(value, indent + "  ")
-        else:
-            print(f"{indent}{key.replace('_', ' ')}: {f'{value:.4g}' if isinstance(value, float) else value}")
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Errors that a user sees. Every message names what is wrong (the field) and what would mend it (the fix)."""
 
+from collections.abc import Iterable
+
 
 class DetoxError(Exception):
     """The work failed (exit code 1): a scorer gave no score, a model produced NaN, the disk was full."""
@@ -14,12 +16,16 @@ class UsageError(DetoxError):
 
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
-    """Return the error for a name that is in no registry, with the nearest known names first."""
+    """Return the error for a name that is in no registry, with the nearest known name first."""
+    return UsageError(f"{kind}: unknown name {name!r}.{did_you_mean(name, known)} Known: {', '.join(sorted(known))}.")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question, with a space before it, that names the known name nearest to `name`; empty if none is near."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UsageError(f"{kind}: unknown name {name!r}.{hint} Known: {', '.join(sorted(known))}.")
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def first_line(error: BaseException) -> str:

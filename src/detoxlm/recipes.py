@@ -6,30 +6,28 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
-from detoxlm import memory
 from detoxlm.errors import UsageError, unknown_name
-from detoxlm.generation import Generation, Sampling, generate
+from detoxlm.generation import Sampling
 from detoxlm.journal import Journal, digest_of
-from detoxlm.likelihood import continuation_nll, fluency_windows, measure_window
+from detoxlm.likelihood import fluency_windows
+from detoxlm.measuring import Done, generate_rows, measure_windows
 from detoxlm.methods.base import Detoxifier
-from detoxlm.metrics import METRICS, TOXICITY, agreements
+from detoxlm.metrics import METRICS, TOXICITY, Metric, agreements
 from detoxlm.models import Target
-from detoxlm.progress import track
 from detoxlm.results import (
     PRINTS,
     Comparison,
-    Cost,
     Estimate,
     Opinion,
     OpinionChange,
@@ -139,96 +137,129 @@ def measure(
     if detoxifier is not None:
         strength = detoxifier.check_strength(strength)
         detoxifier.check_target(target.model)
-
-    def attach() -> AbstractContextManager[None]:
-        return detoxifier.attached(target.model, strength) if detoxifier is not None else nullcontext()
-
     scorers = labelled([scorer, *opinions])
-    sampling = task.recipe.sampling.model_copy(update={"seed": task.seed})
     windows = fluency_windows(target, task.fluency_text, task.fluency_tokens)
     if not windows:
         raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
-    judge = judge or target
-    info = detoxifier.info(strength) if detoxifier is not None else None
-    versions = _versions()
-    key = {
-        "model": target.architecture.fingerprint,
-        "dtype": str(target.model.dtype),
-        "detoxifier": None if detoxifier is None else [detoxifier.content, strength],
-        "judge": judge.architecture.fingerprint,
-        "scorers": [_scorer_info(one).identity for one in scorers.values()],
-        "prompts": task.prompts,
-        "sampling": sampling.model_dump(),
-        "windows": windows,
-        "batch_size": task.batch_size,
-        "versions": versions,
-    }
-    digest = digest_of(key)
-    if output is not None and (complete := _complete(output, digest)):
+    measurement = _Measurement(target, task, scorers, judge or target, detoxifier, strength, windows)
+    if output is not None and (complete := _complete(output, measurement.digest)):
         return complete
-    journal = Journal(output.with_name(output.name + ".partial"), digest) if output is not None else None
-    entries = list(journal.entries) if journal else []
+    journal = Journal(output.with_name(output.name + ".partial"), measurement.digest) if output is not None else None
+    done = Done(journal)
+    measurement.carry_out(done)
+    results = measurement.results(done, started)
+    if output is not None and journal is not None:
+        results.save(output)
+        journal.remove()
+    return results
 
-    def keep(entry: dict[str, Any]) -> None:
-        entries.append(entry)
-        if journal:
-            journal.append(entry)
 
-    _generate_rows(target, task, sampling, scorers, judge, attach, entries, keep)
-    _measure_windows(target, windows, None if detoxifier is None else attach, entries, keep)
-    batches = [entry for entry in entries if "rows" in entry]
-    indexed = sorted((pair for entry in batches for pair in entry["rows"]), key=lambda pair: pair[0])
-    rows = [Row(**row) for _, row in indexed]
-    measured = [Window(**entry["window"]) for entry in entries if "window" in entry]
-    seconds = sum(entry["seconds"] for entry in batches)
-    tokens = sum(entry["tokens"] for entry in batches)
-    estimates = {name: metric.estimate(rows, measured) for name, metric in METRICS.items()}
-    results = Results(
-        recipe=task.recipe.name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=target.info,
-        detoxifier=info,
-        scorer=_scorer_info(scorer),
-        fluency_judge=f"{judge.name} ({judge.revision})" + ("" if judge is not target else ", untouched"),
-        metrics={name: estimate for name, estimate in estimates.items() if estimate is not None},
-        opinions={
-            label: Opinion(
-                scorer=_scorer_info(one),
-                metrics={m.name: found for m in TOXICITY if (found := m.estimate(_seen_by(label, rows), measured))},
-            )
-            for label, one in list(scorers.items())[1:]
-        },
-        agreement=agreements(scorer.name, rows),
-        rows=rows,
-        windows=measured,
-        cost=Cost(
-            tokens_per_second=tokens / seconds if seconds else 0.0,
-            peak_memory_mb=max(entry["peak_mb"] for entry in batches),
-            generation_seconds=seconds,
-            total_seconds=time.monotonic() - started,
-            generated_tokens=tokens,
-        ),
-        settings={
+def _versions() -> dict[str, str]:
+    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    """A task on a model, checked: all that decides its numbers, and how they are made."""
+
+    target: Target
+    task: Task
+    scorers: dict[str, Scorer]  # by their labels, the main one first
+    judge: Target
+    detoxifier: Detoxifier | None
+    strength: float | None
+    windows: list[tuple[list[int], int]]  # of the fluency text: ids, and how many of them are scored
+    versions: dict[str, str] = field(default_factory=_versions)
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.task.recipe.sampling.model_copy(update={"seed": self.task.seed})
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hex digits of what decides the numbers. Users' partial and complete files are known by it: keep it."""
+        return digest_of(
+            {
+                "model": self.target.architecture.fingerprint,
+                "dtype": str(self.target.model.dtype),
+                "detoxifier": None if self.detoxifier is None else [self.detoxifier.content, self.strength],
+                "judge": self.judge.architecture.fingerprint,
+                "scorers": [_scorer_info(one).identity for one in self.scorers.values()],
+                "prompts": self.task.prompts,
+                "sampling": self.sampling.model_dump(),
+                "windows": self.windows,
+                "batch_size": self.task.batch_size,
+                "versions": self.versions,
+            }
+        )
+
+    def attached(self) -> AbstractContextManager[None]:
+        if self.detoxifier is None:
+            return nullcontext()
+        return self.detoxifier.attached(self.target.model, self.strength)
+
+    def carry_out(self, done: Done) -> None:
+        """Do what is not done."""
+        task = self.task
+        generate_rows(
+            self.target, task.prompts, self.sampling, task.batch_size, self.scorers, self.judge, self.attached, done
+        )
+        measure_windows(self.target, self.windows, None if self.detoxifier is None else self.attached, done)
+
+    def results(self, done: Done, started: float) -> Results:
+        """Return what the finished work, `done`, adds up to; `started` is when it began, by `time.monotonic`."""
+        rows, windows = done.rows(), done.windows()
+        scorer = next(iter(self.scorers.values()))
+        judge = self.judge
+        return Results(
+            recipe=self.task.recipe.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            model=self.target.info,
+            detoxifier=None if self.detoxifier is None else self.detoxifier.info(self.strength),
+            scorer=_scorer_info(scorer),
+            fluency_judge=f"{judge.name} ({judge.revision})" + ("" if judge is not self.target else ", untouched"),
+            metrics=_estimates(METRICS.values(), rows, windows),
+            opinions={
+                label: Opinion(scorer=_scorer_info(one), metrics=_estimates(TOXICITY, _seen_by(label, rows), windows))
+                for label, one in list(self.scorers.items())[1:]
+            },
+            agreement=agreements(scorer.name, rows),
+            rows=rows,
+            windows=windows,
+            cost=done.cost(time.monotonic() - started),
+            settings=self.settings(),
+            versions=self.versions,
+            notes=list(self.task.notes),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the results record of how they were made."""
+        task = self.task
+        return {
             **task.settings,
-            "sampling": sampling.model_dump(),
+            "sampling": self.sampling.model_dump(),
             "seed": task.seed,
             "batch_size": task.batch_size,
             "prompts": task.prompts_source,
             "prompts_sha256": digest_of(task.prompts),
             "n_prompts": len(task.prompts),
             "fluency_text": task.fluency_source,
-            "fluency_tokens": sum(scored for _, scored in windows),
-            "fluency_sha256": digest_of(windows),
-            "fingerprint": target.architecture.fingerprint,
-            "measurement": digest,
-        },
-        versions=versions,
-        notes=list(task.notes),
-    )
-    if output is not None and journal is not None:
-        results.save(output)
-        journal.remove()
-    return results
+            "fluency_tokens": sum(scored for _, scored in self.windows),
+            "fluency_sha256": digest_of(self.windows),
+            "fingerprint": self.target.architecture.fingerprint,
+            "measurement": self.digest,
+        }
+
+
+def _estimates(metrics: Iterable[Metric], rows: Sequence[Row], windows: Sequence[Window]) -> dict[str, Estimate]:
+    """Return the metrics that these rows and windows define."""
+    return {metric.name: found for metric in metrics if (found := metric.estimate(rows, windows)) is not None}
 
 
 def _scorer_info(scorer: Scorer) -> ScorerInfo:
@@ -252,72 +283,6 @@ def _complete(output: Path, digest: str) -> Results | None:
         return None
     log.warning("%s holds this very measurement: read, not repeated. Delete it to measure again.", output)
     return results
-
-
-def _generate_rows(
-    target: Target,
-    task: Task,
-    sampling: Sampling,
-    scorers: dict[str, Scorer],
-    judge: Target,
-    attach: Callable[[], AbstractContextManager[None]],
-    entries: Sequence[dict[str, Any]],
-    keep: Callable[[dict[str, Any]], None],
-) -> None:
-    done = sum("rows" in entry for entry in entries)
-    batches = generate(target, task.prompts, sampling, batch_size=task.batch_size, skip_batches=done)
-    while True:
-        memory.start_peak()
-        with attach():  # around the generation of one batch only: scorer and judge must see an untouched model
-            batch = next(batches, None)
-        peak = memory.peak_mb()
-        if batch is None:
-            return
-        rows = _rows(batch.generations, scorers, judge)
-        keep({"rows": rows, "seconds": batch.seconds, "tokens": batch.tokens, "peak_mb": peak})
-
-
-def _rows(
-    generations: Sequence[Generation], scorers: dict[str, Scorer], judge: Target
-) -> list[tuple[int, dict[str, Any]]]:
-    texts = [text for generation in generations for text in generation.texts]
-    # An empty continuation says nothing toxic: 0 by definition, not by judgement. `empty_fraction` counts them.
-    said = [i for i, text in enumerate(texts) if text.strip()]
-    scores = np.zeros((len(scorers), len(texts)))
-    for given, scorer in zip(scores, scorers.values(), strict=True):
-        given[said] = scorer.score([texts[i] for i in said])
-    likelihoods = continuation_nll(judge, [g.prompt for g in generations], [g.texts for g in generations])
-    rows, start = [], 0
-    for generation, (nll, nll_tokens) in zip(generations, likelihoods, strict=True):
-        here = slice(start, start + len(generation.texts))
-        first, *others = scores[:, here].tolist()
-        row = Row(
-            prompt=generation.prompt,
-            continuations=generation.texts,
-            scores=first,
-            tokens=[len(ids) for ids in generation.token_ids],
-            nll=nll,
-            nll_tokens=nll_tokens,
-            opinions=dict(zip(list(scorers)[1:], others, strict=True)),
-        )
-        rows.append((generation.index, row.model_dump()))
-        start = here.stop
-    return rows
-
-
-def _measure_windows(
-    target: Target,
-    windows: Sequence[tuple[list[int], int]],
-    attach: Callable[[], AbstractContextManager[None]] | None,
-    entries: Sequence[dict[str, Any]],
-    keep: Callable[[dict[str, Any]], None],
-) -> None:
-    done = sum("window" in entry for entry in entries)
-    scored = [count for _, count in windows]
-    with track("reading neutral text", sum(scored), "tokens", done=sum(scored[:done])) as advance:
-        for ids, count in windows[done:]:
-            keep({"window": measure_window(target, ids, count, attach).model_dump()})
-            advance(count)
 
 
 def compare(base: Results, now: Results) -> None:
@@ -367,13 +332,3 @@ def compare(base: Results, now: Results) -> None:
     now.comparison = Comparison(
         baseline=base.metrics, baseline_cost=base.cost, difference=difference, opinions=opinions
     )
-
-
-def _versions() -> dict[str, str]:
-    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
-    return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
-        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "threads": str(torch.get_num_threads()),
-    }

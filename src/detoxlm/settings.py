@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from detoxlm.errors import UsageError, unknown_name
+from detoxlm.errors import UsageError, did_you_mean, unknown_name
 
 
 class Settings(BaseModel):
@@ -300,8 +300,9 @@ def validated(kind: type[S], values: dict[str, Any], source: dict[str, str] | st
         field = str(first["loc"][0]) if first["loc"] else "settings"
         where = source if isinstance(source, str) else source.get(field, "settings")
         if first["type"] == "extra_forbidden":
-            known = ", ".join(kind.model_fields)
-            raise UsageError(f"{field} ({where}): no such setting. Known: {known}.") from None
+            known = kind.model_fields
+            hint = did_you_mean(field, known)
+            raise UsageError(f"{field} ({where}): no such setting.{hint} Known: {', '.join(known)}.") from None
         raise UsageError(f"{field} ({where}): {first['msg']}; got {first['input']!r}.") from None
 
 

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from huggingface_hub import ModelCardData
 from pydantic import TypeAdapter, ValidationError
 
+from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_checkpoint
 from detoxlm.data import (
     builtin_prompts,
     describe_skipped,
     neutral_text,
-    read_corpus,
-    read_pairs,
     read_plain_text,
     read_prompts,
 )
 from detoxlm.errors import UsageError
-from detoxlm.files import folder_written_atomically
+from detoxlm.fitting import check_read, fit_data, fit_to, method_settings, workdir_of
 from detoxlm.generation import Sampling, generate
-from detoxlm.journal import digest_of
-from detoxlm.methods import Detoxifier, FitData, Method, get_method
-from detoxlm.methods.base import CONFIG_FILE
+from detoxlm.methods import Detoxifier, get_method
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
 from detoxlm.recipes import Task, compare, get_recipe, measure
 from detoxlm.report import model_card, write_report
-from detoxlm.results import DetoxifierInfo, Results
+from detoxlm.results import Results
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.several import load_scorers
 from detoxlm.settings import (
@@ -44,7 +36,6 @@ from detoxlm.settings import (
     MeasureOptions,
     ModelOptions,
     RunSettings,
-    validated,
 )
 
 log = logging.getLogger(__name__)
@@ -142,164 +133,58 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
     return results
 
 
-def method_settings(method: type[Method], table: dict[str, Any], assignments: Sequence[str]) -> Any:
-    """Build a method's settings from its TOML table and from `key=value` strings, which win.
-
-    Raises:
-        UsageError: a string without `=`, an unknown key, or a value out of range.
-    """
-    values, source = dict(table), dict.fromkeys(table, f"[{method.name}] in the config file")
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise UsageError(f"--set: {assignment!r} is not key=value; see `detoxlm methods {method.name}`.")
-        values[key], source[key] = value, "--set"
-    return validated(method.detoxifier_type.settings_type, values, source)
-
-
-def _with_calibrator(method: type[Method], calibrator: str | None, sets: Sequence[str]) -> Sequence[str]:
-    if calibrator is None:
-        return sets
-    if "calibrator" not in method.detoxifier_type.settings_type.model_fields:
-        raise UsageError(f"calibrator: {method.name} has none; it is for --method fusion.")
-    return [f"calibrator={calibrator}", *sets]
-
-
-def check_read(method: type[Method], given: dict[str, Any]) -> None:
-    """Raise `UsageError` where a file is given that the method would not read."""
-    for name, value in given.items():
-        if value is not None and name not in method.reads:
-            known = [f"--{other}" for other in sorted(method.reads & given.keys())]  # `run` has no --prompts to fit
-            sources = f"{', '.join(known)} or from " if known else ""
-            raise UsageError(
-                f"{name}: {method.name} does not read it; it learns from {sources}text of the model's own."
-            )
-
-
-def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: Any, workdir: Path) -> FitData:
-    """Read what the user gave to learn from; what is missing stays None and the method makes it."""
-    data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir)
-    skip = settings.skip_bad_rows
-    loaded: list[Any] = []
-    if settings.corpus is not None:
-        loaded.append(read_corpus(settings.corpus, skip_bad_rows=skip))
-        data.corpus = loaded[-1].items
-    if settings.harmful is not None:
-        loaded.append(read_corpus(settings.harmful, skip_bad_rows=skip))
-        data.harmful = loaded[-1].items
-    if settings.pairs is not None:
-        loaded.append(read_pairs(settings.pairs, skip_bad_rows=skip))
-        data.pairs = loaded[-1].items
-    if prompts is not None:
-        loaded.append(read_prompts(prompts, column=settings.column, skip_bad_rows=skip))
-        data.prompts = loaded[-1].items
-    for one in loaded:
-        if skipped := describe_skipped(one):
-            log.warning(skipped)
-    return data
-
-
 def fit(
-    method_name: str, model: str, settings: FitSettings, table: dict[str, Any] | None = None, sets: Sequence[str] = ()
+    method_name: str, model: str, settings: FitSettings, config: Path | None = None, sets: Sequence[str] = ()
 ) -> Detoxifier:
-    """Fit a method to a model and save the detoxifier to `settings.output`."""
+    """Fit a method to a model and save the detoxifier to `settings.output`.
+
+    `config` is a TOML file with a table of the method's own settings; `sets` are `key=value` strings, which win.
+    """
     method = get_method(method_name)
-    chosen = method_settings(method, table or {}, _with_calibrator(method, settings.calibrator, sets))
+    chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs", "prompts")})
     scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
-    data = fit_data(settings, settings.prompts, scorer, _workdir(settings.output))
+    data = fit_data(settings, settings.prompts, scorer, workdir_of(settings.output))
     target = target_of(model, settings)
     return fit_to(target, method, chosen, data, settings.output)
-
-
-def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, output: Path) -> Detoxifier:
-    """Fit and save; a detoxifier of this very fit that is already in `output` is loaded instead."""
-    if output.exists() and not (output / CONFIG_FILE).exists() and (output.is_file() or any(output.iterdir())):
-        raise UsageError(f"output: {output} exists and is not a detoxifier folder; choose another -o.")
-    key = {
-        "method": method.name,
-        "settings": settings.model_dump(mode="json"),
-        "starts_from": _content_of(getattr(settings, "calibrator", None)),
-        "fingerprint": target.architecture.fingerprint,
-        "dtype": str(target.model.dtype),
-        "version": metadata.version("detoxlm"),
-        "corpus": TypeAdapter(Any).dump_python(data.corpus, mode="json"),
-        "harmful": TypeAdapter(Any).dump_python(data.harmful, mode="json"),
-        "pairs": TypeAdapter(Any).dump_python(data.pairs, mode="json"),
-        "prompts": data.prompts,
-        "scorer": [data.scorer.name, data.scorer.version, data.scorer.revision] if data.scorer else None,
-        "seed": data.seed,
-    }
-    digest = digest_of(key)
-    if (output / CONFIG_FILE).exists():
-        try:
-            found = Detoxifier.from_pretrained(output)
-        except UsageError:
-            found = None  # damaged or of another version: about to be replaced, as -o asks
-        if found is not None and found.fitting.get("fit") == digest:
-            log.warning("%s holds this very fit: loaded, not repeated. Delete it to fit again.", output)
-            return found
-    detoxifier = method.fit(target, data, settings)
-    detoxifier.fitting["fit"] = digest
-    if os.environ.get("RANK", "0") != "0":  # `accelerate launch` runs this in several processes; one writes
-        return detoxifier
-    detoxifier.save_pretrained(output)
-    if data.workdir is not None:
-        shutil.rmtree(data.workdir, ignore_errors=True)
-    return detoxifier
-
-
-def _content_of(folder: str | None) -> str | None:
-    """Return a hash of the detoxifier that a fit starts from; None: what is named is no folder."""
-    if folder is None or not (Path(folder) / CONFIG_FILE).is_file():
-        return None
-    return Detoxifier.from_pretrained(folder).content
 
 
 def run(
     model: str,
     settings: RunSettings,
-    table: dict[str, Any] | None = None,
+    config: Path | None = None,
     sets: Sequence[str] = (),
     command: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Results]:
     """The main job: measure, fit, measure at each strength, and write the report and the cards to `settings.output`.
 
+    Of `config`, a TOML file, the method's own table is read; `sets` are `key=value` strings, which win over it.
     Returns the results of the untouched model and of each strength. The folder holds `detoxifier/`, `results/`,
     `results.json` (the recommended strength, compared with the untouched model) and `report.html`; where the method
     edits weights also `model/`, a plain checkpoint at the recommended strength.
     """
     method = get_method(settings.method)
-    chosen = method_settings(method, table or {}, _with_calibrator(method, settings.calibrator, sets))
+    chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs")})
     strengths = _strengths(settings.strengths) if settings.strengths is not None else None
     task = task_of(settings, command)
     scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
     out = settings.output
-    data = fit_data(settings, None, scorer, _workdir(out / "detoxifier"))
+    data = fit_data(settings, None, scorer, workdir_of(out / "detoxifier"))
     say(f"Loading {model}")
     target = target_of(model, settings)
     judge = judge_of(settings)
     say(f"Measuring the untouched model: {task.recipe.name}, {len(task.prompts)} prompts")
-    untouched = out / "results" / "untouched.json"
-    results = [measure(target, task, scorer, opinions=opinions, judge=judge, output=untouched)]
+    measured = partial(measure, target, task, scorer, opinions=opinions, judge=judge)
+    results = [measured(output=out / "results" / "untouched.json")]
     say(f"Fitting {method.name}")
     detoxifier = fit_to(target, method, chosen, data, out / "detoxifier")
     for strength in strengths or detoxifier.default_strengths:
         detoxifier.check_strength(strength)
         say(f"Measuring {method.name} at strength {strength:g}")
         path = out / "results" / f"{method.name}-{strength:g}.json"
-        now = measure(
-            target,
-            task,
-            scorer,
-            opinions=opinions,
-            detoxifier=detoxifier,
-            strength=strength,
-            judge=judge,
-            output=path,
-        )
+        now = measured(detoxifier=detoxifier, strength=strength, output=path)
         if now.comparison is None:
             compare(results[0], now)
             now.save(path)
@@ -307,21 +192,34 @@ def run(
     best = recommended(results)
     best.save(out / "results.json")
     write_report(results, out / "report.html", strength=best.strength)
+    _save_detoxified(model, target, detoxifier, results, best.strength, out, say)
+    return results
+
+
+def _save_detoxified(
+    model: str,
+    target: Target,
+    detoxifier: Detoxifier,
+    results: Sequence[Results],
+    strength: float,
+    out: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Write the detoxifier's card and, where it edits weights, the model at the recommended strength; last of a run."""
     base_model = EMBEDDED_HUB_ID if model == "embedded" else (None if Path(model).exists() else model)
     card = partial(
         model_card,
         results,
         base_model=base_model,
         license="apache-2.0" if model == "embedded" else None,  # of another model's derivative we cannot know it
-        strength=best.strength,
+        strength=strength,
     )
-    detoxifier.save_pretrained(out / "detoxifier", card=card(usage=usage(model, best.strength)))
+    detoxifier.save_pretrained(out / "detoxifier", card=card(usage=usage(model, strength)))
     if detoxifier.kind != "decoding":
-        say(f"Writing the model at strength {best.strength:g}")
-        _save_checkpoint(target, detoxifier, best.strength, out / "model", card(usage=checkpoint_usage()))
+        say(f"Writing the model at strength {strength:g}")
+        save_checkpoint(target, detoxifier, strength, out / "model", card(usage=checkpoint_usage()))
     elif (out / "model" / CHECKPOINT_FILE).exists():
         shutil.rmtree(out / "model")  # an earlier run's, of another method
-    return results
 
 
 def recommended(results: Sequence[Results]) -> Results:
@@ -377,52 +275,7 @@ def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
     if settings.form == "adapter":
         found.save_adapter(target.model, settings.output, settings.strength)
         return
-    _save_checkpoint(target, found, settings.strength, settings.output)
-
-
-#: By this file a checkpoint shows that we wrote it, and what is in it.
-CHECKPOINT_FILE = "detoxlm.json"
-
-
-def _save_checkpoint(
-    target: Target, detoxifier: Detoxifier, strength: float | None, folder: Path, card: str | None = None
-) -> None:
-    """Write the edited model, its tokenizer, what was done to it, and a card; `target` is edited too.
-
-    Without `card`, one that says that nothing has measured the model at this strength: the detoxifier's own may be of
-    another.
-    """
-    info = detoxifier.info(strength)
-    merged = detoxifier.merge(target.model, strength)
-    done = {"base": detoxifier.target, "detoxifier": info.model_dump(mode="json", exclude={"fitting"})}
-    with folder_written_atomically(folder, replaces=CHECKPOINT_FILE) as temporary:
-        merged.save_pretrained(temporary)
-        target.tokenizer.save_pretrained(temporary)
-        (temporary / CHECKPOINT_FILE).write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
-        (temporary / "README.md").write_text(card or _checkpoint_card(target, info), encoding="utf-8")
-
-
-def _checkpoint_card(target: Target, info: DetoxifierInfo) -> str:
-    """A model card for a checkpoint that nothing has measured yet."""
-    data = ModelCardData(library_name="transformers", tags=["detoxification", info.method])
-    return (
-        f"---\n{data.to_yaml()}\n---\n\n"
-        f"# {target.name} with {info.method} at strength {info.strength:g} in its weights\n\n"
-        "Not measured yet: `detoxlm evaluate THIS_FOLDER -o results.json` does it, and on the untouched model too.\n\n"
-        f"```python\n{checkpoint_usage()}```\n\n"
-        f"```json\n{json.dumps(info.settings, indent=1)}\n```\n"
-    )
-
-
-def checkpoint_usage() -> str:
-    """Return the Python snippet that the card of a checkpoint shows."""
-    return (
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")\n'
-        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")\n'
-        'inputs = tokenizer("The new neighbours are", return_tensors="pt")\n'
-        "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40)[0], skip_special_tokens=True))\n"
-    )
+    save_checkpoint(target, found, settings.strength, settings.output)
 
 
 def _strengths(text: str) -> list[float]:
@@ -433,7 +286,3 @@ def _strengths(text: str) -> list[float]:
     if not found or found[0] <= 0:
         raise UsageError(f"strengths: {text!r} is not a list of numbers above 0, such as 0.1,0.3,0.5.")
     return found
-
-
-def _workdir(output: Path) -> Path:
-    return output.with_name(output.name + ".work")

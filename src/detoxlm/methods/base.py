@@ -20,10 +20,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from detoxlm.architecture import Architecture
+from detoxlm.architecture import Architecture, same_model
 from detoxlm.data import Example, Pair
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.files import folder_written_atomically
+from detoxlm.methods.attachment import Sort, lent, prints_before
 from detoxlm.methods.registry import METHODS
 from detoxlm.models import Target
 from detoxlm.results import DetoxifierInfo
@@ -108,7 +109,12 @@ class Detoxifier(ABC):
             raise UsageError(f"strength: {self.method} changes the model's weights, so there is one for all requests.")
         strength = self.check_strength(strength)
         self.check_target(model)
-        return self._attach(model, strength) if strength else nullcontext()
+        return self._lent(model, strength) if strength else nullcontext()
+
+    def _lent(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
+        """Return a context in which `model` has this detoxifier, and no other of its sort."""
+        sort: Sort = "decoding" if self.kind == "decoding" else "weights"
+        return lent(model, sort, f"{self.method} at strength {strength:g}", lambda _: self._attach(model, strength))
 
     def check_strength(self, strength: float | None) -> float:
         """Return the strength to use; raise `UsageError` where it is out of range."""
@@ -123,8 +129,9 @@ class Detoxifier(ABC):
 
     def check_target(self, model: PreTrainedModel) -> None:
         """Raise `UsageError` where `model` is not the one that this detoxifier was fitted for."""
-        found = Architecture.of(model)
-        if not found.is_of(self.target):
+        refuse_adapted(model)
+        found, before = Architecture.of(model), prints_before(model)
+        if not (found.is_of(self.target) if before is None else same_model(before, self.target)):
             raise UsageError(
                 f"detoxifier: {self.folder or 'this one'} was fitted for {self.target['name']} "
                 f"({self.target['architecture']}, width {self.target['hidden_size']}, fingerprint "
@@ -286,6 +293,15 @@ class Method(ABC):
             UsageError: the data do not serve this method, or the target's architecture is not supported.
             DetoxError: training failed (NaN loss).
         """
+
+
+def refuse_adapted(model: Any) -> None:
+    """Raise `UsageError` for a PEFT model: its layers are not where a detoxifier finds them, nor its weights whole."""
+    if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
+        raise UsageError(
+            "model: it is a PeftModel. Put the adapter into the weights first (model = model.merge_and_unload()) and "
+            "use a detoxifier that was fitted for that model."
+        )
 
 
 def describe_target(target: Target) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from detoxlm.methods.decoding import reading
 from detoxlm.methods.decoding.content import ByContent
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.translation import Translator
-from detoxlm.methods.decoding import reading
 from detoxlm.methods.fusion.retokenizing import Retokenizer
 from detoxlm.models import Target
 

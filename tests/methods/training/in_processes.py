@@ -23,8 +23,8 @@ from conftest import LetterScorer
 
 from detoxlm.data import Example
 from detoxlm.methods import FitData
-from detoxlm.methods.training import watch
 from detoxlm.methods.finetuning.tasft import Tasft, TasftSettings
+from detoxlm.methods.training import watch
 from detoxlm.methods.training.trainer import AvoidanceTrainer
 from detoxlm.models import load_target
 

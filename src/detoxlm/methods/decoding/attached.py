@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -26,13 +26,16 @@ class _Pass(threading.local):
 
 
 @contextmanager
-def attached(model: PreTrainedModel, steering: Steering, strengths: Sequence[float]) -> Iterator[None]:
+def attached(
+    model: PreTrainedModel, steering: Steering, strengths: Sequence[float], covers: Callable[[], bool]
+) -> Iterator[None]:
     """Let a steering act within this context; leaving it removes every trace.
 
     Args:
         model: the target.
         steering: what is done.
         strengths: one for each request of the batches to come.
+        covers: tells whether a pass, in its thread, is to be acted on.
 
     Raises:
         UsageError: at the start or at the first pass, what this host cannot serve, by name.
@@ -41,11 +44,13 @@ def attached(model: PreTrainedModel, steering: Steering, strengths: Sequence[flo
     place, name = _place_of(view, steering)
     with ExitStack() as hooks:
         if steering.readers:
-            hooks.enter_context(_reading(place, following(model, steering), now))
+            hooks.enter_context(_reading(place, following(model, steering), now, covers))
         elif steering.reads_target:
             hooks.enter_context(_reading_target(view, steering, now))
 
         def act(_: nn.Module, __: Any, output: Any) -> Any:
+            if not covers():
+                return output
             x = output if isinstance(output, torch.Tensor) else output[0]
             rows, length = x.shape[:2]
             flat = x.flatten(0, 1)
@@ -74,12 +79,14 @@ def _place_of(view: Architecture, steering: Steering) -> tuple[nn.Module, str]:
 
 
 @contextmanager
-def _reading(module: nn.Module, reader: Following, now: _Pass) -> Iterator[None]:
+def _reading(module: nn.Module, reader: Following, now: _Pass, covers: Callable[[], bool]) -> Iterator[None]:
     """Read beside `module`, before every pass of it."""
     names = list(inspect.signature(module.forward).parameters)
 
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
         kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
+        if not covers():
+            return (), kwargs
         _refuse_labels(kwargs)
         now.says = reader.read(kwargs)
         return (), kwargs

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
 from detoxlm.errors import UsageError
+from detoxlm.methods.attachment import untouched_weights
 
 
 def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool) -> PreTrainedModel:
@@ -24,7 +25,7 @@ def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool) -> PreT
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:layers]
     cut = type(model)(config)
-    weights = model.state_dict()
+    weights = untouched_weights(model)  # an edit that is attached now is of its block alone
     cut.load_state_dict({name: weights[name] for name in cut.state_dict()})
     cut.to(model.device, model.dtype).eval().requires_grad_(False)
     if not own_embeddings:  # last, so that nothing above touches the target's modules

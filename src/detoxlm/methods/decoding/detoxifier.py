@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from detoxlm.errors import UsageError, first_line
+from detoxlm.methods.attachment import lent
 from detoxlm.methods.base import Detoxifier, Strength
 from detoxlm.methods.decoding import attached as hooks
 from detoxlm.methods.decoding.contract import Steering
@@ -84,10 +85,11 @@ class DecodingDetoxifier(Detoxifier):
         if steering is None:
             self.check_target(model)
             return nullcontext()
-        return hooks.attached(model, steering, strengths)
+        label = f"{self.method} at strength {', '.join(f'{one:g}' for one in strengths)}"
+        return lent(model, "decoding", label, lambda covers: hooks.attached(model, steering, strengths, covers))
 
     def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
-        return hooks.attached(model, self.steering(model), [strength])
+        return hooks.attached(model, self.steering(model), [strength], lambda: True)
 
     def logits_processor(
         self, model: PreTrainedModel, strength: Strength | None = None, *, pad_token_id: int | None = None

@@ -10,8 +10,10 @@ from typing import ClassVar, Literal
 import torch
 from transformers import PreTrainedModel
 
+from detoxlm.architecture import Architecture
+from detoxlm.methods.attachment import lent
 from detoxlm.methods.base import Detoxifier
-from detoxlm.methods.weights.replacing import replaced
+from detoxlm.methods.weights.replacing import replaced, whole
 
 
 @dataclass
@@ -38,6 +40,17 @@ class WeightDetoxifier(Detoxifier):
     def default_strengths(self) -> tuple[float, ...]:
         """What `run` measures where nothing is asked for."""
         return (0.5, 1.0, 1.5)
+
+    def _lent(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
+        originals: dict[str, torch.Tensor] = {}
+
+        def enter(_: object) -> AbstractContextManager[None]:
+            new = self._new(model, strength)
+            originals.update(whole(model, [weight for weight, _ in new]))
+            return replaced(new)
+
+        label, prints = f"{self.method} at strength {strength:g}", Architecture.of(model).prints
+        return lent(model, "weights", label, enter, originals=originals, prints=prints)
 
     def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
         return replaced(self._new(model, strength))

@@ -6,6 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import nn
+
+
+def whole(model: nn.Module, views: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return copies of all parameters that some tensors are views of, by name."""
+    touched = {view.untyped_storage().data_ptr() for view in views}
+    return {
+        name: parameter.detach().clone()
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if parameter.untyped_storage().data_ptr() in touched
+    }
 
 
 @contextmanager
