@@ -7,11 +7,14 @@ model. The real commands run in `make demo`.
 from __future__ import annotations
 
 import copy
+import importlib
+import importlib.util
 import json
 import re
 import shlex
 import sys
 import textwrap
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +24,19 @@ from safetensors.torch import save_file
 
 import detoxlm.data
 from detoxlm.cli import main
+from detoxlm.methods import METHODS
 from detoxlm.methods.fusion.calibrator import Calibrator, cut_calibrator
 from detoxlm.methods.fusion.storage import pack_change
 from detoxlm.models import load_target
+from detoxlm.scorers import SCORERS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+EXAMPLE = ROOT / "examples" / "banned-words"
+ENTRY_POINTS = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
+FRONT = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", EXAMPLE / "README.md"]
+PAGES = sorted([*FRONT, *(ROOT / "docs").rglob("*.md")])
 CARDS = sorted((ROOT / "src").rglob("weights/*.md"))
+MODULES = sorted((ROOT / "src").rglob("*.py"))
 CONCEPTS = ROOT / "docs" / "concepts.md"
 #: Commands of a shell block that are not ours, or that `.ci/run` carries out itself.
 OTHERS = ("make ", "pip ", "python ", "git ", "#", "cd ")
@@ -57,7 +66,7 @@ def workplace(
     shared_data: Path,
     short_looks: None,
 ) -> Path:
-    """A folder beside `shared`, where `embedded` is a tiny model and prompts are few."""
+    """A folder beside `shared`, where `embedded` is a tiny model, prompts are few, and the example is installed."""
     place = tmp_path / "project"
     place.mkdir()
     (tmp_path / "shared").mkdir()
@@ -98,37 +107,44 @@ def workplace(
     monkeypatch.setattr(
         "detoxlm.methods.fusion.foreign.SHIPPED", tiny_calibrator(original_load(str(tiny_folder("llama"))), place)
     )
+    monkeypatch.syspath_prepend(str(EXAMPLE / "src"))
+    for group, registry in {"detoxlm.methods": METHODS, "detoxlm.scorers": SCORERS}.items():
+        for name, where in ENTRY_POINTS[group].items():
+            module, _, attribute = where.partition(":")
+            monkeypatch.setitem(registry, name, getattr(importlib.import_module(module), attribute))
     return place
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.name}")
 def test_python_and_commands_run_as_printed_in_the_order_of_the_page(
     page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from detoxlm.methods import METHODS
-
-    known = dict(METHODS)
     namespace: dict[str, Any] = {"__name__": "docs"}
-    try:
-        for language, body in blocks(page):
-            if language == "python":
-                exec(compile(body, str(page), "exec"), namespace)
-            elif language in ("bash", "console", "sh"):
-                for command in commands(body):
-                    monkeypatch.setattr(sys, "argv", [*shlex.split(command), *fewer_steps(command)])
-                    try:
-                        main()
-                    except SystemExit as done:
-                        assert not done.code, f"{page.name}: {command}: {capsys.readouterr().err}"
-    finally:  # a page may register a method of its own
-        METHODS.clear()
-        METHODS.update(known)
+    for language, body in blocks(page):
+        if language == "python":
+            exec(compile(body, str(page), "exec"), namespace)
+        elif language in ("bash", "console", "sh"):
+            for command in commands(body):
+                monkeypatch.setattr(sys, "argv", [*shlex.split(command), *fewer_steps(command)])
+                try:
+                    main()
+                except SystemExit as done:
+                    assert not done.code, f"{page.name}: {command}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize(
+    ("page", "module", "group"),
+    [("adding-a-method.md", "method.py", "detoxlm.methods"), ("adding-a-scorer.md", "scorer.py", "detoxlm.scorers")],
+)
+def test_pages_show_the_example_as_it_is(page: str, module: str, group: str) -> None:
+    shown = blocks(ROOT / "docs" / page)
+    assert ("python", (EXAMPLE / "src" / "detoxlm_banned_words" / module).read_text("utf-8")) in shown
+    (entry,) = (tomllib.loads(body)["project"]["entry-points"] for language, body in shown if language == "toml")
+    assert entry == {group: ENTRY_POINTS[group]}
 
 
 def fewer_steps(command: str) -> list[str]:
     """What makes a fit short where the command does not say how long it is: four steps find every error of sixty."""
-    from detoxlm.methods import METHODS
-
     _, verb, method, *_ = [*shlex.split(command), ""]
     trains = verb == "fit" and "steps" in METHODS[method].detoxifier_type.settings_type.model_fields
     return ["--set", "steps=4"] if trains and "steps=" not in command else []
@@ -148,7 +164,9 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [*PAGES, *CARDS], ids=lambda page: f"{page.parent.name}-{page.name}")
+@pytest.mark.parametrize(
+    "page", [*PAGES, *CARDS, ROOT / "CHANGELOG.md"], ids=lambda page: f"{page.parent.name}-{page.name}"
+)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target, section in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
         if target.startswith("http"):
@@ -157,6 +175,26 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
         assert there.exists(), f"{page.name} links to {target}, which is not there"
         if section:
             assert section in anchors(there), f"{page.name} links to {target}#{section}, which is no section"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CARDS, *MODULES], ids=lambda page: f"{page.parent.name}-{page.name}")
+def test_files_and_names_that_are_told_of_are_where_they_are_said_to_be(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(
+        r"(?<![\w/.])((?:src|tests|scripts|benchmarks|examples|docs|methods|detoxlm)/[\w/-]+\.\w+)", text
+    ):
+        places = (page.parent / path, ROOT / path, ROOT / "src" / path, ROOT / "src" / "detoxlm" / path)
+        assert any(place.exists() for place in places), f"{page.name} tells of {path}, which is not there"
+    for name in re.findall(r"`(detoxlm(?:\.\w+)+)`", text):
+        assert name == "detoxlm.json" or found(name), f"{page.name} tells of {name}, which is not there"
+
+
+def found(name: str) -> bool:
+    """Whether a dotted name is a module or something in one."""
+    module, _, attribute = name.rpartition(".")
+    if importlib.util.find_spec(module) is None:
+        return False
+    return hasattr(importlib.import_module(module), attribute) or importlib.util.find_spec(name) is not None
 
 
 @pytest.mark.parametrize("page", [*PAGES, *CARDS], ids=lambda page: f"{page.parent.name}-{page.name}")
@@ -186,17 +224,21 @@ def quoted(cell: str) -> list[str]:
 
 
 def test_the_table_of_methods_has_all_of_them() -> None:
-    from detoxlm.methods import METHODS
-
-    rows = {quoted(row[0])[0]: row for row in table(ROOT / "README.md", "method", "kind")}
+    rows = {quoted(row[0])[0]: row for row in table(ROOT / "docs" / "methods" / "README.md", "method", "kind")}
     assert list(rows) == list(METHODS)
     for name, (_, kind, papers, *_) in rows.items():
         assert kind == METHODS[name].detoxifier_type.kind
         assert set(papers.split(", ")) <= set(re.findall(r"\d{4}\.\d{5}", METHODS[name].paper)), name
 
 
+def test_the_front_page_says_what_the_page_of_results_says() -> None:
+    few, all_ = (
+        table(page, "strength", "Toxic fraction") for page in (ROOT / "README.md", ROOT / "docs" / "results.md")
+    )
+    assert few == [[strength, toxic, perplexity] for strength, toxic, _, perplexity, _ in all_]
+
+
 def test_the_table_of_strengths_is_what_the_code_takes() -> None:
-    from detoxlm.methods import METHODS
     from detoxlm.workflows import FLUENCY_BUDGET
 
     told = set()
@@ -215,7 +257,6 @@ def test_the_table_of_strengths_is_what_the_code_takes() -> None:
 def test_the_table_of_data_is_what_the_code_reads(tmp_path: Path) -> None:
     from detoxlm.data import read_corpus, read_pairs, read_prompts, read_texts
     from detoxlm.errors import UsageError
-    from detoxlm.methods import METHODS
 
     rows = {row[0]: row for row in table(CONCEPTS, "option", "what it is")}
     (tmp_path / "none.jsonl").write_text('{"x": "no column that is known"}\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +108,27 @@ def test_no_file_and_no_function_is_too_long_without_a_reason() -> None:
                 length = node.end_lineno - node.lineno + 1
                 above = lines[min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 2]
                 assert length <= LONGEST_FUNCTION or "Long because" in above, f"{path}: {node.name} has {length} lines"
+
+
+def floors() -> dict[str, int]:
+    """The rooms of the picture in CONTRIBUTING.md, by module, with the line that each is on."""
+    picture = (SOURCE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```\n")[1]
+    rooms = [re.split(r" {2,}", line)[0].split(", ") for line in picture.splitlines() if line[0] != " "]
+    return {f"detoxlm.{name.replace('/', '.')}": line for line, names in enumerate(rooms) for name in names}
+
+
+def test_imports_run_down_the_picture_in_contributing() -> None:
+    floor = floors()
+
+    def room_of(module: str) -> str | None:
+        """The smallest room that a module is in; the fronts of packages, which hand on names, are in none."""
+        rooms = [name for name in floor if f"{module}.".startswith(f"{name}.")]
+        assert rooms or module in ("detoxlm", "detoxlm.methods"), f"{module} has no room in CONTRIBUTING.md"
+        return max(rooms, key=len, default=None)
+
+    assert not [name for name in floor if name not in MODULES], "rooms that are not there"
+    for module, imported in GRAPH.items():
+        for other in imported:
+            here, there = room_of(module), room_of(other)
+            if here and there and here != there:
+                assert floor[here] < floor[there], f"{module} imports {other}, which is not below it"

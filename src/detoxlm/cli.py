@@ -303,8 +303,8 @@ def methods(
         rows = [[key, str(field.default), explained(field)] for key, field in fields.items()]
         console.print_rows(["setting", "default", "what it does"], rows, as_json)
         return
-    rows = [[m.name, m.detoxifier_type.kind, m.summary, m.paper] for m in METHODS.values()]
-    console.print_rows(["method", "kind", "what it does", "paper"], rows, as_json)
+    rows = [[m.name, m.detoxifier_type.kind, m.summary, m.paper] for m in METHODS.working().values()]
+    console.print_rows(["method", "kind", "what it does", "paper"], rows, as_json, METHODS.problems())
 
 
 scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", pretty_exceptions_enable=False)

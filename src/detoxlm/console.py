@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,10 +29,17 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], as_json: bool) -> None:
-    """Print a table, as wide as the terminal; or JSON, an object for each row with the header as keys."""
+def print_rows(
+    header: Sequence[str], rows: Sequence[Sequence[str]], as_json: bool, problems: Mapping[str, str] | None = None
+) -> None:
+    """Print a table, as wide as the terminal; or JSON, an object for each row with the header as keys.
+
+    `problems` are what is wrong by name: lines under the table, or objects with the name and the key `problem`.
+    """
+    problems = problems or {}
     if as_json:
-        print_json([dict(zip(header, row, strict=True)) for row in rows])
+        found = [{header[0]: name, "problem": problem} for name, problem in problems.items()]
+        print_json([dict(zip(header, row, strict=True)) for row in rows] + found)
         return
     from rich.console import Console
     from rich.table import Table
@@ -42,6 +49,8 @@ def print_rows(header: Sequence[str], rows: Sequence[Sequence[str]], as_json: bo
     for row in rows:
         table.add_row(*(Text(cell, overflow="fold") for cell in row))  # Text: brackets in help texts are not markup
     Console().print(table)
+    for name, problem in problems.items():
+        print(f"{name}: {problem}")
 
 
 def print_tree(values: dict[str, Any], indent: str = "") -> None:

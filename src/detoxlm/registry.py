@@ -123,7 +123,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
             return self._check(name, claims[0].load())
         except UsageError:
             raise
-        except Exception as error:  # what a module of somebody else raises when imported is no closed set
+        except (Exception, SystemExit) as error:  # what a module of somebody else does when imported is no closed set
             raise UsageError(
                 f"{self._kind}: {name}: {_said(claims[:1])} is broken: {type(error).__name__}: {first_line(error)}. "
                 "Mend or uninstall that package."
@@ -131,7 +131,8 @@ class Registry(MutableMapping[str, T], Generic[T]):
 
 
 def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else "?"
+    name = entry.dist.name if entry.dist is not None else None
+    return name or "?"  # a dist-info folder without METADATA has no name
 
 
 def _said(entries: list[EntryPoint]) -> str:

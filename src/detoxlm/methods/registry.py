@@ -36,8 +36,13 @@ def _checked(name: str, found: object) -> type[Method]:
         what = f"has no `{lacking[0]}`" if lacking else "is no class"
         raise ValueError(f"it is no method: {found!r} {what}; subclass detoxlm.methods.Method")
     method = cast("type[Method]", found)
-    if method.name != name:
-        raise ValueError(f"it calls itself {method.name!r}, its entry point {name!r}")
+    kind = method.detoxifier_type
+    if missing := [part for part in ("method", "kind", "settings_type") if not hasattr(kind, part)]:
+        raise ValueError(f"its detoxifier_type has no `{missing[0]}`; subclass detoxlm.methods.Detoxifier")
+    # a saved folder names the detoxifier's method, and is loaded by that name
+    for said in (method.name, kind.method):
+        if said != name:
+            raise ValueError(f"it calls itself {said!r}, its entry point {name!r}")
     return method
 
 

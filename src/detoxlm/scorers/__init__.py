@@ -6,9 +6,10 @@ Importing this package imports neither torch nor transformers; each scorer's mod
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from detoxlm.errors import UsageError, first_line
+from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.registry import Registry
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.entry import ScorerEntry
@@ -18,6 +19,8 @@ def _checked(name: str, found: object) -> ScorerEntry:
     """Return the scorer that an entry point leads to; raise ValueError with what is wrong with it."""
     if not isinstance(found, ScorerEntry):
         raise ValueError(f"it is no scorer: {found!r} is no detoxlm.scorers.ScorerEntry")
+    if ":" not in found.factory:
+        raise ValueError(f"its factory {found.factory!r} is no `module:function`")
     return found
 
 
@@ -70,9 +73,8 @@ def load_scorer(spec: str, *, device: str | None = None, batch_size: int | None 
     entry = SCORERS.get_known(name)
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size: {batch_size} is not at least 1.")
-    module, function = entry.factory.split(":")
     passed = {"cache": cache} if entry.composed else {}
-    scorer: Scorer = getattr(importlib.import_module(module), function)(argument, device, **passed)
+    scorer: Scorer = _factory(name, entry)(argument, device, **passed)
     if batch_size is not None:
         scorer.batch_size = batch_size
     if cache and entry.cached:
@@ -80,6 +82,21 @@ def load_scorer(spec: str, *, device: str | None = None, batch_size: int | None 
 
         return CachedScorer(scorer)
     return scorer
+
+
+def _factory(name: str, entry: ScorerEntry) -> Callable[..., Scorer]:
+    """Import what makes a scorer; raise `UsageError` where its module is broken."""
+    module, _, function = entry.factory.partition(":")
+    try:
+        factory: Callable[..., Scorer] = getattr(importlib.import_module(module), function)
+    except DetoxError:
+        raise
+    except Exception as error:  # what a module of somebody else raises when imported is no closed set
+        raise UsageError(
+            f"scorer: {name}: its factory {entry.factory} cannot be imported: {type(error).__name__}: "
+            f"{first_line(error)}. Mend or uninstall its package."
+        ) from error
+    return factory
 
 
 def list_scorers() -> list[ScorerStatus]:

@@ -1,7 +1,7 @@
 """The sentence encoder behind the scorer `embedded`: six BERT layers, in PyTorch alone.
 
 transformers has the same network, but importing it costs more than a second and 150 MB, which a command like
-`detoxlm score` spends on nothing. `tests/scorers/test_scorer_encoder.py` holds the two against each other.
+`detoxlm score` spends on nothing. `tests/scorers/test_scorer_embedded.py` holds the two against each other.
 """
 
 from __future__ import annotations
