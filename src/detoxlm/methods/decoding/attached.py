@@ -27,7 +27,10 @@ class _Pass(threading.local):
 
 @contextmanager
 def attached(
-    model: PreTrainedModel, steering: Steering, strengths: Sequence[float], covers: Callable[[], bool]
+    model: PreTrainedModel,
+    steering: Steering,
+    strengths: Sequence[float],
+    covers: Callable[[], bool] = lambda: True,
 ) -> Iterator[None]:
     """Let a steering act within this context; leaving it removes every trace.
 

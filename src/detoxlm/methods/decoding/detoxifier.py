@@ -90,7 +90,7 @@ class DecodingDetoxifier(Detoxifier):
         return lent(model, "decoding", label, lambda covers: hooks.attached(model, steering, strengths, covers))
 
     def _attach(self, model: PreTrainedModel, strength: float) -> AbstractContextManager[None]:
-        return hooks.attached(model, self.steering(model), [strength], lambda: True)
+        return hooks.attached(model, self.steering(model), [strength])
 
     def logits_processor(
         self, model: PreTrainedModel, strength: Strength | None = None, *, pad_token_id: int | None = None
