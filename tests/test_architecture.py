@@ -244,6 +244,18 @@ def test_fingerprint_sees_the_edit_of_a_single_neuron(
     assert view.fingerprint == before
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_fingerprint_sees_a_change_of_any_weight(kind: str, tiny: Callable[..., Target]) -> None:
+    target = tiny(kind)
+    before = target.architecture.fingerprint
+    for name, weight in target.model.named_parameters():
+        old = weight.clone()
+        weight.flatten()[0].add_(1.0)
+        assert target.architecture.fingerprint != before, name
+        weight.copy_(old)
+    assert target.architecture.fingerprint == before
+
+
 @pytest.mark.embedded
 def test_the_embedded_model_has_thirty_layers_and_a_known_fingerprint(embedded: Target) -> None:
     view = embedded.architecture

@@ -197,6 +197,17 @@ def test_what_a_session_cannot_follow_is_refused_by_name(tiny: Callable[..., Tar
         nado.act(["a"], torch.zeros(1, 260))
 
 
+@pytest.mark.parametrize("taken", range(5))
+def test_whatever_is_taken_back_is_gone(taken: int, tiny: Callable[..., Target], letter_scorer: Any) -> None:
+    session = fitted(tiny(), "fusion", letter_scorer).session(tiny().model)
+    session.add("a", 0.5)
+    session.read({"a": [5, 6, 7, 8]})
+    session.roll_back("a", taken)
+    assert session.ids("a") == [5, 6, 7, 8][: 4 - taken]
+    session.read({"a": [9]})
+    assert session.ids("a") == [*[5, 6, 7, 8][: 4 - taken], 9]
+
+
 # --- a strength for each request --------------------------------------------------------------------------------------
 
 

@@ -234,6 +234,19 @@ def test_gedi_is_bayes_rule_over_two_separate_models(shape: str, window: int, ti
         assert torch.allclose(torch.cat(alone)[step], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("window", [20, 3, 0])
+def test_gedi_s_processor_counts_the_tokens_of_its_window(window: int, tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    detoxifier = random_gedi(target, window)
+    ids = tokens(target, "the old bridge is even older")
+    base, r = log_p(target.model, ids)[0], posterior_logits(detoxifier, target, ids, window)
+    processor = detoxifier.logits_processor(target.model, 5.0)
+    for step in range(ids.shape[1]):
+        expected = within_nucleus(base[step].exp(), base[step] + 5.0 * F.logsigmoid(r[step]), 0.9, 256)
+        found = processor(ids[:, : step + 1], base[step][None])[0].exp()
+        assert torch.allclose(found, expected, atol=1e-4)
+
+
 def test_gedi_weighs_a_padded_row_as_it_does_the_row_alone(tiny: Callable[..., Target]) -> None:
     target = tiny()
     detoxifier = random_gedi(target)
