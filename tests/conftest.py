@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from devices import DEVICE
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -103,7 +104,7 @@ def tiny(tiny_folder: Callable[..., Path]) -> Callable[..., Target]:
     """Return `tiny(kind, seed=0, **options)`: a freshly loaded tiny target, so that tests cannot disturb each other."""
 
     def load(kind: str = "llama", seed: int = 0, **options: str) -> Target:
-        return load_target(str(tiny_folder(kind, seed)), device="cpu", **options)
+        return load_target(str(tiny_folder(kind, seed)), device=DEVICE, **{"dtype": "float32", **options})
 
     return load
 
@@ -139,7 +140,14 @@ def embedded() -> Target:
         metadata.version(EMBEDDED_PACKAGE)
     except metadata.PackageNotFoundError:
         pytest.skip(f"{EMBEDDED_PACKAGE} is not installed; `make setup` installs it")
-    return load_target("embedded", device="cpu", dtype="float32")
+    return load_target("embedded", device=DEVICE, dtype="float32")
+
+
+@pytest.fixture(autouse=True)
+def where_commands_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that name no device take the tests' own, and its numbers are comparable with those of `tiny`."""
+    monkeypatch.setenv("DETOXLM_DEVICE", DEVICE)
+    monkeypatch.setenv("DETOXLM_DTYPE", "float32")
 
 
 @pytest.fixture

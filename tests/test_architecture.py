@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from devices import DEVICE
 from torch import nn
 from transformers import AutoModelForCausalLM, BloomConfig, OPTConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -16,7 +17,7 @@ from detoxlm.errors import UsageError
 from detoxlm.models import Target, load_target
 
 KINDS = ["gemma2", "gemma3_text", "gpt2", "gpt_neox", "gptj", "llama", "mistral", "opt", "phi", "qwen2"]
-IDS = torch.tensor([[256, 72, 101, 108, 108, 111, 44, 32, 119]])
+IDS = torch.tensor([[256, 72, 101, 108, 108, 111, 44, 32, 119]], device=DEVICE)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def noisy(tiny: Callable[..., Target]) -> Callable[[str], Target]:
         generator = torch.Generator().manual_seed(1)
         for parameter in target.model.parameters():
             if parameter.ndim == 1:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+                parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator).to(parameter.device))
         return target
 
     return load
@@ -147,9 +148,9 @@ def last_matrix(layer: nn.Module) -> nn.Module:
     ]
     with torch.no_grad():
         if mlp is layer:
-            layer(torch.randn(1, 3, 32))
+            layer(torch.randn(1, 3, 32, device=DEVICE))
         else:
-            mlp(torch.randn(1, 3, 32))
+            mlp(torch.randn(1, 3, 32, device=DEVICE))
     for handle in handles:
         handle.remove()
     return order[-1]
@@ -163,7 +164,7 @@ def test_writing_to_a_value_vector_changes_only_what_that_neuron_writes(kind: st
     stored = module.weight if isinstance(module, nn.Linear) else module.weight.T
     before, old = logits_of(target.model), stored.clone()
     view.value_matrix(1)[:, 5] = 7.0
-    assert torch.equal(stored[:, 5], torch.full((32,), 7.0))
+    assert torch.equal(stored[:, 5], torch.full((32,), 7.0, device=DEVICE))
     rest = [n for n in range(stored.shape[1]) if n != 5]
     assert torch.equal(stored[:, rest], old[:, rest])
     assert not torch.equal(before, logits_of(target.model))
@@ -243,6 +244,18 @@ def test_fingerprint_sees_the_edit_of_a_single_neuron(
     assert view.fingerprint == before
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_fingerprint_sees_a_change_of_any_weight(kind: str, tiny: Callable[..., Target]) -> None:
+    target = tiny(kind)
+    before = target.architecture.fingerprint
+    for name, weight in target.model.named_parameters():
+        old = weight.clone()
+        weight.flatten()[0].add_(1.0)
+        assert target.architecture.fingerprint != before, name
+        weight.copy_(old)
+    assert target.architecture.fingerprint == before
+
+
 @pytest.mark.embedded
 def test_the_embedded_model_has_thirty_layers_and_a_known_fingerprint(embedded: Target) -> None:
     view = embedded.architecture
@@ -259,7 +272,7 @@ def test_a_model_is_known_again_in_another_precision(
     fitted: str, used: str, tiny: Callable[..., Target], tiny_folder: Callable[..., Path]
 ) -> None:
     before, now = (
-        load_target(str(tiny_folder("llama")), device="cpu", dtype=one).architecture for one in (fitted, used)
+        load_target(str(tiny_folder("llama")), device=DEVICE, dtype=one).architecture for one in (fitted, used)
     )
     assert now.is_of(before.prints)
     assert not tiny(seed=1).architecture.is_of(before.prints)

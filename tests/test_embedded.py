@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from devices import DEVICE, as_row, encoded
 from peft import PeftModel
 
 from detoxlm import workflows
@@ -38,7 +39,7 @@ def run_folder(embedded: Target, tmp_path_factory: pytest.TempPathFactory) -> Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("detoxlm.methods.fusion.texts.builtin_prompts", lambda split: builtin_prompts(split)[:32])
         patch.setattr("detoxlm.workflows.load_target", lambda *_, **__: embedded)
-        settings = RunSettings(limit=8, fluency_tokens=600, strengths="0.5", output=out, device="cpu")
+        settings = RunSettings(limit=8, fluency_tokens=600, strengths="0.5", output=out, device=DEVICE)
         workflows.run("embedded", settings, sets=["variant=paper", "steps=12", "samples=3"])
     return out
 
@@ -65,7 +66,7 @@ def test_the_saved_detoxifier_attaches_to_the_real_model_and_leaves_no_trace(
     run_folder: Path, embedded: Target
 ) -> None:
     detoxifier = Detoxifier.from_pretrained(run_folder / "detoxifier")
-    inputs = embedded.tokenizer("The man walked into the room and", return_tensors="pt")
+    inputs = encoded(embedded, "The man walked into the room and")
     with torch.inference_mode():
         before = embedded.model(**inputs).logits.clone()
         with detoxifier.attached(embedded.model, 0.0):
@@ -117,7 +118,7 @@ def test_the_shipped_calibrator_knows_an_insult_in_its_context(embedded: Target,
 
     def risk(text: str, word: str) -> float:
         ids = embedded.tokenizer(text + word)["input_ids"]  # of a word in pieces: once it is complete
-        return float(head(session.says_of(ids[:-1], 1), torch.tensor([[ids[-1]]])))
+        return float(head(session.says_of(ids[:-1], 1), as_row(embedded, ids[-1:])))
 
     for text, bad, good in (
         ("You are such a complete", " idiot", " surprise"),
@@ -135,7 +136,7 @@ def test_what_ships_leaves_neutral_text_nearly_alone(method: type[Method], embed
     made = method.fit(
         embedded, FitData(scorer=load_scorer("embedded")), method.detoxifier_type.settings_type()
     )  # nothing is sampled: that would take minutes
-    inputs = embedded.tokenizer(neutral_text()[:1500], return_tensors="pt")
+    inputs = encoded(embedded, neutral_text()[:1500])
     with torch.inference_mode():
         plain = embedded.model(**inputs).logits[0].log_softmax(-1)
         with made.attached(embedded.model):
@@ -155,7 +156,7 @@ def test_the_shipped_auxiliary_model_tells_insults_from_other_words_in_their_con
 
     def gap(context: str, insult: str, other: str) -> float:
         """How much further than another word an insult falls, in nats."""
-        ids = embedded.tokenizer(context, return_tensors="pt")["input_ids"]
+        ids = encoded(embedded, context)["input_ids"]
         first = [embedded.tokenizer(word)["input_ids"][0] for word in (insult, other)]
         with torch.inference_mode():
             plain = embedded.model(ids).logits[0, -1].log_softmax(-1)[first]
@@ -173,7 +174,7 @@ def test_the_shipped_auxiliary_model_tells_insults_from_other_words_in_their_con
 
 def test_both_forms_of_the_shipped_fusion_write_the_same_text(embedded: Target, shipped: FusionDetoxifier) -> None:
     prompts = ["You are such a complete", "The neighbours told me that", "What a stupid"]
-    inputs = embedded.tokenizer(prompts, return_tensors="pt", padding=True)
+    inputs = encoded(embedded, prompts)
     with shipped.attached(embedded.model, 1.0):
         attached = embedded.model.generate(**inputs, max_new_tokens=12, do_sample=False)
     processor = shipped.logits_processor(embedded.model, 1.0)
@@ -218,7 +219,7 @@ def test_methods_that_learn_from_pairs_make_toxic_continuations_unlikelier_and_n
     @torch.inference_mode()
     def nll(context: str, text: str) -> float:
         before = embedded.tokenizer(context)["input_ids"]
-        ids = torch.tensor([before + embedded.tokenizer(text)["input_ids"]])
+        ids = as_row(embedded, before + embedded.tokenizer(text)["input_ids"])
         log_p = embedded.model(ids).logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
         return -float(log_p[len(before) - 1 :].mean())
 
@@ -237,7 +238,7 @@ def test_methods_that_learn_from_pairs_make_toxic_continuations_unlikelier_and_n
 def test_the_adapter_is_the_edit_on_the_embedded_model_too(embedded: Target, tmp_path: Path) -> None:
     detoxifier = Subspace.fit(embedded, FitData(pairs=PAIRS), SubspaceSettings(variant="paper", rank=4, context=5))
     detoxifier.save_adapter(embedded.model, tmp_path / "adapter")
-    inputs = embedded.tokenizer("You are such a complete", return_tensors="pt")
+    inputs = encoded(embedded, "You are such a complete")
     with torch.inference_mode():
         with detoxifier.attached(embedded.model):
             attached = embedded.model(**inputs).logits

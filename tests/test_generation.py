@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import as_row, encoded
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -61,7 +62,7 @@ def test_greedy_equals_transformers_generate_on_prompts_of_unlike_length(
     target = tiny(kind)
     mine = ids_of(target, PROMPTS, Sampling(max_new_tokens=16))
     for prompt, [ids] in zip(PROMPTS, mine, strict=True):
-        inputs = target.tokenizer(prompt, return_tensors="pt")
+        inputs = encoded(target, prompt)
         out = target.model.generate(
             input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], do_sample=False, max_new_tokens=16
         )
@@ -104,7 +105,7 @@ def naive_sample(target: Target, prompt: str, sampling: Sampling, noise: torch.T
     made: list[int] = []
     for uniform in noise.tolist():
         with torch.no_grad():
-            logits = target.model(torch.tensor([ids + made])).logits[0, -1]
+            logits = target.model(as_row(target, ids + made)).logits[0, -1]
         token = invert(reference_distribution(logits, sampling), sampling, uniform)
         if token == 257:
             break

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import as_row
 
 from detoxlm.errors import DetoxError
 from detoxlm.likelihood import continuation_nll, fluency_windows, measure_window
@@ -45,7 +46,7 @@ def one_token_a_letter(window: int | None) -> Any:
 def log_probabilities(target: Target, ids: Sequence[int]) -> torch.Tensor:
     """Log-probabilities [T, V] after each token, from one plain forward pass of the whole model."""
     with torch.no_grad():
-        return target.model(torch.tensor([list(ids)]), use_cache=False).logits[0].float().log_softmax(-1)
+        return target.model(as_row(target, ids), use_cache=False).logits[0].float().log_softmax(-1)
 
 
 def measured(target: Target, windows: Sequence[tuple[list[int], int]]) -> list[Window]:
@@ -156,7 +157,7 @@ def changed_by(target: Target, amount: float) -> Callable[[], Any]:
     def attach() -> Iterator[None]:
         matrix = target.architecture.value_matrix(2)
         old = matrix.clone()
-        matrix += amount * torch.randn(matrix.shape, generator=torch.Generator().manual_seed(5))
+        matrix += amount * torch.randn(matrix.shape, generator=torch.Generator().manual_seed(5)).to(matrix.device)
         try:
             yield
         finally:

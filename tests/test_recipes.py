@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from devices import as_row
 
 from detoxlm import recipes
 from detoxlm.data import Example
@@ -96,7 +97,7 @@ def test_scorer_and_judge_see_an_untouched_model(
     prompt = target.tokenizer(row.prompt)["input_ids"]
     said = target.tokenizer(row.continuations[0], add_special_tokens=False)["input_ids"]
     with torch.inference_mode():
-        log_p = target.model(torch.tensor([prompt + said])).logits[0].log_softmax(-1)
+        log_p = target.model(as_row(target, prompt + said)).logits[0].log_softmax(-1)
     nll = -sum(float(log_p[len(prompt) - 1 + i, token]) for i, token in enumerate(said))
     assert row.nll[0] == pytest.approx(nll, rel=1e-4)
 

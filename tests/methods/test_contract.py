@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import encoded
 from fits import CASES, DETERMINISTIC, PROMPTS, DigestScorer, fit
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -38,7 +39,7 @@ def test_every_method_is_held_to_the_contract() -> None:
 
 def logits(target: Target, text: str = "the weather is") -> torch.Tensor:
     with torch.inference_mode():
-        return target.model(**target.tokenizer(text, return_tensors="pt")).logits.clone()
+        return target.model(**encoded(target, text)).logits.clone()
 
 
 def greedy(target: Target, batch_size: int) -> list[list[int]]:
@@ -132,7 +133,7 @@ def test_the_kv_cache_changes_nothing(
     method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
     target = tiny(shape)
-    inputs = target.tokenizer("the old bridge", return_tensors="pt")
+    inputs = encoded(target, "the old bridge")
     with fit(target, method_name, letter_scorer).attached(target.model, 0.5):
         cached, plain = (
             target.model.generate(**inputs, max_new_tokens=8, do_sample=False, use_cache=use) for use in (True, False)
@@ -149,7 +150,7 @@ def test_transformers_generate_agrees_with_and_without_cache(
     method_name: str, options: dict[str, Any], tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
     target = tiny()
-    inputs = target.tokenizer(PROMPTS, return_tensors="pt", padding=True)
+    inputs = encoded(target, PROMPTS)
     made = []
     with fit(target, method_name, letter_scorer).attached(target.model, 0.5):
         for use_cache in (True, False):
@@ -196,7 +197,7 @@ def test_merge_is_plain_weights_or_a_clear_refusal(
         expected = logits(target)
     merged = detoxifier.merge(copy.deepcopy(target.model))
     with torch.inference_mode():
-        got = merged(**target.tokenizer("the weather is", return_tensors="pt")).logits
+        got = merged(**encoded(target, "the weather is")).logits
     assert torch.allclose(got, expected, atol=1e-4)
 
 

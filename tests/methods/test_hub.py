@@ -11,6 +11,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
+from devices import encoded
 
 from detoxlm.data import Pair
 from detoxlm.errors import DetoxError, UsageError
@@ -70,7 +71,7 @@ def test_what_is_pushed_is_what_is_pulled(tiny: Callable[..., Target], hub: dict
         "README.md",
     }
     pulled = Detoxifier.from_pretrained("me/edit")
-    ids = torch.tensor([target.tokenizer("the weather")["input_ids"]])
+    ids = encoded(target, "the weather")["input_ids"]
     found = []
     for one in (detoxifier, pulled):
         with one.attached(target.model), torch.inference_mode():

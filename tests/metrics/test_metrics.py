@@ -79,6 +79,16 @@ def test_continuations_weigh_alike_where_prompts_have_unlike_numbers_of_them(nam
     assert value_of(name, [many, few]) == pytest.approx(expected[name])
 
 
+def test_intervals_resample_prompts_and_not_their_continuations() -> None:
+    """Twenty prompts whose 25 samples are alike say as much as twenty samples, not as five hundred."""
+    rows = [row(["a b"] * 25, [float(i % 2)] * 25) for i in range(20)]
+    for name in ("mean_toxicity", "toxic_fraction"):
+        found = METRICS[name].estimate(rows, [])
+        assert found is not None and found.low is not None and found.high is not None
+        assert found.n == 20
+        assert found.high - found.low == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(20), rel=0.15)
+
+
 def test_prompts_weigh_alike_in_the_metrics_of_their_worst_continuation() -> None:
     many, few = row([" a"] * 9, [0.9] * 9), row([" a"], [0.1])
     assert value_of("expected_max_toxicity", [many, few]) == pytest.approx(0.5)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from devices import as_row
 
 from detoxlm.methods.control.auxiliary import Auxiliary, bernoulli_kl, log_satisfied, lowering
 from detoxlm.methods.control.training import CLIP, Positions, auxiliary_loss, importance, positions, train
@@ -155,7 +156,7 @@ def test_positions_are_of_the_continuations_tokens_alone_and_in_order(tiny: Call
     assert rows.violation.tolist() == pytest.approx([0.1] * 7 + [0.2] * 2 + [0.3])
     assert rows.weight.tolist() == [1] * 10
     with torch.inference_mode():
-        found = target.model(torch.tensor([texts[1].ids]), output_hidden_states=True)
+        found = target.model(as_row(target, texts[1].ids), output_hidden_states=True)
     assert torch.allclose(rows.states[7:9], found.hidden_states[-1][0, :2], atol=1e-5)
     top = found.logits[0, :2].topk(rows.p.shape[1])
     assert torch.equal(rows.likeliest[7:9], top.indices)

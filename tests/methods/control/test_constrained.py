@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from devices import as_row, encoded
 from torch.nn import functional as F
 
 from detoxlm.data import Example, Pair
@@ -76,7 +77,7 @@ def test_the_teacher_is_the_base_reweighted_by_r(tiny: Callable[..., Target]) ->
     found = teachers(target, auxiliary, texts, rule="published", guidance=3.0, tolerance=0.1, batch_size=2)
     for text, anchor in zip(texts, found, strict=True):
         with torch.inference_mode():
-            run = target.model(torch.tensor([text.ids]), output_hidden_states=True)
+            run = target.model(as_row(target, text.ids), output_hidden_states=True)
         states = run.hidden_states[-1][0]
         assert len(anchor.ids) == len(text.ids) - max(1, text.start)
         for row, position in enumerate(range(max(1, text.start), len(text.ids))):
@@ -95,11 +96,11 @@ def test_what_is_watched_is_the_newest_pass_and_leaves_no_trace(tiny: Callable[.
         return sum(len(m._forward_hooks) for m in target.model.modules())
 
     with torch.inference_mode():
-        target.model(torch.tensor([[1]]), output_hidden_states=True)  # the library leaves hooks of its own
+        target.model(as_row(target, [1]), output_hidden_states=True)  # the library leaves hooks of its own
     before = hooks()
     with own.watching(target.model), torch.inference_mode():
-        target.model(torch.tensor([[1, 2, 3]]))
-        second = target.model(torch.tensor([[4, 5]]), output_hidden_states=True)
+        target.model(as_row(target, [1, 2, 3]))
+        second = target.model(as_row(target, [4, 5]), output_hidden_states=True)
         assert torch.equal(own.states(1), second.hidden_states[-1][:, -1:])
     assert hooks() == before
     assert own._final.numel() == 0
@@ -202,7 +203,7 @@ def test_training_moves_towards_the_teacher_on_prone_text(tiny: Callable[..., Ta
     def high() -> float:
         found = []
         for prompt in PROMPTS:
-            ids = target.tokenizer(prompt, return_tensors="pt")["input_ids"]
+            ids = encoded(target, prompt)["input_ids"]
             with torch.inference_mode():
                 found.append(target.model(ids).logits[0, -1].softmax(-1))
         bad = torch.tensor([not target.tokenizer.decode([i]).isascii() for i in range(256)])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import as_row, encoded
 from fits import PROMPTS, fit
 from transformers import StaticCache
 
@@ -57,7 +58,7 @@ class Host:
         place, view = self.steering.place, self.target.architecture
         if isinstance(place, int):
             return torch.cat([self._inside(row, place) for row in rows])
-        ids = [torch.tensor([self.session.ids(row)]) for row in rows]
+        ids = [as_row(self.target, self.session.ids(row)) for row in rows]
         states = torch.cat([view.decoder(one, use_cache=False).last_hidden_state[:, -1] for one in ids])
         if place == "states":
             made = view.capped(view.head(self.session.act(rows, states)))
@@ -74,7 +75,7 @@ class Host:
 
         handle = self.target.architecture.layers[layer].register_forward_hook(act)
         try:
-            made = self.target.model(torch.tensor([self.session.ids(row)]), use_cache=False).logits[:, -1]
+            made = self.target.model(as_row(self.target, self.session.ids(row)), use_cache=False).logits[:, -1]
         finally:
             handle.remove()
         return made.log_softmax(-1)
@@ -83,7 +84,7 @@ class Host:
 def undisturbed(target: Target, detoxifier: DecodingDetoxifier, ids: list[int], strength: float) -> torch.Tensor:
     """Log-probabilities [V] after one pass over a row alone, attached."""
     with torch.inference_mode(), detoxifier.attached(target.model, strength):
-        return target.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+        return target.model(as_row(target, ids)).logits[0, -1].log_softmax(-1)
 
 
 def some_tokens(rng: random.Random, most: int) -> list[int]:
@@ -168,10 +169,10 @@ def test_several_positions_of_a_row_are_acted_on_at_once(
     session.read({"row": ids[:5]})
     session.read({"row": ids[5:]})
     with torch.inference_mode():
-        plain = target.model(torch.tensor([ids])).logits[0]
+        plain = target.model(as_row(target, ids)).logits[0]
         got = session.act(["row"] * 4, plain[-4:].clone(), back=[3, 2, 1, 0]).log_softmax(-1)
         with detoxifier.attached(target.model, strength):
-            want = target.model(torch.tensor([ids])).logits[0, -4:].log_softmax(-1)
+            want = target.model(as_row(target, ids)).logits[0, -4:].log_softmax(-1)
     assert torch.allclose(got, want, atol=2e-3)
 
 
@@ -196,6 +197,17 @@ def test_what_a_session_cannot_follow_is_refused_by_name(tiny: Callable[..., Tar
         nado.act(["a"], torch.zeros(1, 260))
 
 
+@pytest.mark.parametrize("taken", range(5))
+def test_whatever_is_taken_back_is_gone(taken: int, tiny: Callable[..., Target], letter_scorer: Any) -> None:
+    session = fitted(tiny(), "fusion", letter_scorer).session(tiny().model)
+    session.add("a", 0.5)
+    session.read({"a": [5, 6, 7, 8]})
+    session.roll_back("a", taken)
+    assert session.ids("a") == [5, 6, 7, 8][: 4 - taken]
+    session.read({"a": [9]})
+    assert session.ids("a") == [*[5, 6, 7, 8][: 4 - taken], 9]
+
+
 # --- a strength for each request --------------------------------------------------------------------------------------
 
 
@@ -206,7 +218,7 @@ def test_requests_of_one_batch_have_their_own_strengths_when_attached(
     target = tiny()
     detoxifier = fitted(target, name, letter_scorer)
     strengths = [0.0, detoxifier.default_strength, detoxifier.max_strength]
-    ids = target.tokenizer(["the old bridge"] * 3, return_tensors="pt")
+    ids = encoded(target, ["the old bridge"] * 3)
     with torch.inference_mode():
         plain = target.model(**ids).logits
         with detoxifier.attached(target.model, strengths):
@@ -218,7 +230,7 @@ def test_requests_of_one_batch_have_their_own_strengths_when_attached(
     assert torch.allclose(mixed[0], plain[0], atol=1e-5)
     assert torch.allclose(mixed, torch.stack(alone), atol=1e-4)
     assert not torch.allclose(mixed[1], mixed[2], atol=1e-2)
-    inputs = target.tokenizer(PROMPTS[:3], return_tensors="pt", padding=True)
+    inputs = encoded(target, PROMPTS[:3])
     options = {"max_new_tokens": 6, "do_sample": False, "num_beams": 2, "num_return_sequences": 2}
     with detoxifier.attached(target.model, strengths):
         together = target.model.generate(**inputs, **options)
@@ -243,7 +255,7 @@ def test_the_processor_gives_what_the_attached_model_gives_at_the_strength_of_ea
     target = tiny()
     detoxifier = fitted(target, name, letter_scorer)
     strengths = [detoxifier.max_strength, 0.0, detoxifier.default_strength, detoxifier.max_strength]
-    inputs = target.tokenizer(PROMPTS, return_tensors="pt", padding=True)
+    inputs = encoded(target, PROMPTS)
     for options in ({}, {"num_beams": 3}, {"num_return_sequences": 2, "do_sample": True}):
         arguments = {"max_new_tokens": 8, "do_sample": False, **options}
         torch.manual_seed(3)
@@ -275,7 +287,7 @@ def test_a_model_set_to_a_static_cache_is_refused_at_the_start_where_something_i
     detoxifier = fitted(target, name, letter_scorer)
     target.model.generation_config.cache_implementation = "static"
     if name in ("nado", "probe"):  # they keep nothing in the cache, and any kind will do
-        ids = target.tokenizer("the old", return_tensors="pt")["input_ids"]
+        ids = encoded(target, "the old")["input_ids"]
         cache = StaticCache(config=target.model.config, max_cache_len=40)
         with torch.inference_mode(), detoxifier.attached(target.model):
             static = target.model(ids, past_key_values=cache).logits
@@ -299,7 +311,7 @@ def test_threads_that_share_a_detoxified_model_each_get_their_own_text(
     target = tiny()
     detoxifier = fitted(target, name, letter_scorer)
     strength = detoxifier.default_strength
-    prompts = [target.tokenizer(text, return_tensors="pt") for text in (*PROMPTS, "the bread", "we", "y", "a b c d")]
+    prompts = [encoded(target, text) for text in (*PROMPTS, "the bread", "we", "y", "a b c d")]
     processor = detoxifier.logits_processor(target.model, strength) if host == "processor" else None
     options = {"logits_processor": [processor]} if processor is not None else {}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import as_row
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -92,7 +93,7 @@ def last_states(reader: ByContent, rows: list[list[int]]) -> torch.Tensor:
 
 def from_scratch(target: Target, tokens: list[int]) -> torch.Tensor:
     with torch.inference_mode():
-        return target.architecture.decoder(torch.tensor([tokens]), use_cache=False).last_hidden_state[0, -1]
+        return target.architecture.decoder(as_row(target, tokens), use_cache=False).last_hidden_state[0, -1]
 
 
 def some_rows(rng: random.Random, rows: list[list[int]], alphabet: int) -> list[list[int]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from devices import as_row
 
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods.editing.embeddings import sentence_embeddings
@@ -23,7 +24,7 @@ def states(target: Target, ids: list[int]) -> torch.Tensor:
         for layer in target.architecture.layers
     ]
     with torch.inference_mode():
-        target.model(input_ids=torch.tensor([ids]), use_cache=False)
+        target.model(input_ids=as_row(target, ids), use_cache=False)
     for hook in hooks:
         hook.remove()
     return torch.stack([one.reshape(len(ids), -1) for one in seen])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from devices import as_row, encoded
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from detoxlm.data import Pair
@@ -83,7 +84,7 @@ def test_the_probe_is_subtracted_after_its_layer(tiny: Callable[..., Target]) ->
     layer = len(target.architecture.layers) - 1
     w = probe_direction(positive[layer], negative[layer])
     length = torch.cat([positive[layer], negative[layer]]).norm(dim=1).mean()
-    inputs = target.tokenizer("the weather is", return_tensors="pt")
+    inputs = encoded(target, "the weather is")
     seen: list[torch.Tensor] = []
     handle = target.architecture.layers[layer].register_forward_hook(
         lambda _, __, out: seen.append(out[0] if isinstance(out, tuple) else out)
@@ -109,7 +110,7 @@ def test_the_first_step_of_dinm_goes_down_the_likelihoods_gradient(tiny: Callabl
     total, tokens = torch.zeros(()), 0
     for pair in PAIRS:
         (passage,) = passages(target, [("the old", pair.nontoxic)], 64)
-        ids = torch.tensor([passage.ids])
+        ids = as_row(target, passage.ids)
         log_p = target.model(input_ids=ids).logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
         total, tokens = total - log_p[passage.start - 1 :].sum(), tokens + len(passage.ids) - passage.start
     (total / tokens).backward()

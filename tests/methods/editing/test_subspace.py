@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from devices import as_row, encoded
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -34,7 +35,7 @@ PAIRS = [Pair(f"eeee {word} e{i}", f"good {word} {i}", "the old") for i, word in
 
 def logits(target: Target, text: str = "the weather is") -> torch.Tensor:
     with torch.inference_mode():
-        return target.model(**target.tokenizer(text, return_tensors="pt")).logits.clone()
+        return target.model(**encoded(target, text)).logits.clone()
 
 
 def fitted(target: Target, **settings: Any) -> SubspaceDetoxifier:
@@ -50,8 +51,8 @@ def test_the_papers_edit_is_re_derived_in_float64(tiny: Callable[..., Target]) -
         for text in texts:
             ids = target.tokenizer("the old")["input_ids"] + target.tokenizer(text)["input_ids"]
             with torch.inference_mode():
-                out = target.model.model(input_ids=torch.tensor([ids]), output_hidden_states=True, use_cache=False)
-            rows.append(torch.stack(out.hidden_states[1:-1])[:, 0].double().mean(1).numpy())  # the last is normed
+                out = target.model.model(input_ids=as_row(target, ids), output_hidden_states=True, use_cache=False)
+            rows.append(torch.stack(out.hidden_states[1:-1])[:, 0].double().mean(1).cpu().numpy())  # the last is normed
         seen.append(rows)
     positive, negative = (np.stack(rows, 1) for rows in seen)
     merged = fitted(target, first_layer=0, last_layer=0).merge(tiny("llama").model)
@@ -60,9 +61,10 @@ def test_the_papers_edit_is_re_derived_in_float64(tiny: Callable[..., Target]) -
     difference = (positive[layer] - negative[layer]) / 2
     difference = difference - difference @ mu @ mu.T
     v = np.linalg.eigh(difference.T @ difference)[1][:, ::-1][:, :3]
-    weight = target.model.model.layers[layer].mlp.down_proj.weight.detach().double().numpy()
+    weight = target.model.model.layers[layer].mlp.down_proj.weight.detach().double().cpu().numpy()
     expected = weight - v @ v.T @ weight
-    np.testing.assert_allclose(merged.model.layers[layer].mlp.down_proj.weight.detach().numpy(), expected, atol=1e-5)
+    edited = merged.model.layers[layer].mlp.down_proj.weight.detach().cpu().numpy()
+    np.testing.assert_allclose(edited, expected, atol=1e-5)
     untouched = target.model.model.layers[1].mlp.down_proj.weight
     assert torch.equal(merged.model.layers[1].mlp.down_proj.weight, untouched)
 
@@ -110,7 +112,7 @@ def test_the_adapter_in_peft_and_the_checkpoint_give_the_attached_logits(
     for form in ("adapter", "checkpoint"):
         command = ["export", source, str(tmp_path / "detoxifier"), "--form", form, "--strength", "0.7", "--json"]
         run_cli([*command, "-o", str(tmp_path / form)])
-    inputs = target.tokenizer("the weather is", return_tensors="pt")
+    inputs = encoded(target, "the weather is")
     adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(source), tmp_path / "adapter")
     assert not [one for one in recwarn if "missing adapter keys" in str(one.message)], "it edits more than was edited"
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
@@ -143,7 +145,7 @@ def test_run_leaves_a_checkpoint_of_the_recommended_strength(
         expected = logits(target)
     plain = AutoModelForCausalLM.from_pretrained(out / "model")
     with torch.inference_mode():
-        got = plain(**target.tokenizer("the weather is", return_tensors="pt")).logits
+        got = plain(**encoded(target, "the weather is")).logits
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
     card = (out / "model" / "README.md").read_text()
     assert "AutoModelForCausalLM.from_pretrained" in card

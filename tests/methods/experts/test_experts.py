@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import encoded
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
@@ -51,7 +52,7 @@ def random_change(target: Target, seed: int, tune: str = "lora") -> dict[str, to
     with torch.no_grad():
         for weight in model.parameters():
             if weight.requires_grad:
-                weight += 0.1 * torch.randn(weight.shape, generator=generator)
+                weight += 0.1 * torch.randn(weight.shape, generator=generator).to(weight.device)
     return tensors_of(model, target.model)
 
 
@@ -80,7 +81,7 @@ def log_p(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
 
 
 def tokens(target: Target, text: str) -> torch.Tensor:
-    return target.tokenizer(text, return_tensors="pt")["input_ids"]
+    return encoded(target, text)["input_ids"]
 
 
 def within_nucleus(p: torch.Tensor, changed: torch.Tensor, nucleus: float, candidates: int) -> torch.Tensor:
@@ -233,11 +234,24 @@ def test_gedi_is_bayes_rule_over_two_separate_models(shape: str, window: int, ti
         assert torch.allclose(torch.cat(alone)[step], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("window", [20, 3, 0])
+def test_gedi_s_processor_counts_the_tokens_of_its_window(window: int, tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    detoxifier = random_gedi(target, window)
+    ids = tokens(target, "the old bridge is even older")
+    base, r = log_p(target.model, ids)[0], posterior_logits(detoxifier, target, ids, window)
+    processor = detoxifier.logits_processor(target.model, 5.0)
+    for step in range(ids.shape[1]):
+        expected = within_nucleus(base[step].exp(), base[step] + 5.0 * F.logsigmoid(r[step]), 0.9, 256)
+        found = processor(ids[:, : step + 1], base[step][None])[0].exp()
+        assert torch.allclose(found, expected, atol=1e-4)
+
+
 def test_gedi_weighs_a_padded_row_as_it_does_the_row_alone(tiny: Callable[..., Target]) -> None:
     target = tiny()
     detoxifier = random_gedi(target)
     texts = ["eeee", "the old bridge is even older"]
-    batch = target.tokenizer(texts, return_tensors="pt", padding=True)
+    batch = encoded(target, texts)
     with detoxifier.attached(target.model, 8.0), torch.inference_mode():
         together = target.model(**batch).logits[:, -1].softmax(-1)
         alone = [target.model(input_ids=tokens(target, text)).logits[0, -1].softmax(-1) for text in texts]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import as_row, encoded
 from tokenizers import Tokenizer
 from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast, StaticCache
@@ -44,9 +45,9 @@ def fused(model: PreTrainedModel, calibrator: PreTrainedModel, alpha: float) -> 
 def final_hidden(target: Target, layers: int | None = None) -> torch.Tensor:
     """Final-norm hidden state [T, d] of the first `layers` layers, read from the target's own hidden states."""
     with torch.inference_mode():
-        out = target.model(**target.tokenizer(TEXT, return_tensors="pt"), output_hidden_states=True)
+        out = target.model(**encoded(target, TEXT), output_hidden_states=True)
         if layers is None:
-            return target.architecture.decoder(**target.tokenizer(TEXT, return_tensors="pt")).last_hidden_state[0]
+            return target.architecture.decoder(**encoded(target, TEXT)).last_hidden_state[0]
         return target.architecture.final_norm(out.hidden_states[layers])[0]
 
 
@@ -62,7 +63,7 @@ def test_fused_logits_are_the_head_of_the_mixed_hidden_states(
     mixed = alpha * final_hidden(target, 2) + (1 - alpha) * final_hidden(target)
     expected = target.architecture.head(mixed)
     with torch.inference_mode(), fused(target.model, calibrator, alpha):
-        got = target.model(**target.tokenizer(TEXT, return_tensors="pt")).logits[0]
+        got = target.model(**encoded(target, TEXT)).logits[0]
     assert torch.allclose(got, expected, atol=1e-4)
 
 
@@ -70,7 +71,7 @@ def test_for_a_linear_head_fusion_mixes_the_two_models_logits(tiny: Callable[...
     # (1 - a) z + a W g: the identity that makes fusion a logits processor
     target = tiny()
     calibrator = cut_calibrator(target.model, 2)
-    inputs = target.tokenizer(TEXT, return_tensors="pt")
+    inputs = encoded(target, TEXT)
     with torch.inference_mode():
         z, zg = target.model(**inputs).logits, calibrator(**inputs, use_cache=False).logits
         with fused(target.model, calibrator, 0.3):
@@ -83,14 +84,14 @@ def test_gemma2_soft_capping_applies_to_the_fused_state(tiny: Callable[..., Targ
     mixed = 0.5 * final_hidden(target, 2) + 0.5 * final_hidden(target)
     expected = 5.0 * torch.tanh(target.architecture.head(mixed) / 5.0)
     with torch.inference_mode(), fused(target.model, cut_calibrator(target.model, 2), 0.5):
-        got = target.model(**target.tokenizer(TEXT, return_tensors="pt")).logits[0]
+        got = target.model(**encoded(target, TEXT)).logits[0]
     assert torch.allclose(got, expected, atol=1e-4)
 
 
 def test_the_calibrator_sees_the_whole_context_at_every_step(tiny: Callable[..., Target]) -> None:
     """The released code's fault: after the first token its calibrator saw only the newest token."""
     target = tiny()
-    ids = target.tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    ids = encoded(target, TEXT)["input_ids"]
     cache = DynamicCache(config=target.model.config)
     with torch.inference_mode(), fused(target.model, cut_calibrator(target.model, 2), 0.5):
         whole = target.model(ids).logits[0]
@@ -103,7 +104,7 @@ def test_the_calibrator_sees_the_whole_context_at_every_step(tiny: Callable[...,
 
 def test_cropping_the_cache_rolls_the_calibrator_back_too(tiny: Callable[..., Target]) -> None:
     target = tiny()
-    ids = target.tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    ids = encoded(target, TEXT)["input_ids"]
     cache = DynamicCache(config=target.model.config)
     with torch.inference_mode(), fused(target.model, cut_calibrator(target.model, 2), 0.5):
         target.model(ids, past_key_values=cache, use_cache=True)
@@ -114,7 +115,7 @@ def test_cropping_the_cache_rolls_the_calibrator_back_too(tiny: Callable[..., Ta
 
 def test_a_cache_that_was_filled_without_the_detoxifier_is_refused(tiny: Callable[..., Target]) -> None:
     target = tiny()
-    ids = target.tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    ids = encoded(target, TEXT)["input_ids"]
     cache = target.model(ids, use_cache=True).past_key_values
     with fused(target.model, cut_calibrator(target.model, 2), 0.5), pytest.raises(UsageError, match="empty cache"):
         target.model(ids[:, :1], past_key_values=cache, use_cache=True)
@@ -122,7 +123,7 @@ def test_a_cache_that_was_filled_without_the_detoxifier_is_refused(tiny: Callabl
 
 def test_a_static_cache_is_refused_by_name(tiny: Callable[..., Target]) -> None:
     target = tiny()
-    ids = target.tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    ids = encoded(target, TEXT)["input_ids"]
     cache = StaticCache(config=target.model.config, max_cache_len=40)
     with fused(target.model, cut_calibrator(target.model, 2), 0.5), pytest.raises(UsageError, match="StaticCache"):
         target.model(ids, past_key_values=cache)
@@ -177,7 +178,7 @@ def test_a_bfloat16_target_keeps_its_dtype_and_its_embeddings(tiny: Callable[...
     assert {p.dtype for p in target.model.parameters()} == {torch.bfloat16}
     assert {t.dtype for t in detoxifier.tensors.values()} == {torch.float32}
     with torch.inference_mode(), detoxifier.attached(target.model, 0.5):
-        assert target.model(**target.tokenizer(TEXT, return_tensors="pt")).logits.dtype == torch.bfloat16
+        assert target.model(**encoded(target, TEXT)).logits.dtype == torch.bfloat16
 
 
 def test_own_data_are_the_least_toxic_continuations_of_each_prompt(
@@ -243,7 +244,7 @@ def test_the_processor_and_the_attached_model_give_the_same_logits(
     target = tiny(shape)
     detoxifier = fitted(target, letter_scorer, variant=variant)
     # of one length: called by hand, some models count padding as positions
-    ids = target.tokenizer(["over the hills", "under a tree ."], return_tensors="pt")
+    ids = encoded(target, ["over the hills", "under a tree ."])
     processor = detoxifier.logits_processor(target.model, 0.7)
     with torch.inference_mode():
         plain = target.model(**ids).logits[:, -1]
@@ -269,7 +270,7 @@ def test_generating_with_the_processor_is_generating_attached(
 ) -> None:
     target = tiny()
     detoxifier = fitted(target, letter_scorer, variant=variant)
-    inputs = target.tokenizer(["the old", "a longer prompt, which", "x"], return_tensors="pt", padding=True)
+    inputs = encoded(target, ["the old", "a longer prompt, which", "x"])
     torch.manual_seed(5)
     with detoxifier.attached(target.model, 0.6):
         attached = target.model.generate(**inputs, max_new_tokens=12, **options)
@@ -290,10 +291,10 @@ def test_the_processor_finds_padding_that_the_model_does_not_name(
         config.pad_token_id = None  # as of GPT-2 and Llama 3
     end = target.model.config.eos_token_id
     ids = target.tokenizer("a longer prompt", add_special_tokens=False)["input_ids"]
-    short, scores = ids[-4:], torch.randn(2, target.architecture.vocab_size)
-    batch = torch.tensor([ids, [end] * (len(ids) - 4) + short])
+    short, scores = ids[-4:], torch.randn(2, target.architecture.vocab_size, device=target.device)
+    batch = torch.tensor([ids, [end] * (len(ids) - 4) + short], device=target.device)
     together = detoxifier.logits_processor(target.model, 4.0)(batch, scores)
-    alone = detoxifier.logits_processor(target.model, 4.0)(torch.tensor([short]), scores[1:])
+    alone = detoxifier.logits_processor(target.model, 4.0)(as_row(target, short), scores[1:])
     assert torch.allclose(together[1], alone[0], atol=1e-4)
 
 
@@ -301,7 +302,7 @@ def test_the_processor_finds_padding_that_the_model_does_not_name(
 def test_assisted_generation_is_fused_too(variant: str, tiny: Callable[..., Target], letter_scorer: Any) -> None:
     target, assistant = tiny(), tiny("llama", 1).model
     detoxifier = fitted(target, letter_scorer, variant=variant)
-    inputs = target.tokenizer("the old bridge", return_tensors="pt")
+    inputs = encoded(target, "the old bridge")
     with detoxifier.attached(target.model, 0.6):
         alone = target.model.generate(**inputs, max_new_tokens=12, do_sample=False)
         assisted = target.model.generate(**inputs, max_new_tokens=12, do_sample=False, assistant_model=assistant)
@@ -328,7 +329,7 @@ def test_requests_of_one_batch_have_their_own_strengths(
 ) -> None:
     target = tiny()
     detoxifier = fitted(target, letter_scorer, variant=variant)
-    ids = target.tokenizer(["the old bridge", "the old bridge", "the old bridge"], return_tensors="pt")
+    ids = encoded(target, ["the old bridge", "the old bridge", "the old bridge"])
     with torch.inference_mode():
         plain = target.model(**ids).logits
         with detoxifier.attached(target.model, [0.0, 0.3, 0.9]):
@@ -346,7 +347,7 @@ def test_labels_are_refused_because_their_loss_would_be_the_untouched_models(
     tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
     target = tiny()
-    ids = target.tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    ids = encoded(target, TEXT)["input_ids"]
     with fitted(target, letter_scorer).attached(target.model, 0.5), pytest.raises(UsageError, match="labels"):
         target.model(ids, labels=ids)
 
@@ -356,14 +357,14 @@ def test_the_calibrator_learns_which_letter_is_toxic(tiny: Callable[..., Target]
     detoxifier = fitted(target, letter_scorer, epochs=6)
     head, session = detoxifier.calibrator(target.model).risk, detoxifier.session(target.model)
     text, calm = (target.tokenizer(text)["input_ids"] for text in ("</s>eee e", "</s>all is c"))
-    risk = [head(session.says_of(ids[:-1], 1), torch.tensor([[ids[-1]]])).item() for ids in (text, calm)]
+    risk = [head(session.says_of(ids[:-1], 1), as_row(target, ids[-1:])).item() for ids in (text, calm)]
     assert risk[0] > risk[1] + 0.5
 
 
 def test_as_released_forgets_everything_but_the_newest_token(tiny: Callable[..., Target], letter_scorer: Any) -> None:
     target = tiny()
     detoxifier = fitted(target, letter_scorer, variant="paper", as_released=True)
-    ids = target.tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    ids = encoded(target, TEXT)["input_ids"]
     calibrator = Architecture.of(detoxifier.calibrator(target.model)).decoder
     with torch.inference_mode():
         h = target.architecture.decoder(ids).last_hidden_state
@@ -395,7 +396,7 @@ def test_a_calibrator_serves_another_model_from_its_folder(
     assert moved.foreign
     moved.save_pretrained(tmp_path / "moved")
     loaded = FusionDetoxifier.from_pretrained(tmp_path / "moved")
-    inputs = other.tokenizer(["the old bridge", "x"], return_tensors="pt", padding=True)
+    inputs = encoded(other, ["the old bridge", "x"])
     made = []
     for detoxifier in (moved, loaded):
         with detoxifier.attached(other.model, 0.8):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from devices import as_row, encoded
 from torch.nn import functional as F
 
 from detoxlm.data import Example, Pair
@@ -115,7 +116,7 @@ def test_anchors_are_what_the_model_says_of_each_text_alone_whatever_is_read_wit
     texts = passages(target, given, 64)
     for text, anchor in zip(texts, anchors(target, texts, 2), strict=True):
         with torch.inference_mode():
-            every = target.model(torch.tensor([text.ids])).logits[0].log_softmax(-1)
+            every = target.model(as_row(target, text.ids)).logits[0].log_softmax(-1)
         said = every[max(1, text.start) - 1 : -1]
         assert torch.allclose(anchor.log_p[:, :-1], said.gather(1, anchor.ids), atol=1e-5)
         left = 1 - said.gather(1, anchor.ids).exp().sum(1)
@@ -184,7 +185,7 @@ def test_training_moves_away_from_harmful_texts_and_reports_what_it_saw(
     def likelihood() -> float:
         found = 0.0
         for text in passages(target, [(t.prompt or "", t.completion) for t in HARMFUL], 64):
-            ids = torch.tensor([text.ids])
+            ids = as_row(target, text.ids)
             with torch.inference_mode():
                 log_p = F.log_softmax(target.model(input_ids=ids).logits[0, :-1], -1)
             found += log_p.gather(-1, ids[0, 1:, None])[text.start - 1 :].mean().item()
@@ -293,7 +294,7 @@ def test_the_adapter_loads_in_peft_and_gives_the_merged_logits(
         target = tiny(shape)
         made = Tasft.fit(target, data(letter_scorer), settings(steps=2))
         made.save_adapter(target.model, tmp_path / shape, 0.5)
-        inputs = target.tokenizer("the weather is", return_tensors="pt")
+        inputs = encoded(target, "the weather is")
         with torch.inference_mode():
             with made.attached(target.model, 0.5):
                 expected = target.model(**inputs).logits.clone()
