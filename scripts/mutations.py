@@ -7,16 +7,20 @@ with 1 where a test passes all the same (SURVIVED), or a mutation's text is no l
 from __future__ import annotations
 
 import argparse
+import importlib
+import io
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 MUTATIONS = ROOT / "tests" / "mutations" / "mutations.toml"
@@ -33,13 +37,11 @@ python scripts/mutations.py
 | what is wrong then | file | test | |
 |---|---|---|---|
 """
-#: What pytest exits with where tests ran and failed; 2 to 5 mean that it found no test, or broke before.
-FAILED = 1
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One line of `file` (below src/detoxlm) that reads `before`, changed to `after`; `test` (below tests) must fail."""
+    """A line of `file` (below src/detoxlm) that reads `before`, changed to `after`; `test` (below tests) must fail."""
 
     breaks: str
     file: str
@@ -62,7 +64,10 @@ def read_mutations(path: Path = MUTATIONS) -> list[Mutation]:
 
 
 def verdict_on(mutation: Mutation | None, tests: Sequence[str]) -> str:
-    """Return `caught`, `SURVIVED` or what else went wrong, of tests run on a copy of src; None mutates nothing."""
+    """Return `caught`, `SURVIVED` or what else went wrong, of tests run on a copy of src; None mutates nothing.
+
+    For a process of its own that has not imported detoxlm: it imports the copy.
+    """
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -71,12 +76,15 @@ def verdict_on(mutation: Mutation | None, tests: Sequence[str]) -> str:
                 mutation.apply(source)
             except ValueError as error:
                 return f"DOES NOT APPLY: {error}"
-        environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, FAILED):
-        return f"NO TEST: {(done.stdout + done.stderr).strip().splitlines()[-1]}"
-    return "caught" if done.returncode == FAILED else "SURVIVED"
+        sys.path.insert(0, str(source))
+        os.environ |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+        os.chdir(ROOT)
+        said = io.StringIO()
+        with redirect_stdout(said), redirect_stderr(said):
+            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return f"NO TEST: {said.getvalue().strip().splitlines()[-1]}"
+    return "caught" if code == pytest.ExitCode.TESTS_FAILED else "SURVIVED"
 
 
 def main() -> int:
@@ -86,15 +94,21 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="tests at once")
     options = parser.parse_args()
     chosen = [one for one in read_mutations() if options.only in one.file or options.only in one.test]
-    # A test that fails anyway would catch everything.
-    tests = sorted({f"tests/{one.test}" for one in chosen})
-    if (untouched := verdict_on(None, tests)) != "SURVIVED":
-        print(f"the tests do not pass on the code as it is: {untouched}")
-        return 1
-    rows = []
-    with ThreadPoolExecutor(options.jobs) as workers:
-        verdicts = workers.map(lambda one: verdict_on(one, [f"tests/{one.test}"]), chosen)
-        for one, verdict in zip(chosen, verdicts, strict=True):
+    # Imported once: each test runs in a fork of this process, and importing takes longer than most tests.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for heavy in ("torch", "transformers", "scipy.stats", "peft"):
+        importlib.import_module(heavy)
+    forks = multiprocessing.get_context("fork")
+    with forks.Pool(options.jobs, maxtasksperchild=1) as pool:
+        # A test that fails anyway would catch everything.
+        untouched = pool.apply_async(verdict_on, (None, sorted({f"tests/{one.test}" for one in chosen})))
+        verdicts = [pool.apply_async(verdict_on, (one, [f"tests/{one.test}"])) for one in chosen]
+        if (verdict := untouched.get()) != "SURVIVED":
+            print(f"the tests do not pass on the code as it is: {verdict}")
+            return 1
+        rows = []
+        for one, found in zip(chosen, verdicts, strict=True):
+            verdict = found.get()
             print(f"{verdict:9} {one.file}: {one.breaks}", flush=True)
             name = one.test.partition("::")[2].partition("[")[0] or one.test
             rows.append(f"| {one.breaks} | `{one.file}` | `{name}` | {verdict} |")

@@ -67,7 +67,7 @@ def random_auxiliary(target: Target) -> Auxiliary:
     made = new_auxiliary(target, 8)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return made.eval().requires_grad_(False)
+    return made.eval().requires_grad_(False).to(target.device)
 
 
 def test_the_teacher_is_the_base_reweighted_by_r(tiny: Callable[..., Target]) -> None:

@@ -210,7 +210,7 @@ def posterior_logits(detoxifier: GediDetoxifier, target: Target, ids: torch.Tens
     ratio = clean - toxic
     said = [0.0] + [float(ratio[t - 1, ids[0, t]]) for t in range(1, ids.shape[1])]
     so_far = [sum(said[max(0, t + 1 - window) : t + 1]) for t in range(len(said))]
-    return torch.tensor(so_far)[:, None] + ratio
+    return torch.tensor(so_far, device=ratio.device)[:, None] + ratio
 
 
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "gemma2", "phi"])

@@ -74,7 +74,7 @@ class Calibrator(nn.Module):
         self.trunk = trunk
         view = Architecture.of(trunk)
         self.decoder = view.decoder
-        self.risk = RiskHead(view.embeddings.weight)
+        self.risk = RiskHead(view.embeddings.weight).to(trunk.device)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Return the parameters that training changes, by name: layers, final norm and risk head."""
