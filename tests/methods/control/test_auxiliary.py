@@ -157,8 +157,8 @@ def test_positions_are_of_the_continuations_tokens_alone_and_in_order(tiny: Call
     assert rows.weight.tolist() == [1] * 10
     with torch.inference_mode():
         found = target.model(as_row(target, texts[1].ids), output_hidden_states=True)
-    assert torch.allclose(rows.states[7:9], found.hidden_states[-1][0, :2], atol=1e-5)
-    top = found.logits[0, :2].topk(rows.p.shape[1])
+    assert torch.allclose(rows.states[7:9], found.hidden_states[-1][0, :2].cpu(), atol=1e-5)
+    top = found.logits[0, :2].cpu().topk(rows.p.shape[1])
     assert torch.equal(rows.likeliest[7:9], top.indices)
     assert torch.allclose(rows.p[7:9], top.values.softmax(-1), atol=1e-5)
     hot = positions(target, texts, [0.1, 0.2, 0.3], batch_size=2, temperature=1.5)

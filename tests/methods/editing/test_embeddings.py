@@ -27,7 +27,7 @@ def states(target: Target, ids: list[int]) -> torch.Tensor:
         target.model(input_ids=as_row(target, ids), use_cache=False)
     for hook in hooks:
         hook.remove()
-    return torch.stack([one.reshape(len(ids), -1) for one in seen])
+    return torch.stack([one.reshape(len(ids), -1) for one in seen]).cpu()
 
 
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi"])

@@ -32,7 +32,7 @@ def embedded(target: Target) -> tuple[torch.Tensor, torch.Tensor]:
         )
         for side in ([p.nontoxic for p in PAIRS], [p.toxic for p in PAIRS])
     )
-    return positive, negative
+    return positive.to(target.device), negative.to(target.device)
 
 
 def test_the_probe_is_the_shrunk_linear_discriminant() -> None:
@@ -107,7 +107,7 @@ def test_the_first_step_of_dinm_goes_down_the_likelihoods_gradient(tiny: Callabl
     detoxifier = Dinm.fit(target, FitData(pairs=PAIRS), settings)
     # again by autograd on the weight itself, a text at a time; at the start the KL term has no gradient
     weight = target.model.model.layers[1].mlp.down_proj.weight.requires_grad_(True)
-    total, tokens = torch.zeros(()), 0
+    total, tokens = torch.zeros((), device=target.device), 0
     for pair in PAIRS:
         (passage,) = passages(target, [("the old", pair.nontoxic)], 64)
         ids = as_row(target, passage.ids)
@@ -117,7 +117,7 @@ def test_the_first_step_of_dinm_goes_down_the_likelihoods_gradient(tiny: Callabl
     gradient = weight.grad
     assert gradient is not None
     clear = gradient.abs() > 1e-6  # Adam's first step is the sign of the gradient where it is not tiny
-    change = detoxifier.tensors["1.change"]
+    change = detoxifier.tensors["1.change"].to(target.device)
     assert clear.any()
     torch.testing.assert_close(change[clear], -1e-3 * gradient[clear].sign(), atol=1e-4, rtol=0.02)
 

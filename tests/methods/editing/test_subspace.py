@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from devices import as_row, encoded
+from devices import DEVICE, as_row, encoded
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -82,7 +82,7 @@ def test_what_the_edited_layers_write_has_nothing_along_the_directions(
     written: list[torch.Tensor] = []
     bias = getattr(module, "bias", None)
     handle = module.register_forward_hook(lambda _, __, out: written.append(out - (0 if bias is None else bias)))
-    v = detoxifier.tensors["1.directions"]
+    v = detoxifier.tensors["1.directions"].to(target.device)
     logits(target)
     with detoxifier.attached(target.model):
         logits(target)
@@ -113,9 +113,9 @@ def test_the_adapter_in_peft_and_the_checkpoint_give_the_attached_logits(
         command = ["export", source, str(tmp_path / "detoxifier"), "--form", form, "--strength", "0.7", "--json"]
         run_cli([*command, "-o", str(tmp_path / form)])
     inputs = encoded(target, "the weather is")
-    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(source), tmp_path / "adapter")
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(source), tmp_path / "adapter").to(DEVICE)
     assert not [one for one in recwarn if "missing adapter keys" in str(one.message)], "it edits more than was edited"
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint").to(DEVICE)
     with torch.inference_mode():
         for model in (adapted, plain):
             torch.testing.assert_close(model(**inputs).logits, expected, atol=1e-4, rtol=1e-4)
@@ -143,7 +143,7 @@ def test_run_leaves_a_checkpoint_of_the_recommended_strength(
     target = tiny()
     with Detoxifier.from_pretrained(out / "detoxifier").attached(target.model, best):
         expected = logits(target)
-    plain = AutoModelForCausalLM.from_pretrained(out / "model")
+    plain = AutoModelForCausalLM.from_pretrained(out / "model").to(DEVICE)
     with torch.inference_mode():
         got = plain(**encoded(target, "the weather is")).logits
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
@@ -226,7 +226,12 @@ def task(target: Target) -> dict[str, Any]:
     """Two directions in each of two layers, and texts."""
     torch.manual_seed(3)
     ids = {name: target.tokenizer(text)["input_ids"] for name, text in {"a": "good morning", "b": "eeeeeeeee"}.items()}
-    v = torch.linalg.qr(torch.randn(2, target.architecture.hidden_size, 2)).Q.transpose(1, 2).contiguous()
+    v = (
+        torch.linalg.qr(torch.randn(2, target.architecture.hidden_size, 2))
+        .Q.transpose(1, 2)
+        .contiguous()
+        .to(target.device)
+    )
     modules = [attrgetter(target.architecture.family.value)(target.architecture.layers[i]) for i in (0, 1)]
     pairs = [(Passage(ids["a"], 0), Passage(ids["b"], 0)), (Passage(ids["a"][:6], 2), Passage(ids["b"][:5], 2))]
     harmless = [Passage(target.tokenizer("bread rises in a warm room")["input_ids"], 0)]
@@ -239,10 +244,10 @@ def test_gradients_of_the_loss_and_the_drift_are_those_of_finite_differences(tin
     given = task(target)
     ends = tuple(end.double() for end in given["directions"])
     for function, texts in ((preference_loss, given["pairs"]), (drift_on, given["harmless"])):
-        shares = torch.full((2, 2), 0.3, dtype=torch.float64, requires_grad=True)
+        shares = torch.full((2, 2), 0.3, dtype=torch.float64, device=target.device, requires_grad=True)
         function(target, given["modules"], ends, shares, texts).backward()
         for place in ((0, 0), (1, 1)):
-            nudge = torch.zeros(2, 2, dtype=torch.float64)
+            nudge = torch.zeros(2, 2, dtype=torch.float64, device=target.device)
             nudge[place] = 0.05
             with torch.no_grad():
                 up, down = (
@@ -255,7 +260,7 @@ def test_gradients_of_the_loss_and_the_drift_are_those_of_finite_differences(tin
 def test_nothing_removed_is_no_drift_and_an_even_preference(tiny: Callable[..., Target]) -> None:
     target = tiny()
     given = task(target)
-    none = torch.zeros(2, 2)
+    none = torch.zeros(2, 2, device=target.device)
     assert drift_on(target, given["modules"], given["directions"], none, given["harmless"]).item() == pytest.approx(0)
     loss = preference_loss(target, given["modules"], given["directions"], none, given["pairs"])
     assert loss.item() == pytest.approx(np.log(2), abs=1e-5)
@@ -272,7 +277,7 @@ def test_learning_prefers_the_clean_texts_and_leaves_the_model_as_it_was(tiny: C
     assert float(shares.max()) <= 1
     assert len(facts["loss_curve"]) == 20
     with torch.no_grad():
-        loss = preference_loss(target, given["modules"], given["directions"], shares, given["pairs"])
+        loss = preference_loss(target, given["modules"], given["directions"], shares.to(DEVICE), given["pairs"])
     assert loss.item() < np.log(2)
 
 
@@ -335,7 +340,7 @@ def test_a_tight_limit_on_drift_is_kept_to(tiny: Callable[..., Target]) -> None:
                 target,
                 given["modules"],
                 given["directions"],
-                learn_shares(target, **given, drift=drift, steps=60, seed=0)[0],
+                learn_shares(target, **given, drift=drift, steps=60, seed=0)[0].to(DEVICE),
                 given["harmless"],
             ).item()
             for drift in (99.0, 1e-7)
@@ -362,7 +367,7 @@ def test_the_projection_of_outputs_is_the_edit_of_weights(tiny: Callable[..., Ta
     modules += [layer.self_attn.o_proj for layer in target.architecture.layers]
     ends = [_ends(target.architecture, layers, directions, part) for part in ("value", "attention")]
     read, write = (torch.cat(end) for end in zip(*ends, strict=True))
-    with projected(modules, (read, write), torch.ones(2 * len(layers), 3)):
+    with projected(modules, (read, write), torch.ones(2 * len(layers), 3, device=DEVICE)):
         hooked = logits(target)
     with detoxifier.attached(target.model):
         torch.testing.assert_close(logits(target), hooked, atol=1e-4, rtol=1e-4)
