@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,14 +106,39 @@ def text_of(row: Row, name: str) -> str:
     Raises:
         RowError: it is no text, an empty one, or holds half a character.
     """
-    # RealToxicityPrompts: {"prompt": {"text": …, "toxicity": …}}
-    value = row[name].get("text", row[name]) if isinstance(row[name], dict) else row[name]
+    # RealToxicityPrompts: {"prompt": {"text": …, "toxicity": …}}; in a CSV the object is text itself
+    value = _written_object(name, row[name]) if isinstance(row[name], str) else row[name]
+    if isinstance(value, dict):
+        value = value.get("text", value)
     if not isinstance(value, str):
         raise RowError(f"`{name}` is {value!r:.40}, not a text")
     if not value.strip():
         raise RowError(f"`{name}` is an empty text")
     if re.search("[\ud800-\udfff]", value):  # JSON may spell one ("\ud83d"); no tokenizer and no file takes it
         raise RowError(f"`{name}` holds half a character (an unpaired surrogate)")
+    return value
+
+
+def _written_object(name: str, value: str) -> Any:
+    """Return the object that a cell spells in JSON or as Python prints it; any other text as it is.
+
+    Raises:
+        RowError: a list, or an object without a `text`: no model should be asked to continue that.
+    """
+    stripped = value.strip()
+    if stripped[:1] + stripped[-1:] not in ("{}", "[]"):
+        return value
+    found: Any = None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(stripped)
+            break
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    if isinstance(found, dict) and isinstance(found.get("text"), str):
+        return found
+    if isinstance(found, dict | list) and found:
+        raise RowError(f"`{name}` is {value!r:.40}, an object or list written out, not a text")
     return value
 
 
@@ -136,6 +163,10 @@ def _choose(choices: Columns, row: Row) -> tuple[str, ...]:
     for choice in choices:
         if all(name in row for name in choice):
             return choice
+    named = {str(name).strip().lower(): name for name in row}
+    for choice in choices:  # `Prompt` is `prompt`, where no column is called just so
+        if all(name.lower() in named for name in choice):
+            return tuple(named[name.lower()] for name in choice)
     wanted = " or ".join(" + ".join(f"`{name}`" for name in choice) for choice in choices)
     hint = "; name another with --column" if any(len(choice) == 1 for choice in choices) else ""
     raise RowError(f"no column {wanted}; found: {names_of(row)}{hint}")

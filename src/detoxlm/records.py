@@ -6,8 +6,11 @@ through `lines`. pyarrow and datasets are imported when a source needs them.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import gzip
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -45,6 +48,8 @@ def open_source(kind: str, source: str | Path) -> tuple[Records, str | None]:
     path = _local_file(kind, source)
     if path is None:
         return _hub_records(kind, str(source)), None
+    if path.is_dir():
+        return _saved_records(kind, path), None
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return READERS[_suffix(path)](path), sha256
@@ -58,22 +63,60 @@ def _local_file(kind: str, source: str | Path) -> Path | None:
         if known or isinstance(source, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
             raise UsageError(f"{kind}: {path} does not exist.")
         return None
-    if path.is_dir():
+    if path.is_dir() and not _is_saved_dataset(path):
         raise UsageError(f"{kind}: {path} is a folder; name a file in it.")
-    if not known:
-        raise UsageError(f"{kind}: {path} is of no known kind; its name must end in {', '.join(READERS)}.")
+    if not known and not path.is_dir():
+        raise UsageError(
+            f"{kind}: {path} is of no known kind; its name must end in {', '.join(READERS)}, or in one of them and .gz."
+        )
     return path
 
 
 def _suffix(path: Path) -> str:
-    return path.suffix.lower()
+    """The kind of file: the last ending, without the .gz of a packed one."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+def _is_saved_dataset(folder: Path) -> bool:
+    """Tell whether `datasets` has written a folder by `save_to_disk`."""
+    return any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+#: Byte order marks of encodings other than UTF-8, and how Python calls those.
+_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
+_MARKS[codecs.BOM_UTF16_BE] = "utf-16"
 
 
 def lines(path: Path) -> Iterator[str]:
-    r"""Yield lines split at \n alone (str.splitlines also cuts at U+2028); `_not_utf8` finds the broken ones."""
-    with path.open("rb") as file:
+    r"""Yield lines split at \n alone (str.splitlines also cuts at U+2028), or at \r in a file without any \n.
+
+    UTF-8 is expected, and what is not is kept for `_not_utf8` to find; UTF-16 and UTF-32 are known by their mark.
+
+    Raises:
+        UsageError: bytes of 0: a file in UTF-16 without a mark, or no text at all.
+    """
+    with _unpacked(path) as file:
+        beginning = file.peek(1 << 16)[: 1 << 16]
+        encoding = next((name for mark, name in _MARKS.items() if beginning.startswith(mark)), None)
+        if encoding is None and b"\0" in beginning:
+            raise UsageError(f"{path}: not UTF-8 (bytes of 0: perhaps UTF-16 without a mark). Save the file as UTF-8.")
+        if encoding is not None or (b"\r" in beginning and b"\n" not in beginning):
+            try:
+                whole = file.read().decode(encoding or "utf-8-sig", errors="strict" if encoding else "surrogateescape")
+            except UnicodeDecodeError as error:
+                said = (encoding or "").upper()  # error.encoding names the byte order too
+                raise UsageError(f"{path}: not {said}, as its first bytes say: {error.reason}.") from None
+            yield from io.StringIO(whole, newline=None)  # which splits at \r, \n and \r\n
+            return
         for number, line in enumerate(file):
             yield line.decode("utf-8" if number else "utf-8-sig", errors="surrogateescape")
+
+
+def _unpacked(path: Path) -> io.BufferedReader:
+    if path.name.lower().endswith(".gz"):
+        return io.BufferedReader(gzip.open(path))
+    return path.open("rb")
 
 
 def _not_utf8(text: str) -> RowError | None:
@@ -88,6 +131,27 @@ def _text_records(path: Path) -> Records:
 
 
 def _json_records(path: Path) -> Records:
+    """An object a line; or one array of objects or texts, or one object of lists of one length, over any lines."""
+    text = "".join(lines(path))
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        whole = None
+    if isinstance(whole, dict) and whole and all(isinstance(value, list) for value in whole.values()):
+        lengths = {len(value) for value in whole.values()}
+        if len(lengths) > 1:
+            raise UsageError(f"{path}: an object of lists of {len(lengths)} lengths; give one value for each row.")
+        rows: list[Any] = [dict(zip(whole, values, strict=True)) for values in zip(*whole.values(), strict=True)]
+    elif isinstance(whole, list):
+        rows = [{"text": one} if isinstance(one, str) else one for one in whole]
+    else:
+        yield from _jsonl_records(path)
+        return
+    for number, row in enumerate(rows, start=1):
+        yield number, row if isinstance(row, dict) else RowError(f"not a JSON object but {row!r:.40}")
+
+
+def _jsonl_records(path: Path) -> Records:
     for number, row in _text_records(path):
         try:
             row = json.loads(row["text"]) if isinstance(row, dict) else row
@@ -96,8 +160,15 @@ def _json_records(path: Path) -> Records:
         yield number, row if isinstance(row, dict | RowError) else RowError(f"not a JSON object but {row!r:.40}")
 
 
+def _delimiter(header: str, usual: str) -> str:
+    """Return what parts the columns: the usual delimiter, or another that a header without that one has."""
+    others = [one for one in ",;\t|" if one in header]
+    return usual if usual in others or not others else max(others, key=header.count)
+
+
 def _csv_records(path: Path, delimiter: str = ",") -> Records:
     csv.field_size_limit(2**31 - 1)  # its own limit, 131,072 characters, refuses long documents
+    delimiter = _delimiter(next((line for line in lines(path) if line.strip()), ""), delimiter)
     # strict: an unclosed quote would otherwise swallow the rest of the file without a word.
     reader = csv.reader(lines(path), delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -133,6 +204,21 @@ def _parquet_records(path: Path) -> Records:
         raise UsageError(f"{path}: not readable as parquet: {error}") from error
 
 
+def _saved_records(kind: str, folder: Path) -> Records:
+    try:
+        import datasets
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"{kind}: {folder} was written by datasets, which reads it: pip install 'detoxlm[eval]'"
+        ) from None
+    data = datasets.load_from_disk(str(folder))
+    if isinstance(data, datasets.DatasetDict):
+        if len(data) > 1:
+            raise UsageError(f"{kind}: {folder} has the splits {', '.join(data)}; name the folder of one of them.")
+        (data,) = data.values()
+    yield from enumerate(data, start=1)
+
+
 def _hub_records(kind: str, source: str) -> Records:
     name, _, split = source.partition(":")
     try:
@@ -153,7 +239,8 @@ def _hub_records(kind: str, source: str) -> Records:
 #: Every kind of file that can be read, by suffix in lower case.
 READERS: dict[str, Reader] = {
     ".txt": _text_records,
-    **dict.fromkeys((".jsonl", ".ndjson", ".json"), _json_records),
+    **dict.fromkeys((".jsonl", ".ndjson"), _jsonl_records),
+    ".json": _json_records,
     ".csv": _csv_records,
     ".tsv": partial(_csv_records, delimiter="\t"),
     ".parquet": _parquet_records,
