@@ -19,7 +19,7 @@ from detoxlm.methods import FitData
 from detoxlm.methods.control.auxiliary import Auxiliary, log_satisfied
 from detoxlm.methods.control.constrained import Constrained
 from detoxlm.methods.control.constraint import ConstraintLoss, reverse_kl
-from detoxlm.methods.control.fit import ENOUGH, fit_auxiliary, new_auxiliary
+from detoxlm.methods.control.fit import ENOUGH, fit_auxiliary
 from detoxlm.methods.control.nado import Nado, NadoSettings
 from detoxlm.methods.control.settings import ConstrainedSettings
 from detoxlm.methods.control.states import OwnStates
@@ -64,7 +64,7 @@ class Odd(Scorer):
 
 def random_auxiliary(target: Target) -> Auxiliary:
     torch.manual_seed(3)
-    made = new_auxiliary(target, 8)
+    made = Auxiliary(target.architecture.head.weight.detach(), 8)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return made.eval().requires_grad_(False).to(target.device)

@@ -427,7 +427,7 @@ def test_a_calibrator_with_another_tokenizer_reads_the_targets_text(
     )
     assert moved.fitting["vocabulary"]["covered"] == 1.0
     source = FusionDetoxifier.from_pretrained(tmp_path / "calibrator")
-    ids = turned("the old bridge é", return_tensors="pt")["input_ids"]
+    ids = encoded(other, "the old bridge é")["input_ids"]
     with torch.inference_mode():
         plain = other.model(ids).logits
         with moved.attached(other.model, 0.8):
@@ -436,9 +436,9 @@ def test_a_calibrator_with_another_tokenizer_reads_the_targets_text(
         calibrator = source.calibrator(own.model)
         for end in range(1, ids.shape[1] + 1):
             text = turned.decode(ids[0, :end]).rstrip("\ufffd")
-            tokens = torch.tensor([own.tokenizer(text)["input_ids"]])
+            tokens = encoded(own, text)["input_ids"]
             state = calibrator.decoder(tokens, use_cache=False).last_hidden_state[:, -1]
-            everything = torch.arange(256)[None]
+            everything = torch.arange(256, device=own.device)[None]
             risk = calibrator.risk(state, everything)[0]
             of_turned = torch.stack([risk[(i - 40) % 256] for i in range(256)])
             expected = plain[0, end - 1, :256] - SLOPE * 0.8 * of_turned.sigmoid()

@@ -116,7 +116,7 @@ def test_anchors_are_what_the_model_says_of_each_text_alone_whatever_is_read_wit
     texts = passages(target, given, 64)
     for text, anchor in zip(texts, anchors(target, texts, 2), strict=True):
         with torch.inference_mode():
-            every = target.model(as_row(target, text.ids)).logits[0].log_softmax(-1)
+            every = target.model(as_row(target, text.ids)).logits[0].log_softmax(-1).cpu()
         said = every[max(1, text.start) - 1 : -1]
         assert torch.allclose(anchor.log_p[:, :-1], said.gather(1, anchor.ids), atol=1e-5)
         left = 1 - said.gather(1, anchor.ids).exp().sum(1)
@@ -162,7 +162,7 @@ def test_every_text_is_read_before_any_is_read_again(tiny: Callable[..., Target]
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "phi"])
 def test_states_and_head_give_the_logits_of_the_model(shape: str, tiny: Callable[..., Target]) -> None:
     target = tiny(shape)
-    ids = torch.tensor([[5, 6, 7, 8]])
+    ids = as_row(target, [5, 6, 7, 8])
 
     class Stub:
         view, forward_names = target.architecture, frozenset({"logits_to_keep"})
@@ -467,7 +467,7 @@ def test_all_weights_are_trained_in_float32_whatever_the_model_is_in(
     made = Tasft.fit(target, data(letter_scorer), settings(tune="full", learning_rate=1e-4, steps=2))
     weights = dict(target.model.named_parameters())
     change = {name.removesuffix(CHANGE): tensor for name, tensor in made.tensors.items()}
-    large = torch.cat([change[name][weights[name].abs() > 0.25].abs() for name in change])
+    large = torch.cat([change[name][weights[name].cpu().abs() > 0.25].abs() for name in change])
     assert len(large) > 1000
     assert float((large > 0).float().mean()) > 0.9, "in bfloat16 no step of 1e-4 changes a weight above 1/16"
     assert next(target.model.parameters()).dtype == torch.bfloat16
