@@ -18,6 +18,7 @@ from detoxlm.data import Example
 from detoxlm.errors import UsageError
 from detoxlm.methods import FitData
 from detoxlm.methods.base import describe_target
+from detoxlm.methods.decoding.beside import following
 from detoxlm.methods.experts.copies import expert
 from detoxlm.methods.experts.dexperts import DExperts, DExpertsDetoxifier, DExpertsSettings, part
 from detoxlm.methods.experts.gedi import Gedi, GediDetoxifier, GediSettings
@@ -256,6 +257,21 @@ def test_gedi_weighs_a_padded_row_as_it_does_the_row_alone(tiny: Callable[..., T
         together = target.model(**batch).logits[:, -1].softmax(-1)
         alone = [target.model(input_ids=tokens(target, text)).logits[0, -1].softmax(-1) for text in texts]
     assert torch.allclose(together, torch.stack(alone), atol=1e-5)
+
+
+def test_padding_has_no_weight(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    steering = random_gedi(target).steering(target.model)
+    texts = ["eeee", "the old bridge is even older"]
+
+    def weight(text: str | list[str]) -> torch.Tensor:
+        """The sum of the weights of the last tokens, at the end of each text."""
+        given = {**encoded(target, text), "use_cache": False}
+        return following(target.model, steering).read(given)(1)[:, 0, -1]
+
+    with torch.inference_mode():
+        assert torch.allclose(weight(texts), torch.cat([weight(text) for text in texts]), atol=1e-3)
+        assert weight(texts[0]).abs() > 0.1
 
 
 def test_gedi_learns_to_tell_the_classes_apart_and_to_write_both(
