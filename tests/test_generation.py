@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from devices import as_row, encoded
+from devices import as_row, cpu_only, encoded
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -84,6 +84,7 @@ def test_batch_size_and_order_do_not_change_a_token(kind: str, sampling: Samplin
     assert ids_of(target, PROMPTS[2:4], sampling) == alone[2:4]  # nor do the other prompts
 
 
+@cpu_only  # elsewhere batches of other shapes round otherwise, which now and then is another token
 @pytest.mark.parametrize("kind", KINDS)
 def test_several_samples_are_what_each_sample_would_be_alone(kind: str, tiny: Callable[..., Target]) -> None:
     """The prompt is read once and its cache repeated; a fresh read of the prompt for each sample must agree."""

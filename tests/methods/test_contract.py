@@ -6,12 +6,13 @@ import copy
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from devices import encoded
+from devices import DEVICE, encoded
 from fits import CASES, DETERMINISTIC, PROMPTS, DigestScorer, fit
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -214,7 +215,9 @@ def test_fitting_twice_with_one_seed_gives_the_same_detoxifier_and_another_seed_
     first, second, third = (
         fit(tiny(), method_name, letter_scorer, seed=seed, fresh=True).tensors for seed in (0, 0, 1)
     )
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    # sums on a GPU are in no fixed order (contrastive's, over the tokens of a text)
+    same = torch.equal if DEVICE == "cpu" else partial(torch.allclose, atol=1e-4)
+    assert all(same(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], third[name]) for name in first) == (method_name not in DETERMINISTIC)
 
 

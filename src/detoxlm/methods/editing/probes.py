@@ -21,7 +21,7 @@ def probe_direction(positive: torch.Tensor, negative: torch.Tensor) -> torch.Ten
     centred = torch.cat([x - x.mean(0), y - y.mean(0)])
     covariance = centred.T @ centred / len(centred)
     variance = covariance.diagonal().mean()
-    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * variance * torch.eye(x.shape[1], dtype=x.dtype)
+    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * variance * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     w = torch.linalg.solve(shrunk, y.mean(0) - x.mean(0))
     return (w / w.norm().clamp(min=1e-12)).float()
 
