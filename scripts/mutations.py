@@ -81,7 +81,9 @@ def verdict_on(mutation: Mutation | None, tests: Sequence[str]) -> str:
         os.chdir(ROOT)
         said = io.StringIO()
         with redirect_stdout(said), redirect_stderr(said):
-            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+            # what was imported before pytest began (`main`) cannot be rewritten any more, and need not be
+            quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider"]
+            code = pytest.main(["-x", "-q", *quiet, *tests])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return f"NO TEST: {said.getvalue().strip().splitlines()[-1]}"
     return "caught" if code == pytest.ExitCode.TESTS_FAILED else "SURVIVED"

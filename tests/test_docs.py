@@ -115,7 +115,15 @@ def workplace(
     return place
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.name}")
+#: Pages whose commands train a model for many tables: minutes.
+LONG_PAGES = ("tasft.md", "constrained.md", "nado.md", "dexperts.md", "gedi.md")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow) if page.name in LONG_PAGES else page for page in PAGES],
+    ids=lambda page: f"{page.parent.name}-{page.name}",
+)
 def test_python_and_commands_run_as_printed_in_the_order_of_the_page(
     page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -208,6 +208,7 @@ LEARNING: dict[str, tuple[type[Method], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNING)
 def test_methods_that_learn_from_pairs_make_toxic_continuations_unlikelier_and_neutral_text_hardly(
     name: str, embedded: Target, short_looks: None

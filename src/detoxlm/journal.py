@@ -90,6 +90,11 @@ class Journal:
         """Close the file and leave it for a later run."""
         self._file.close()
 
+    def __del__(self) -> None:
+        """Leave the file of a run that failed to a later one."""
+        with suppress(AttributeError):  # it could not be opened
+            self._file.close()
+
     def remove(self) -> None:
         """Close and delete the file: the run is complete and its results are saved."""
         self._file.close()

@@ -341,6 +341,7 @@ def test_what_cannot_be_carried_out_is_refused_before_anything_is_sampled(
 # --- on Ray -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_workers_at_once_some_of_them_lost_make_what_one_process_makes(
     tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

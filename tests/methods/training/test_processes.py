@@ -42,6 +42,7 @@ def learned(
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", ["lora", "full"])
 def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(
     tune: str, learned: Callable[..., tuple[dict[str, Learned], str]]
