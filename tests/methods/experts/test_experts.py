@@ -261,6 +261,9 @@ def test_gedi_weighs_a_padded_row_as_it_does_the_row_alone(tiny: Callable[..., T
 
 def test_padding_has_no_weight(tiny: Callable[..., Target]) -> None:
     target = tiny()
+    # a new model's padding embeds as 0, of which both classes say the same; many models pad with a token of theirs
+    with torch.no_grad():
+        target.architecture.embeddings.weight[target.tokenizer.pad_token_id] = target.architecture.embeddings.weight[7]
     steering = random_gedi(target).steering(target.model)
     texts = ["eeee", "the old bridge is even older"]
 
