@@ -246,6 +246,13 @@ def test_after_any_interleaving_of_what_programs_do_the_models_are_as_before(
         assert type(targets[i].model) is kinds[i]
 
 
+def test_a_model_cannot_assist_itself_while_it_is_detoxified(pair: tuple[Target, Detoxifier, Detoxifier]) -> None:
+    target, *both = pair
+    for detoxifier in both:
+        with detoxifier.attached(target.model), pytest.raises(UsageError, match="assistant_early_exit: "):
+            continued(target, assistant_early_exit=2)
+
+
 def test_a_peft_model_is_refused_in_words_that_say_what_to_do(pair: tuple[Target, Detoxifier, Detoxifier]) -> None:
     from peft import LoraConfig, get_peft_model
 

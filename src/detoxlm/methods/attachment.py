@@ -190,7 +190,16 @@ class _Attached(PreTrainedModel):
     """What a model is while it has a detoxifier; under its own name, so that a configuration keeps it."""
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """Generate, and be counted."""
+        """Generate, and be counted.
+
+        Raises:
+            UsageError: the model is to assist itself by its own first layers, which would be detoxified too.
+        """
+        if kwargs.get("assistant_early_exit") is not None:
+            raise UsageError(
+                "assistant_early_exit: a model that has a detoxifier attached cannot assist itself; leave it out, or "
+                "give an assistant_model."
+            )
         with _generation(self):
             return super().generate(*args, **kwargs)
 
