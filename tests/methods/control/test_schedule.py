@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from devices import as_row, cpu_only
 from safetensors.torch import load_file, save_file
 
 from detoxlm.errors import DetoxError, UsageError
@@ -163,9 +164,9 @@ def test_samples_of_another_model_count_by_how_much_likelier_the_target_finds_th
     expected = []
     for text, log_q in zip(texts, drawn, strict=True):
         log_p = []
-        for model, temperature in ((target.model, 1.0), (other.model, 1.5)):
+        for one, temperature in ((target, 1.0), (other, 1.5)):
             with torch.inference_mode():
-                table = (model(torch.tensor([text.ids])).logits[0] / temperature).log_softmax(-1)
+                table = (one.model(as_row(one, text.ids)).logits[0] / temperature).log_softmax(-1)
             log_p.append(sum(float(table[i - 1, text.ids[i]]) for i in range(max(1, text.start), len(text.ids))))
         assert log_q == pytest.approx(log_p[1], abs=1e-4)
         expected.append(np.exp(log_p[0] - log_p[1]))
@@ -288,7 +289,7 @@ def test_what_is_sampled_is_the_model_as_the_training_has_left_it(
     factors = [name.removesuffix(".lora_A") for name in kept if name.endswith(".lora_A")]
     assert factors
     for name in factors:
-        change = kept[f"{name}.lora_B"] @ kept[f"{name}.lora_A"]
+        change = (kept[f"{name}.lora_B"] @ kept[f"{name}.lora_A"]).to(target.device)
         assert torch.allclose(during[f"{name}.weight"], before[f"{name}.weight"] + change, atol=1e-6)
 
 
@@ -341,6 +342,7 @@ def test_what_cannot_be_carried_out_is_refused_before_anything_is_sampled(
 # --- on Ray -----------------------------------------------------------------------------------------------------------
 
 
+@cpu_only  # a worker takes a core, of which there are several
 @pytest.mark.slow
 def test_workers_at_once_some_of_them_lost_make_what_one_process_makes(
     tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
