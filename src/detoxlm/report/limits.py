@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from detoxlm.metrics import METRICS
-from detoxlm.report.facts import Study, bounded, finite, value_text, verdict
-from detoxlm.report.words import TOXICITY, first_measured
+from detoxlm.report.facts import Study, bounded, finite, value_text
+from detoxlm.report.recommendation import TOXICITY, first_measured
 from detoxlm.results import Estimate
 
 #: Fewer prompts than this get a warning of their own.
@@ -72,8 +72,7 @@ def _precision(study: Study) -> str:
         if metric is not None and bounded(run.metrics.get(metric.name))
     ]
     if metric is not None and widths:
-        half = max(widths) * (100 if metric.unit in ("%", "score x100") else 1)
-        unit = " points" if metric.unit in ("%", "score x100") else ""
+        half, unit = max(widths) * metric.scale, " points" if metric.scale == 100 else ""
         text += (
             f"With {_count(study.prompts, 'prompt')}, a {metric.label.lower()} is known to about "
             f"±{half:.{max(metric.digits, 1)}f}{unit}."
@@ -148,9 +147,7 @@ def _limits_of_changes(study: Study) -> list[tuple[str, str]]:
         )
         if (
             labels := [
-                run.label
-                for run in study.detoxified
-                if any(verdict(METRICS[name], run.difference.get(name)) == wanted for name in names)
+                run.label for run in study.detoxified if any(run.verdict(METRICS[name]) == wanted for name in names)
             ]
         )
     ]
@@ -178,8 +175,8 @@ def _limits_of_runs(study: Study) -> list[tuple[str, str]]:
         said.append(
             (
                 "Different machines",
-                f"The runs were made on different devices or number formats ({'; '.join(machines)}): speeds and "
-                "memory do not compare, and scores may differ a little for that reason alone.",
+                f"The runs were made on different devices or number formats ({'; '.join(machines)}): memory "
+                "does not compare, and scores may differ a little for that reason alone.",
             )
         )
     return said
