@@ -269,7 +269,7 @@ _Table = tuple[str, Sequence[str], Sequence[Sequence[str]], str]
 
 
 def _main(metrics: dict[str, Estimate]) -> dict[str, Estimate]:
-    known = {name: metrics[name] for name in _SHOWN if name in metrics}
+    known: dict[str, Estimate] = {name: metrics[name] for name in _SHOWN if name in metrics}
     return known or dict(list(metrics.items())[: len(_SHOWN)])
 
 

@@ -217,13 +217,14 @@ def _conclude(
     base_model = EMBEDDED_HUB_ID if model == "embedded" else (None if Path(model).exists() else model)
     card = partial(
         model_card,
+        results,
         base_model=base_model,
         license="apache-2.0" if model == "embedded" else None,  # of another model's derivative we cannot know it
     )
-    detoxifier.save_pretrained(out / "detoxifier", card=card(results, usage=usage(model)))
+    detoxifier.save_pretrained(out / "detoxifier", card=card(usage=usage(model)))
     if found.results is not None and detoxifier.kind != "decoding":
         say(f"Writing the model at strength {shown.strength:g}")
-        own = card([results[0], found.results], usage=checkpoint_usage(), form="checkpoint")
+        own = card(usage=checkpoint_usage(), strength=found.strength, form="checkpoint")
         save_checkpoint(target, detoxifier, shown.strength, out / "model", own)
     elif (out / "model" / CHECKPOINT_FILE).exists():
         shutil.rmtree(out / "model")  # an earlier run's, of another method or of a strength that is not recommended now

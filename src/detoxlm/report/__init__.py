@@ -63,7 +63,7 @@ def model_card(
     strength: float | None = None,
     form: Literal["detoxifier", "checkpoint"] = "detoxifier",
 ) -> str:
-    """Return the README.md of a detoxifier or a detoxified model for the Hugging Face Hub, metadata and results included.
+    """Return the README.md of a detoxifier or of a detoxified model, for the Hub: metadata and results included.
 
     Args:
         results: as for `write_report`.
@@ -71,11 +71,11 @@ def model_card(
         license: the Hub's name of the licence, such as `apache-2.0`.
         usage: Python code that loads and runs the model; empty: the card has no such section.
         strength: as for `write_report`.
-        form: `checkpoint`: the card is of plain weights with one edit in them, and `results` are of that edit at that
-            strength and of the untouched model, no others.
+        form: `checkpoint`: the card is of plain weights with the edit at that strength in them, and says nothing of
+            other strengths.
 
     Raises:
-        UsageError: no results, or results whose numbers must not be compared.
+        UsageError: no results, or results whose numbers must not be compared; a checkpoint without an edit.
     """
     from detoxlm.report.card import render
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -38,11 +39,13 @@ def render(
 ) -> str:
     """Return the card as Markdown with YAML metadata; see `detoxlm.report.model_card`."""
     study = arrange(results)
-    if form == "checkpoint" and len(study.detoxified) != 1:
-        raise UsageError(
-            f"card: a checkpoint has one edit in its weights; {len(study.detoxified)} results are of edits."
-        )
-    head = headline(study, strength)
+    head, picked = headline(study, strength), len(study.detoxified)
+    if form == "checkpoint":
+        # the weights have one edit in them: of the others, and of strengths to choose from, its card says nothing
+        if head.run.results is None or not head.run.detoxified:
+            raise UsageError("card: a checkpoint has an edit in its weights; none of the results is of one.")
+        study = arrange([one for one in study.measured if one.detoxifier is None or one is head.run.results])
+        head = replace(headline(study), recommendation="")
     name, told = _name(study, form)
     data = ModelCardData(
         model_name=name,
@@ -53,7 +56,7 @@ def render(
         tags=_tags(study),
         eval_results=_eval_results(study),
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{_body(study, head, name, told, usage)}\n"
+    return f"---\n{data.to_yaml()}\n---\n\n{_body(study, head, name, told, usage, picked)}\n"
 
 
 def _name(study: Study, form: Literal["detoxifier", "checkpoint"]) -> tuple[str, str]:
@@ -121,7 +124,7 @@ def _short(value: float) -> float:
     return float(f"{value:.9g}")
 
 
-def _body(study: Study, head: Headline, name: str, told: str, usage: str) -> str:
+def _body(study: Study, head: Headline, name: str, told: str, usage: str, picked: int) -> str:
     one = study.common
     scorer = f"{one.scorer.name} {one.scorer.version}"
     parts = [
@@ -142,7 +145,7 @@ def _body(study: Study, head: Headline, name: str, told: str, usage: str) -> str
         parts += ["## How to use", _fence(usage.strip(), "python")]
     parts += [
         "## What these numbers do not say",
-        "\n".join(f"- **{_text(short)}.** {_text(text)}" for short, text in limits(study)),
+        "\n".join(f"- **{_text(short)}.** {_text(text)}" for short, text in limits(study, picked)),
         f"## Scorer: {_text(scorer)}",
     ]
     if one.scorer.validity:

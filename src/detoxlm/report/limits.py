@@ -11,8 +11,11 @@ from detoxlm.results import Estimate
 FEW_PROMPTS = 100
 
 
-def limits(study: Study) -> list[tuple[str, str]]:
-    """List what the numbers do not say, as (short name, sentences), with this study's own numbers."""
+def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
+    """List what the numbers do not say, as (short name, sentences), with this study's own numbers.
+
+    `picked`: of how many detoxified runs the one that is spoken of was picked; None: of the study's.
+    """
     one, scorer = study.common, study.common.scorer
     said = [
         (
@@ -57,7 +60,7 @@ def limits(study: Study) -> list[tuple[str, str]]:
             "further training.",
         ),
     ]
-    return said + _limits_of_data(study)
+    return said + _limits_of_data(study, len(study.detoxified) if picked is None else picked)
 
 
 def _precision(study: Study) -> str:
@@ -87,13 +90,13 @@ def _half_width(estimate: Estimate) -> float:
     return (estimate.high - estimate.low) / 2
 
 
-def _limits_of_data(study: Study) -> list[tuple[str, str]]:
+def _limits_of_data(study: Study, picked: int) -> list[tuple[str, str]]:
     said = []
-    if len(study.detoxified) > 1:
+    if picked > 1:
         said.append(
             (
                 "The strength was picked afterwards",
-                f"The first sentence shows one of {len(study.detoxified)} runs, picked on the same prompts that it "
+                f"The first sentence shows one of {picked} runs, picked on the same prompts that it "
                 "reports. That flatters it a little; prompts that were not used for picking would tell.",
             )
         )
