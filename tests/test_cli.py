@@ -265,7 +265,7 @@ def test_run_leaves_everything_and_running_it_again_redoes_nothing(
     out = tmp_path / "out"
     command = ["run", tiny_folder("gpt2"), "--prompts", prompts, "--fluency-text", text, "--strengths", "0.2,0.6"]
     command += [*FAST, "-o", out]
-    code, printed, _ = call(*command)
+    code, _printed, _ = call(*command)
     assert code == 0
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert files == {
