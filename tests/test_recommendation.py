@@ -20,6 +20,7 @@ from detoxlm.errors import UsageError
 from detoxlm.methods import Detoxifier
 from detoxlm.results import Results
 from detoxlm.scorers import Scorer
+from detoxlm.speed import PAIRS
 
 FUSION = ["variant=paper", "layers=2", "steps=3", "train_batch=4", "samples=2"]
 
@@ -106,7 +107,7 @@ def test_a_run_that_is_repeated_reads_what_it_measured(fused: Run, caplog: pytes
 
 def test_speed_is_compared_at_the_strength_that_is_spoken_of(edited: Run) -> None:
     spoken, other = (Results.load(edited.out / "results" / f"surgery-{strength}.json") for strength in ("0.5", "1"))
-    assert spoken.speed is not None and spoken.speed.n == 7 and other.speed is None
+    assert spoken.speed is not None and spoken.speed.n == PAIRS and other.speed is None
     assert Results.load(edited.out / "results.json").speed == spoken.speed
     assert f"surgery 0.5 has {spoken.speed.value:.2f}x the untouched model's speed [" in edited.printed
     assert "Tokens/s" not in edited.printed, "of runs that were not timed side by side"

@@ -21,9 +21,9 @@ from detoxlm.progress import track
 from detoxlm.results import Estimate
 
 #: Pairs of generations; one more of each warms up.
-PAIRS = 7
-#: Of a generation: rows, new tokens of each, and the longest prompt. Together a second on the embedded model.
-ROWS, TOKENS, PROMPT = 8, 12, 64
+PAIRS = 6
+#: Of a generation: rows, new tokens of each, and the longest prompt. All pairs together: some seconds on the embedded model.
+ROWS, TOKENS, PROMPT = 4, 8, 64
 
 
 def measure_speed(

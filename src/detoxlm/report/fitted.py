@@ -78,7 +78,7 @@ def _shipped(fitting: dict[str, Any]) -> list[str]:
 
 
 def _duration(seconds: Any) -> list[str]:
-    if not _number(seconds):
+    if not _number(seconds) or seconds < 1:  # nothing was trained
         return []
     if seconds < 90:
         return [f"The fit took {_count(round(seconds), 'second')}"]
