@@ -5,21 +5,19 @@ What is printed is in `detoxlm.console`.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, get_args, get_origin
+from typing import Annotated, Optional
 
 import typer
 
 from detoxlm import console
 from detoxlm.errors import DetoxError, UsageError
+from detoxlm.options import with_settings
 from detoxlm.settings import (
     EvaluateSettings,
     ExportSettings,
@@ -27,10 +25,8 @@ from detoxlm.settings import (
     GenerateSettings,
     RunSettings,
     ScoreSettings,
-    Settings,
     ValidateSettings,
     explained,
-    resolve,
 )
 
 app = typer.Typer(
@@ -39,8 +35,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # rich takes a third of the time of --help, and draws boxes that some consoles have not
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 Model = Annotated[str, typer.Argument(help="Hub id, local folder, .gguf file, or `embedded` (SmolLM2-135M-Instruct).")]
@@ -51,66 +47,16 @@ Sets = Annotated[
 ]
 
 
-def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per field of `kind`, and pass it the resolved settings as `settings`.
-
-    The wrapped command's own parameters stay; its `config_path`, if any, names the TOML file to read.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
-        # a class's own settings first, then those of its bases: the most particular on top of --help
-        order = dict.fromkeys(name for base in kind.__mro__ for name in vars(base).get("__annotations__", ()))
-        options = [_option(name, kind.model_fields[name]) for name in order if name in kind.model_fields]
-
-        @functools.wraps(command)
-        def wrapper(**given: Any) -> None:
-            values = {name: given.pop(name) for name in kind.model_fields}
-            settings = resolve(kind, values, given.get("config_path"))
-            try:
-                command(settings=settings, **given)
-            except KeyboardInterrupt:
-                print("detoxlm: interrupted. The same command continues where it was.", file=sys.stderr)
-                raise typer.Exit(130) from None
-
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-        return wrapper
-
-    return decorate
-
-
-def _option(name: str, field: Any) -> inspect.Parameter:
-    """Turn a settings field into a Typer option; None stands for not given, so that other sources can answer."""
-    flag = f"--{name.replace('_', '-')}"
-    names = [flag, "-o"] if name == "output" else [flag]
-    kind = field.annotation
-    if kind is bool:
-        names = [f"{flag}/--no-{name.replace('_', '-')}"]
-    # `X | None` is an option of X; a list is an option to repeat, a Literal one of choices
-    bare = (
-        kind if get_origin(kind) in (list, Literal) else next((a for a in get_args(kind) if a is not type(None)), kind)
-    )
-    unsaid = field.default is None or field.default is False
-    default = ",".join(field.default) if isinstance(field.default, list) else field.default
-    help_text = explained(field) + ("" if unsaid else f" [default: {default}]")
-    option = typer.Option(*names, help=help_text.replace("[", "\\["))  # brackets are text here, not rich's markup
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[Optional[bare], option],  # noqa: UP045
-    )
-
-
 Config = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--config", help="TOML file with any of these settings; the command line and DETOXLM_* win."),
 ]
 
 
-@app.command(epilog="Example: detoxlm run HuggingFaceTB/SmolLM2-360M -o my-run --strengths 0.25,0.5")
+@app.command(
+    short_help="The main job: measure, detoxify, measure again, report.",
+    epilog="Example: detoxlm run HuggingFaceTB/SmolLM2-360M -o my-run --strengths 0.25,0.5",
+)
 @with_settings(RunSettings)
 def run(
     settings: RunSettings,
@@ -157,7 +103,10 @@ def evaluate(settings: EvaluateSettings, model: Model, config_path: Config = Non
     print(f"\nResults: {settings.output}")
 
 
-@app.command(epilog="Example: detoxlm fit fusion embedded -o my-detoxifier --corpus both-kinds.jsonl --set epochs=3")
+@app.command(
+    short_help="Fit a detoxifier; without data the model makes its own.",
+    epilog="Example: detoxlm fit fusion embedded -o my-detoxifier --corpus both-kinds.jsonl --set epochs=3",
+)
 @with_settings(FitSettings)
 def fit(
     settings: FitSettings,
@@ -201,7 +150,10 @@ def generate(
         print(prompt.rstrip() + text)
 
 
-@app.command(epilog="Example: detoxlm export embedded my-detoxifier --form adapter -o my-adapter")
+@app.command(
+    short_help="Write a detoxified model that loads anywhere.",
+    epilog="Example: detoxlm export embedded my-detoxifier --form adapter -o my-adapter",
+)
 @with_settings(ExportSettings)
 def export(
     settings: ExportSettings,
@@ -220,7 +172,9 @@ def export(
     print(f"{settings.form.capitalize()}: {settings.output}")
 
 
-@app.command(epilog="Example: detoxlm push my-detoxifier my-name/my-detoxifier")
+@app.command(
+    short_help="Upload a detoxifier to the Hub.", epilog="Example: detoxlm push my-detoxifier my-name/my-detoxifier"
+)
 def push(
     detoxifier: Annotated[Path, typer.Argument(help="Detoxifier folder.")],
     repo: Annotated[str, typer.Argument(help="Hub id, owner/name; made where it is not there.")],
@@ -307,8 +261,8 @@ def methods(
     console.print_rows(["method", "kind", "what it does", "paper"], rows, as_json, METHODS.problems())
 
 
-scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
-app.add_typer(scorers_app, name="scorers")
+scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(scorers_app, name="scorers", short_help="List the toxicity scorers, or measure how valid they are.")
 
 
 @scorers_app.callback()
