@@ -15,6 +15,7 @@ import torch
 from devices import as_row
 
 from detoxlm import recipes
+from detoxlm.comparing import compare
 from detoxlm.data import Example
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
@@ -22,7 +23,7 @@ from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
 from detoxlm.metrics import METRICS, TOXICITY
 from detoxlm.models import Target
-from detoxlm.recipes import RECIPES, Recipe, Task, compare, get_recipe, measure
+from detoxlm.recipes import RECIPES, Recipe, Task, get_recipe, measure
 from detoxlm.results import Results
 from detoxlm.scorers.base import Scorer
 

@@ -285,6 +285,18 @@ class Method(ABC):
     reads: ClassVar[frozenset[str]] = frozenset({"corpus", "harmful", "pairs", "prompts"})  # which parts of `FitData`
 
     @classmethod
+    def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
+        """Refuse a fit that cannot succeed, before any work: settings, data, the model, a package that is missing.
+
+        Commands call it before a model is loaded (`target` None), and again before anything is measured or made; a
+        method's `fit` calls it for those who call that themselves. The base refuses nothing.
+
+        Raises:
+            UsageError: names the field and the fix.
+        """
+        return
+
+    @classmethod
     @abstractmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> Detoxifier:
         """Fit to a target. `settings` is an instance of `cls.detoxifier_type.settings_type`. Shows its own progress.
