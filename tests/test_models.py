@@ -516,7 +516,7 @@ def test_an_unusable_cache_folder_is_named(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "file").write_text("")
     (tmp_path / "any.gguf").write_bytes(b"GGUF")
     monkeypatch.setenv("DETOXLM_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UsageError, match=r"DETOXLM_CACHE: cannot make .*file/models"):
+    with pytest.raises(UsageError, match=r"DETOXLM_CACHE: cannot write to .*file/models"):
         load_target(str(tmp_path / "any.gguf"))
 
 

@@ -62,12 +62,23 @@ def converted(gguf: Path, sha256: str) -> Path:
         DetoxError: the file cannot be read, or the disk is full.
     """
     key = f"{sha256[:12]}-{_CONVERSION}"
+    folder = next(_folders(key), None)
+    if folder is None:
+        folder = _made(gguf, sha256, key)
+    with contextlib.suppress(OSError):  # a cache that may be read only
+        os.utime(folder / _ORIGIN)
+    return folder
+
+
+def _made(gguf: Path, sha256: str, key: str) -> Path:
+    """Convert the file; only this needs a lock, and a cache that can be written."""
+    lock = _lock(key)
     try:
         _models().mkdir(parents=True, exist_ok=True)
+        lock.acquire()  # two processes that start at once: the second waits here and then finds the folder
     except OSError as error:
-        raise UsageError(f"DETOXLM_CACHE: cannot make {_models()}: {error.strerror}; set another.") from error
-    # Two processes that start at once: the second waits here and then finds the folder.
-    with _lock(key):
+        raise UsageError(f"DETOXLM_CACHE: cannot write to {_models()}: {error.strerror}; set another.") from error
+    try:
         folder = next(_folders(key), None)
         if folder is None:
             folder = _models() / f"{gguf.stem}-{key}"
@@ -78,8 +89,8 @@ def converted(gguf: Path, sha256: str) -> Path:
                 size_shown(_bytes_in(folder)),
                 folder,
             )
-    with contextlib.suppress(OSError):  # a cache that may be read only
-        os.utime(folder / _ORIGIN)
+    finally:
+        lock.release()
     return folder
 
 

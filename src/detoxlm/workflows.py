@@ -7,10 +7,18 @@ import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_checkpoint
+from detoxlm.checks import (
+    baseline_for,
+    check_baseline_scorer,
+    check_export_folder,
+    check_run_folder,
+    check_strengths,
+)
 from detoxlm.data import (
     builtin_prompts,
     describe_skipped,
@@ -19,11 +27,14 @@ from detoxlm.data import (
     read_prompts,
 )
 from detoxlm.errors import UsageError
+from detoxlm.files import check_file, check_folder
 from detoxlm.fitting import check_read, fit_data, fit_to, method_settings, workdir_of
 from detoxlm.generation import Sampling, generate
-from detoxlm.methods import Detoxifier, get_method
+from detoxlm.lock import only_writer
+from detoxlm.methods import Detoxifier, Method, get_method
+from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
-from detoxlm.recipes import Task, compare, get_recipe, measure
+from detoxlm.recipes import Task, get_recipe, measure
 from detoxlm.report import model_card, write_report
 from detoxlm.results import Results
 from detoxlm.scorers import load_scorer
@@ -65,7 +76,9 @@ def judge_of(settings: MeasureOptions) -> Target | None:
 def detoxifier_of(settings: EvaluateSettings | GenerateSettings) -> Detoxifier | None:
     """Load the detoxifier that the settings name; None: the model stays untouched."""
     if settings.detoxifier is not None:
-        return Detoxifier.from_pretrained(settings.detoxifier)
+        found = Detoxifier.from_pretrained(settings.detoxifier)
+        found.check_strength(settings.strength)
+        return found
     if settings.strength is not None:
         raise UsageError("strength: it needs --detoxifier DIR; without one the model is untouched.")
     return None
@@ -111,26 +124,26 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
 
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
     """Measure one model, detoxified or not, and save `settings.output`."""
-    task = task_of(settings, command)  # bad files are found before the model is loaded
-    baseline = Results.load(settings.baseline) if settings.baseline is not None else None
-    detoxifier = detoxifier_of(settings)
-    scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
-    target = target_of(model, settings)
-    judge = judge_of(settings)
-    results = measure(
-        target,
-        task,
-        scorer,
-        opinions=opinions,
-        detoxifier=detoxifier,
-        strength=settings.strength,
-        judge=judge,
-        output=settings.output,
-    )
-    if baseline is not None:
-        compare(baseline, results)
-        results.save(settings.output)
-    return results
+    check_file(settings.output)
+    with only_writer(settings.output):
+        task = task_of(settings, command)
+        baseline = baseline_for(settings, model, task)
+        detoxifier = detoxifier_of(settings)
+        scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
+        check_baseline_scorer(baseline, scorer)
+        target = target_of(model, settings)
+        judge = judge_of(settings)
+        return measure(
+            target,
+            task,
+            scorer,
+            opinions=opinions,
+            detoxifier=detoxifier,
+            strength=settings.strength,
+            judge=judge,
+            baseline=baseline,
+            output=settings.output,
+        )
 
 
 def fit(
@@ -143,10 +156,12 @@ def fit(
     method = get_method(method_name)
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs", "prompts")})
-    scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
-    data = fit_data(settings, settings.prompts, scorer, workdir_of(settings.output))
-    target = target_of(model, settings)
-    return fit_to(target, method, chosen, data, settings.output)
+    check_folder(settings.output, CONFIG_FILE)
+    with only_writer(settings.output):
+        scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
+        data = fit_data(settings, settings.prompts, scorer, workdir_of(settings.output))
+        method.check(data, chosen)
+        return fit_to(target_of(model, settings), method, chosen, data, settings.output)
 
 
 def run(
@@ -168,27 +183,41 @@ def run(
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs")})
     strengths = _strengths(settings.strengths) if settings.strengths is not None else None
+    check_strengths(method, chosen, strengths)
+    check_run_folder(settings.output, method)
+    with only_writer(settings.output / "results.json"):
+        return _run(model, settings, method, chosen, strengths, command, say)
+
+
+def _run(
+    model: str,
+    settings: RunSettings,
+    method: type[Method],
+    chosen: Any,
+    strengths: Sequence[float] | None,
+    command: str | None,
+    say: Callable[[str], None],
+) -> list[Results]:
+    """Carry out what `run` has found to be in order; the method's settings are `chosen`."""
+    out = settings.output
     task = task_of(settings, command)
     scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
-    out = settings.output
     data = fit_data(settings, None, scorer, workdir_of(out / "detoxifier"))
+    method.check(data, chosen)
     say(f"Loading {model}")
     target = target_of(model, settings)
     judge = judge_of(settings)
+    method.check(data, chosen, target)
     say(f"Measuring the untouched model: {task.recipe.name}, {len(task.prompts)} prompts")
     measured = partial(measure, target, task, scorer, opinions=opinions, judge=judge)
     results = [measured(output=out / "results" / "untouched.json")]
     say(f"Fitting {method.name}")
     detoxifier = fit_to(target, method, chosen, data, out / "detoxifier")
-    for strength in strengths or detoxifier.default_strengths:
-        detoxifier.check_strength(strength)
+    chosen_strengths = [detoxifier.check_strength(one) for one in strengths or detoxifier.default_strengths]
+    for strength in chosen_strengths:
         say(f"Measuring {method.name} at strength {strength:g}")
         path = out / "results" / f"{method.name}-{strength:g}.json"
-        now = measured(detoxifier=detoxifier, strength=strength, output=path)
-        if now.comparison is None:
-            compare(results[0], now)
-            now.save(path)
-        results.append(now)
+        results.append(measured(detoxifier=detoxifier, strength=strength, baseline=results[0], output=path))
     best = recommended(results)
     best.save(out / "results.json")
     write_report(results, out / "report.html", strength=best.strength)
@@ -267,15 +296,16 @@ def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
     Raises:
         UsageError: a detoxifier for another model, or of a kind that has no such form.
     """
-    for source, what in ((detoxifier, "detoxifier"), (model, "model")):
-        if settings.output.exists() and Path(source).exists() and settings.output.samefile(source):
-            raise UsageError(f"output: {settings.output} is the {what} itself; choose another -o.")
-    found = Detoxifier.from_pretrained(detoxifier)
-    target = target_of(model, settings)
-    if settings.form == "adapter":
-        found.save_adapter(target.model, settings.output, settings.strength)
-        return
-    save_checkpoint(target, found, settings.strength, settings.output)
+    check_export_folder(model, detoxifier, settings)
+    with only_writer(settings.output):
+        found = Detoxifier.from_pretrained(detoxifier)
+        found.check_strength(settings.strength)
+        found.check_form(settings.form)
+        target = target_of(model, settings)
+        if settings.form == "adapter":
+            found.save_adapter(target.model, settings.output, settings.strength)
+        else:
+            save_checkpoint(target, found, settings.strength, settings.output)
 
 
 def _strengths(text: str) -> list[float]:

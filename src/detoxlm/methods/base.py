@@ -37,6 +37,8 @@ CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
 UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
 
 
+#: What an edit can be written as.
+Form = Literal["checkpoint", "adapter"]
 #: One strength, or one for each request of a batch.
 Strength = float | Sequence[float]
 
@@ -147,10 +149,7 @@ class Detoxifier(ABC):
             UsageError: another model, a strength out of range, or a method that works at decoding time and has no
                 weights form.
         """
-        raise UsageError(
-            f"merge: {self.method} works at decoding time and cannot become plain weights; use it attached, or fit a "
-            "method of kind weights or adapter (see `detoxlm methods`)."
-        )
+        raise self._lacks("checkpoint")
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the detoxifier as a PEFT (LoRA) folder; `model` is read, not changed.
@@ -158,9 +157,23 @@ class Detoxifier(ABC):
         Raises:
             UsageError: another model, a strength out of range, or a method that has no such form.
         """
-        raise UsageError(
-            f"adapter: {self.method} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or "
-            "adapter."
+        raise self._lacks("adapter")
+
+    def check_form(self, form: Form) -> None:
+        """Raise `UsageError` where it has no such form, whatever the model."""
+        cls = type(self)
+        if (cls.merge is Detoxifier.merge) if form == "checkpoint" else (cls.save_adapter is Detoxifier.save_adapter):
+            raise self._lacks(form)
+
+    def _lacks(self, form: Form) -> UsageError:
+        if form == "adapter":
+            return UsageError(
+                f"adapter: {self.method} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights "
+                "or adapter."
+            )
+        return UsageError(
+            f"merge: {self.method} works at decoding time and cannot become plain weights; use it attached, or fit a "
+            "method of kind weights or adapter (see `detoxlm methods`)."
         )
 
     @property

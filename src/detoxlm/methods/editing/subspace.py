@@ -260,10 +260,11 @@ def _searched(
 
     Looks are at prompts that gave no pairs, and at the built-in neutral text, which none of the edits has seen.
     """
+    scorer = _scorer_of(data)
     neutral = harmless_texts(target, [], settings.max_length)[:NEUTRAL_PIECES]
     watch = Watch(
         target,
-        _scorer_of(data),
+        scorer,
         _watched(data),
         neutral,
         anchors(target, neutral, data.batch_size, "reading neutral text"),
@@ -295,7 +296,7 @@ def _searched(
         seed=data.seed,
         key=[
             target.architecture.fingerprint,
-            [data.scorer.name, data.scorer.version, data.scorer.revision],
+            [scorer.name, scorer.version, scorer.revision],
             [[passage.ids for passage in side] for side in (pairs.clean, pairs.toxic)],
             [settings.pooling, settings.skip_sinks, settings.max_length, parts, _watched(data), data.batch_size],
         ],
