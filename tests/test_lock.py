@@ -66,9 +66,8 @@ def test_a_killed_process_blocks_nobody(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert (tmp_path / "results.json.lock").exists()  # it could not clean up
-        with only_writer(output):
-            with pytest.raises(UsageError, match=rf"process {os.getpid()} on"):
-                _in_another_process(output)
+        with only_writer(output), pytest.raises(UsageError, match=rf"process {os.getpid()} on"):
+            _in_another_process(output)
         assert list(tmp_path.iterdir()) == []
 
 
@@ -82,24 +81,37 @@ def _in_another_process(output: Path) -> None:
         raise UsageError(done.stderr)
 
 
+#: Holds the lock, and leaves a child behind; prints the child's number.
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from detoxlm.lock import only_writer
+with only_writer(Path(sys.argv[1])):
+    child = os.fork()
+    if not child:
+        os.close(1)
+        time.sleep(60)
+    print(child, flush=True)
+    sys.stdin.read()
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_that_outlives_a_killed_parent_does_not_hold_its_lock(tmp_path: Path) -> None:
-    output, child = tmp_path / "results.json", tmp_path / "child"
-    code = HOLDER.replace('    print("held"', f"    import os, pathlib, time\n    if not (pid := os.fork()):\n"
-                          f"        sys.stdout.close(); time.sleep(60)\n    pathlib.Path({str(child)!r}).write_text(str(pid))\n"
-                          '    print("held"')  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(output)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    output = tmp_path / "results.json"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(output)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
     try:
-        process.kill()
-        process.wait()
+        os.kill(child, 0)  # it lives
         with only_writer(output):
             pass
     finally:
-        os.kill(int(child.read_text()), signal.SIGKILL)
-        process.communicate()
+        os.kill(child, signal.SIGKILL)
 
 
 def test_the_thread_that_writes_may_enter_again_and_another_thread_may_not(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from huggingface_hub import ModelCardData
 
 from detoxlm.files import folder_written_atomically
+from detoxlm.loading import quiet_transformers
 from detoxlm.methods import Detoxifier
 from detoxlm.models import Target
+from detoxlm.progress import waiting
 from detoxlm.results import DetoxifierInfo
 
 #: By this file a checkpoint shows that we wrote it, and what is in it.
@@ -32,11 +34,15 @@ def save_checkpoint(
     info = detoxifier.info(strength)
     merged = detoxifier.merge(target.model, strength)
     done = {"base": detoxifier.target, "detoxifier": info.model_dump(mode="json", exclude={"fitting"})}
-    with folder_written_atomically(folder, replaces=CHECKPOINT_FILE) as temporary:
+    with (
+        waiting("writing the model"),
+        quiet_transformers(),
+        folder_written_atomically(folder, replaces=CHECKPOINT_FILE) as temporary,
+    ):
         merged.save_pretrained(temporary)
         target.tokenizer.save_pretrained(temporary)
         (temporary / CHECKPOINT_FILE).write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
-        (temporary / "README.md").write_text(card or _unmeasured_card(target, info), encoding="utf-8")
+        (temporary / "README.md").write_text(card or _unmeasured_card(target, info), encoding="utf-8", errors="replace")
 
 
 def _unmeasured_card(target: Target, info: DetoxifierInfo) -> str:

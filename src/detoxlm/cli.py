@@ -20,6 +20,7 @@ import typer
 
 from detoxlm import console
 from detoxlm.errors import DetoxError, UsageError
+from detoxlm.progress import say as complain
 from detoxlm.settings import (
     EvaluateSettings,
     ExportSettings,
@@ -70,7 +71,7 @@ def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Calla
             try:
                 command(settings=settings, **given)
             except KeyboardInterrupt:
-                print("detoxlm: interrupted. The same command continues where it was.", file=sys.stderr)
+                complain("detoxlm: interrupted. The same command continues where it was.")
                 raise typer.Exit(130) from None
 
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
@@ -193,6 +194,7 @@ def generate(
     """Continue a prompt, with or without a detoxifier."""
     from detoxlm import workflows
 
+    prompt = console.as_typed(prompt)
     texts = workflows.continue_prompt(model, prompt, settings)
     if as_json:
         console.print_json([{"prompt": prompt, "continuation": text} for text in texts])
@@ -249,7 +251,7 @@ def score(
 
     if bool(texts) == (settings.file is not None):
         raise UsageError("score: give either texts or --file FILE.")
-    chosen = list(texts or [])
+    chosen = [console.as_typed(text) for text in texts or ()]
     if settings.file is not None:
         loaded = read_texts(settings.file, column=settings.column, skip_bad_rows=settings.skip_bad_rows, labels=False)
         chosen = [item.text for item in loaded.items]
@@ -283,10 +285,9 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file.")] = Path("report.html"),
 ) -> None:
     """Make a self-contained HTML report of results files."""
-    from detoxlm.report import write_report
-    from detoxlm.results import Results
+    from detoxlm import workflows
 
-    write_report([Results.load(path) for path in results], output)
+    workflows.report(results, output)
     print(f"Report: {output}")
 
 
@@ -360,25 +361,25 @@ def recipes(as_json: Json = False) -> None:
 
 
 def _command() -> str:
-    return shlex.join(["detoxlm", *sys.argv[1:]])
+    return shlex.join(["detoxlm", *map(console.as_typed, sys.argv[1:])])
 
 
 def main() -> None:
     """Run the command line; exit with 0, 1 (failed) or 2 (bad usage), and one line that says why."""
+    console.prepare()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app()
     except DetoxError as error:
-        print(f"detoxlm: {error}", file=sys.stderr)
+        complain(f"detoxlm: {error}")
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
-        print(
+        complain(
             "detoxlm: out of memory. Try a smaller --batch-size (a prompt's samples always run at once), or "
-            "--dtype bfloat16.",
-            file=sys.stderr,
+            "--dtype bfloat16."
         )
         sys.exit(1)
     except BrokenPipeError:

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from detoxlm.errors import DetoxError, UsageError, did_you_mean, first_line
 from detoxlm.files import cache_dir, folder_written_atomically
-from detoxlm.loading import check_complete, quiet_transformers
+from detoxlm.loading import check_complete, quiet_transformers, tensors_counted
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def _convert(gguf: Path, sha256: str, folder: Path) -> None:
         import gguf as _gguf  # noqa: F401 - transformers' reader needs it and says so only in a long trace
     except ImportError:
         raise UsageError("model: reading GGUF needs the package gguf: pip install 'detoxlm[embedded]'.") from None
-    with quiet_transformers():
+    with quiet_transformers(), tensors_counted():
         try:
             # float32 first: bf16 and f16 loads then round the same values, whatever was cached
             loaded, loading = AutoModelForCausalLM.from_pretrained(

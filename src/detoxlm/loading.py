@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
 from detoxlm.errors import UsageError
+from detoxlm.progress import track
 
 
 def quiet_transformers() -> _Quiet:
@@ -25,6 +28,32 @@ class _Quiet:
         transformers_logging.set_verbosity(self.level)
         if self.bars:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def tensors_counted() -> Iterator[None]:
+    """Show the reading of a GGUF file by our own progress, in place of a bar that transformers shows whatever one says.
+
+    Where transformers has come to read it otherwise, nothing is changed.
+    """
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    bar = getattr(reader, "tqdm", None)
+    if bar is None:
+        yield
+        return
+
+    def counted(tensors: Sequence[Any], **_: Any) -> Iterator[Any]:
+        with track("converting", len(tensors), "tensors") as advance:
+            for tensor in tensors:
+                yield tensor
+                advance(1)
+
+    reader.tqdm = counted
+    try:
+        yield
+    finally:
+        reader.tqdm = bar
 
 
 def check_complete(name: str, loading: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from detoxlm.errors import UsageError, first_line
 from detoxlm.gguf_cache import converted, sha256_of
 from detoxlm.hub import hub_commit
 from detoxlm.loading import check_complete, quiet_transformers
+from detoxlm.progress import waiting
 from detoxlm.results import ModelInfo
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def load_target(
         name = "embedded"
     path, found_revision = _locate(name, revision)
     try:
-        with quiet_transformers():
+        with quiet_transformers(), waiting(f"loading {name}"):
             model, loading = AutoModelForCausalLM.from_pretrained(
                 path,
                 revision=found_revision,  # the very commit that the Hub named; without meaning for a folder

@@ -27,6 +27,7 @@ from detoxlm.measuring import Done, generate_rows, measure_windows
 from detoxlm.methods.base import Detoxifier
 from detoxlm.metrics import METRICS, TOXICITY, Metric, agreements
 from detoxlm.models import Target
+from detoxlm.progress import waiting
 from detoxlm.results import Estimate, Opinion, Results, Row, ScorerInfo, Window
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import labelled
@@ -154,7 +155,8 @@ def _measured(measurement: _Measurement, baseline: Results | None, output: Path 
             journal = Journal(output.with_name(output.name + ".partial"), measurement.digest)
         done = Done(journal)
         measurement.carry_out(done)
-        results = measurement.results(done, started)
+        with waiting("computing metrics and intervals"):
+            results = measurement.results(done, started)
     elif baseline is None or (results.comparison is not None and results.comparison.baseline == baseline.metrics):
         return results
     if output is not None:  # before the comparison too: whatever fails there, what was measured is kept
@@ -162,7 +164,8 @@ def _measured(measurement: _Measurement, baseline: Results | None, output: Path 
     if journal is not None:
         journal.remove()
     if baseline is not None:
-        compare(baseline, results)
+        with waiting("comparing with the untouched model"):
+            compare(baseline, results)
         if output is not None:
             results.save(output)
     return results

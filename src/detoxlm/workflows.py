@@ -34,6 +34,7 @@ from detoxlm.lock import only_writer
 from detoxlm.methods import Detoxifier, Method, get_method
 from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
+from detoxlm.progress import waiting
 from detoxlm.recipes import Task, get_recipe, measure
 from detoxlm.report import model_card, write_report
 from detoxlm.results import Results
@@ -220,7 +221,8 @@ def _run(
         results.append(measured(detoxifier=detoxifier, strength=strength, baseline=results[0], output=path))
     best = recommended(results)
     best.save(out / "results.json")
-    write_report(results, out / "report.html", strength=best.strength)
+    with waiting("writing the report"):
+        write_report(results, out / "report.html", strength=best.strength)
     _save_detoxified(model, target, detoxifier, results, best.strength, out, say)
     return results
 
@@ -288,6 +290,15 @@ def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list
         return next(batches).generations[0].texts
     with detoxifier.attached(target.model, settings.strength):
         return next(batches).generations[0].texts
+
+
+def report(results: Sequence[Path], output: Path) -> None:
+    """Write the report of results files to `output`."""
+    check_file(output)
+    with only_writer(output):
+        found = [Results.load(path) for path in results]
+        with waiting("writing the report"):
+            write_report(found, output)
 
 
 def export(model: str, detoxifier: str, settings: ExportSettings) -> None:

@@ -215,7 +215,7 @@ class Detoxifier(ABC):
         with folder_written_atomically(folder, replaces=CONFIG_FILE) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}, temporary / WEIGHTS_FILE)
             (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
-            (temporary / "README.md").write_text(card or self._plain_card(), encoding="utf-8")
+            (temporary / "README.md").write_text(card or self._plain_card(), encoding="utf-8", errors="replace")
             for name, text in self.files.items():
                 (temporary / f"{name}.json").write_text(text, encoding="utf-8")
         self.folder = folder
