@@ -137,11 +137,10 @@ def test_a_locale_without_umlauts_reads_what_was_typed() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its shells close no streams")
-@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
-def test_closed_streams_cost_no_file(closed: str, tmp_path: Path, files: dict[str, Path]) -> None:
+def test_closed_streams_cost_no_file(tmp_path: Path, files: dict[str, Path]) -> None:
     command = [sys.executable, "-m", "detoxlm.cli", "scorers", "validate", "ngram", "--data", str(files["labelled"])]
     line = " ".join(f"'{part}'" for part in [*command, "-o", str(tmp_path / "v")])
-    assert subprocess.run(["sh", "-c", f"{line} {closed}"], check=False).returncode == 0
+    assert subprocess.run(["sh", "-c", f"{line} 1>&- 2>&-"], check=False).returncode == 0
     assert json.loads((tmp_path / "v" / "validity.json").read_text("utf-8"))["scorers"]["ngram"]
 
 
