@@ -21,6 +21,28 @@ def cache_dir() -> Path:
     return Path(os.environ.get("DETOXLM_CACHE") or platformdirs.user_cache_dir("detoxlm"))
 
 
+#: How a Git LFS pointer begins: the small text that a clone without Git LFS has in place of a large file.
+_POINTER = b"version https://git-lfs"
+
+
+def refuse_pointers(field: str, *paths: Path) -> None:
+    """Raise `UsageError` where a file, or a file of a folder, is a Git LFS pointer in place of the real one.
+
+    Args:
+        field: the setting that named them, for the message.
+        paths: files and folders; one that does not exist is passed over.
+    """
+    for path in paths:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if not file.is_file() or file.stat().st_size > 1024:
+                continue
+            if file.read_bytes().startswith(_POINTER):
+                raise UsageError(
+                    f"{field}: {file} is a Git LFS pointer, not the file itself. Fetch it: `git lfs install`, then "
+                    f"`git lfs pull` in {file.parent}."
+                )
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path`: a reader sees the old file or the whole new one, also after a crash or a full disk.
 

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from detoxlm.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from detoxlm.architecture import Architecture
 from detoxlm.files import folder_written_atomically
 
-ADAPTER_CONFIG = "adapter_config.json"
 #: A [k, in] and B [out, k] of the edit W + B A.
 Factors = tuple[torch.Tensor, torch.Tensor]
 
@@ -50,7 +50,7 @@ def write_lora(factors: Mapping[str, Factors], model: PreTrainedModel, base_mode
         "inference_mode": True,
     }
     with folder_written_atomically(folder, replaces=ADAPTER_CONFIG) as temporary:
-        save_file(tensors, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(tensors, temporary / ADAPTER_WEIGHTS, metadata={"format": "pt"})
         (temporary / ADAPTER_CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
