@@ -106,6 +106,25 @@ def _check_mergeable(folder: Path, name: str) -> None:
         )
 
 
+def base_of(model: PreTrainedModel) -> tuple[str, str | None]:
+    """Return how an adapter's configuration names a loaded model as its base: folder or Hub id, and the Hub's commit.
+
+    Of a GGUF file, the embedded model's too, it is the converted folder in the cache: what other libraries can load.
+
+    Raises:
+        UsageError: the model was loaded from nowhere.
+    """
+    name = model.name_or_path
+    if not name:
+        raise UsageError(
+            "adapter: its configuration must name the base model, and this one was not loaded from a folder or the "
+            "Hub. Save it with save_pretrained and load it from there."
+        )
+    if Path(name).exists():
+        return str(Path(name).absolute()), None
+    return name, getattr(model.config, "_commit_hash", None)
+
+
 def merged(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
     """Return the base `model` with the adapter added to its weights, which are changed in place.
 

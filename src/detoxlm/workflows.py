@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_checkpoint
+from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_adapter, save_checkpoint
 from detoxlm.data import (
     builtin_prompts,
     describe_skipped,
@@ -59,7 +59,10 @@ def judge_of(settings: MeasureOptions) -> Target | None:
     """Load the fluency judge, if one is named: neither the target's revision nor trust in its code is the judge's."""
     if settings.fluency_judge is None:
         return None
-    return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+    try:
+        return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+    except UsageError as error:  # the same faults as a model's, but the model is not the one to mend
+        raise UsageError(f"fluency_judge: {str(error).removeprefix('model: ')}") from error
 
 
 def detoxifier_of(settings: EvaluateSettings | GenerateSettings) -> Detoxifier | None:
@@ -273,7 +276,7 @@ def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
     found = Detoxifier.from_pretrained(detoxifier)
     target = target_of(model, settings)
     if settings.form == "adapter":
-        found.save_adapter(target.model, settings.output, settings.strength)
+        save_adapter(target, found, settings.strength, settings.output)
         return
     save_checkpoint(target, found, settings.strength, settings.output)
 
