@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from detoxlm.adapters import ADAPTER_CONFIG
 from detoxlm.checkpoints import CHECKPOINT_FILE
 from detoxlm.comparing import refuse_unlike
 from detoxlm.errors import UsageError
-from detoxlm.files import check_file, check_folder
+from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.methods import Method
 from detoxlm.methods.base import CONFIG_FILE
-from detoxlm.methods.weights.lora import ADAPTER_CONFIG
 from detoxlm.models import EMBEDDED_TARGET
 from detoxlm.recipes import Task
 from detoxlm.results import Results
@@ -23,13 +23,13 @@ from detoxlm.settings import EvaluateSettings, ExportSettings
 
 def check_run_folder(out: Path, method: type[Method]) -> None:
     """Raise `UsageError` where what `run` leaves cannot be put into `out`."""
-    check_folder(out)
-    check_folder(out / "results")
+    check_output_folder(out)
+    check_output_folder(out / "results")
     for name in ("results.json", "report.html"):
-        check_file(out / name)
-    check_folder(out / "detoxifier", CONFIG_FILE)
+        check_output_file(out / name)
+    check_output_folder(out / "detoxifier", CONFIG_FILE)
     if method.detoxifier_type.kind != "decoding":
-        check_folder(out / "model", CHECKPOINT_FILE)
+        check_output_folder(out / "model", CHECKPOINT_FILE)
 
 
 def check_export_folder(model: str, detoxifier: str, settings: ExportSettings) -> None:
@@ -37,7 +37,7 @@ def check_export_folder(model: str, detoxifier: str, settings: ExportSettings) -
     for source, what in ((detoxifier, "detoxifier"), (model, "model")):
         if settings.output.exists() and Path(source).exists() and settings.output.samefile(source):
             raise UsageError(f"output: {settings.output} is the {what} itself; choose another -o.")
-    check_folder(settings.output, ADAPTER_CONFIG if settings.form == "adapter" else CHECKPOINT_FILE)
+    check_output_folder(settings.output, ADAPTER_CONFIG if settings.form == "adapter" else CHECKPOINT_FILE)
 
 
 def check_strengths(method: type[Method], settings: Any, strengths: Sequence[float] | None) -> None:

@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal, Optional, get_args, get_origin
 import typer
 
 from detoxlm import console
+from detoxlm.cache_commands import cache_app
+from detoxlm.dashes import TextCommand
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.progress import say as complain
 from detoxlm.settings import (
@@ -182,7 +184,9 @@ def fit(
     print(f"Measure it: detoxlm evaluate {model} --detoxifier {settings.output} -o results.json")
 
 
-@app.command(epilog="Example: detoxlm generate embedded --detoxifier my-detoxifier 'The new neighbours are'")
+@app.command(
+    cls=TextCommand, epilog="Example: detoxlm generate embedded --detoxifier my-detoxifier 'The new neighbours are'"
+)
 @with_settings(GenerateSettings)
 def generate(
     settings: GenerateSettings,
@@ -236,7 +240,7 @@ def push(
     print(f"Pushed: {Detoxifier.from_pretrained(detoxifier).push_to_hub(repo, private=not public)}")
 
 
-@app.command(epilog="Example: detoxlm score --file comments.jsonl --json")
+@app.command(cls=TextCommand, epilog="Example: detoxlm score --file comments.jsonl --json")
 @with_settings(ScoreSettings)
 def score(
     settings: ScoreSettings,
@@ -245,38 +249,13 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score the toxicity of texts, from 0 to 1."""
-    from detoxlm.data import describe_skipped, read_texts
-    from detoxlm.progress import track
-    from detoxlm.scorers.several import load_scorers
+    from detoxlm.scoring import score_texts
 
-    if bool(texts) == (settings.file is not None):
-        raise UsageError("score: give either texts or --file FILE.")
-    chosen = [console.as_typed(text) for text in texts or ()]
-    if settings.file is not None:
-        loaded = read_texts(settings.file, column=settings.column, skip_bad_rows=settings.skip_bad_rows, labels=False)
-        chosen = [item.text for item in loaded.items]
-        if skipped := describe_skipped(loaded):
-            logging.getLogger("detoxlm").warning(skipped)
-    scorers = load_scorers(settings.scorer)
-    said: dict[str, dict[str, list[float]]] = {}  # scorer -> dimension -> a score for each text
-    with track("scoring", len(chosen) * len(scorers), "texts") as advance:
-        for label, scorer in scorers.items():
-            if settings.dimensions:
-                every = scorer.score_dimensions(chosen, progress=advance)
-                said[label] = {name: scores.tolist() for name, scores in every.items()}
-            else:
-                said[label] = {"toxicity": scorer.score(chosen, progress=advance).tolist()}
+    scored = score_texts([console.as_typed(text) for text in texts or ()], settings)
     if as_json:
-        made = {label: {"scorer": scorer.name, "version": scorer.version} for label, scorer in scorers.items()}
-        console.print_json(
-            [
-                {"text": text, **{name: scores[i] for name, scores in every.items()}, **made[label]}
-                for i, text in enumerate(chosen)
-                for label, every in said.items()
-            ]
-        )
+        console.print_json(scored.rows())
         return
-    console.print_scores(chosen, said, settings.dimensions)
+    console.print_scores(scored.texts, scored.said, settings.dimensions)
 
 
 @app.command()
@@ -310,6 +289,7 @@ def methods(
 
 scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.add_typer(scorers_app, name="scorers")
+app.add_typer(cache_app, name="cache")
 
 
 @scorers_app.callback()

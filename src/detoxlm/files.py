@@ -21,7 +21,29 @@ def cache_dir() -> Path:
     return Path(os.environ.get("DETOXLM_CACHE") or platformdirs.user_cache_dir("detoxlm"))
 
 
-def check_file(path: Path) -> None:
+#: How a Git LFS pointer begins: the small text that a clone without Git LFS has in place of a large file.
+_POINTER = b"version https://git-lfs"
+
+
+def refuse_pointers(field: str, *paths: Path) -> None:
+    """Raise `UsageError` where a file, or a file of a folder, is a Git LFS pointer in place of the real one.
+
+    Args:
+        field: the setting that named them, for the message.
+        paths: files and folders; one that does not exist is passed over.
+    """
+    for path in paths:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if not file.is_file() or file.stat().st_size > 1024:
+                continue
+            if file.read_bytes().startswith(_POINTER):
+                raise UsageError(
+                    f"{field}: {file} is a Git LFS pointer, not the file itself. Fetch it: `git lfs install`, then "
+                    f"`git lfs pull` in {file.parent}."
+                )
+
+
+def check_output_file(path: Path) -> None:
     """Raise `UsageError` where an output `path` cannot become a file: it is a folder, a device or the like."""
     if path.is_dir():
         raise UsageError(f"output: {path} is a folder; name a file, such as -o {path / 'results.json'}.")
@@ -29,7 +51,7 @@ def check_file(path: Path) -> None:
         raise UsageError(f"output: {path} is no regular file; choose another -o.")
 
 
-def check_folder(path: Path, replaces: str | None = None) -> None:
+def check_output_folder(path: Path, replaces: str | None = None) -> None:
     """Raise `UsageError` where an output `path` cannot become a folder, or must not be replaced.
 
     Args:
@@ -85,7 +107,7 @@ def folder_written_atomically(folder: Path, replaces: str | None = None) -> Iter
         DetoxError: the disk is full or the place not writable.
     """
     if replaces is not None:
-        check_folder(folder, replaces)
+        check_output_folder(folder, replaces)
     temporary: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from detoxlm.data import describe_skipped, read_corpus, read_pairs, read_prompts
 from detoxlm.errors import UsageError
-from detoxlm.files import check_folder
+from detoxlm.files import check_output_folder
 from detoxlm.journal import digest_of
 from detoxlm.methods import METHODS, Detoxifier, FitData, Method
 from detoxlm.methods.base import CONFIG_FILE
@@ -94,7 +94,7 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         UsageError: `output` is something else than a detoxifier folder, or the method refuses model, data or settings.
         DetoxError: the fit failed, or the disk is full.
     """
-    check_folder(output, CONFIG_FILE)
+    check_output_folder(output, CONFIG_FILE)
     key = {
         "method": method.name,
         "settings": settings.model_dump(mode="json"),

@@ -12,11 +12,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
+from detoxlm.architecture import FAMILIES
 from detoxlm.errors import DetoxError, UsageError, did_you_mean, first_line
 from detoxlm.files import cache_dir, folder_written_atomically
 from detoxlm.loading import check_complete, quiet_transformers, tensors_counted
@@ -94,6 +97,11 @@ def _made(gguf: Path, sha256: str, key: str) -> Path:
     return folder
 
 
+def is_converted(folder: Path) -> bool:
+    """Tell whether a model's folder was made of a GGUF file."""
+    return (folder / _ORIGIN).is_file()
+
+
 def size_shown(count: int) -> str:
     """Return a number of bytes as people read it: `517 MB`."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count:,} bytes"
@@ -168,11 +176,28 @@ def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def _check_architecture(gguf: Path, reader: Any) -> None:
+    """Refuse a file from its header where its architecture is none that transformers reads from GGUF and we know."""
+    try:
+        field = reader(gguf).get_field("general.architecture")
+        kind = str(field.contents())
+    except Exception as error:  # what damaged files raise is no closed set
+        raise DetoxError(f"model: cannot read the GGUF file {gguf}: {first_line(error)}") from error
+    known = sorted(set(FAMILIES) & set(GGUF_SUPPORTED_ARCHITECTURES))
+    if kind not in known:
+        raise UsageError(
+            f"model: {gguf} is of architecture {kind!r}, which is not supported in GGUF. Known: {', '.join(known)}; of "
+            f"others that `detoxlm.architecture` knows ({', '.join(sorted(set(FAMILIES) - set(known)))}) give the "
+            "folder in safetensors."
+        )
+
+
 def _convert(gguf: Path, sha256: str, folder: Path) -> None:
     try:
-        import gguf as _gguf  # noqa: F401 - transformers' reader needs it and says so only in a long trace
+        from gguf import GGUFReader  # transformers' reader needs it too, and says so only in a long trace
     except ImportError:
         raise UsageError("model: reading GGUF needs the package gguf: pip install 'detoxlm[embedded]'.") from None
+    _check_architecture(gguf, GGUFReader)
     with quiet_transformers(), tensors_counted():
         try:
             # float32 first: bf16 and f16 loads then round the same values, whatever was cached

@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -30,12 +30,16 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """What a source held. `sha256` is of the whole file, also when a limit ended the reading; None: from the Hub."""
+    """What a source held. `sha256` is of the whole file, also when a limit ended the reading; None: from the Hub.
+
+    `lines` are the items' own, as `BadRow.line`.
+    """
 
     items: list[T]
     skipped: list[BadRow]
     source: str
     sha256: str | None
+    lines: list[int] = field(default_factory=list)
 
 
 def describe_skipped(loaded: Loaded[Any]) -> str | None:
@@ -78,6 +82,7 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
     if limit is not None and limit < 1:
         raise UsageError(f"limit: {limit} is too few {kind}; give at least 1.")
     items: list[T] = []
+    lines: list[int] = []
     skipped: list[BadRow] = []
     try:
         records, sha256 = open_source(kind, source)
@@ -86,6 +91,7 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
                 if isinstance(row, RowError):
                     raise row
                 items.append(make(row))
+                lines.append(line)
             except RowError as error:
                 if not skip:
                     raise UsageError(f"{source}:{line}: {error}. Mend it or use --skip-bad-rows.") from None
@@ -94,7 +100,7 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
                 break
     except OSError as error:
         raise UsageError(f"{kind}: cannot read {source}: {error.strerror or error}.") from error
-    loaded = Loaded(items, skipped, str(source), sha256)
+    loaded = Loaded(items, skipped, str(source), sha256, lines)
     if not items:
         raise UsageError(f"{kind}: no usable row: {describe_skipped(loaded) or f'{source} is empty'}.")
     return loaded

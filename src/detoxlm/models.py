@@ -9,13 +9,23 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from detoxlm.adapters import ADAPTER_CONFIG, adapter_at, merged
 from detoxlm.architecture import Architecture
 from detoxlm.errors import UsageError, first_line
+from detoxlm.files import refuse_pointers
 from detoxlm.gguf_cache import converted, sha256_of
-from detoxlm.hub import hub_commit
+from detoxlm.hub import hub_commit, is_path
 from detoxlm.loading import check_complete, quiet_transformers
+from detoxlm.preflight import (
+    cannot_load,
+    check_folder,
+    check_vocabulary,
+    has_tokenizer,
+    load_tokenizer,
+    rows_of,
+)
 from detoxlm.progress import waiting
 from detoxlm.results import ModelInfo
 
@@ -29,6 +39,8 @@ EMBEDDED_NAME = "SmolLM2-135M-Instruct"
 EMBEDDED_HUB_ID = f"HuggingFaceTB/{EMBEDDED_NAME}"
 #: What results and detoxifiers call it.
 EMBEDDED_TARGET = f"{EMBEDDED_NAME} (embedded)"
+#: A model has one of these.
+_MODEL_FILES = ("config.json", ADAPTER_CONFIG)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -72,7 +84,7 @@ def load_target(
 
     Args:
         name: `embedded`, a local folder, a `.gguf` file, or a Hub id (`org/model`); or a `Target.name`, as detoxifiers
-            keep that of their target.
+            keep that of their target. A PEFT adapter's folder or Hub id is its base with the adapter in its weights.
         dtype: `float32`, `bfloat16` or `float16`. Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on an
             accelerator that has it, else float16.
         device: such as `cpu`, `cuda`, `cuda:1`, `xpu`. Default: the accelerator if there is one (not mps); in several
@@ -81,38 +93,79 @@ def load_target(
         trust_remote_code: run model code that the repository brings. Off unless the user asks.
 
     Raises:
-        UsageError: no such model here or on the Hub, no safetensors in it, an architecture that is not supported, or a
+        UsageError: no such model here or on the Hub, no safetensors or tokenizer in it, no causal LM, an architecture
+            that is not supported, code of its own that is not trusted, an adapter that does not fit its base, or a
             dtype or device that cannot be used here.
         DetoxError: a GGUF file that cannot be read.
     """
     chosen_device = _device(device)
     chosen_dtype = _dtype(dtype, chosen_device)
-    if name == EMBEDDED_TARGET:
-        name = "embedded"
-    path, found_revision = _locate(name, revision)
-    try:
-        with quiet_transformers(), waiting(f"loading {name}"):
-            model, loading = AutoModelForCausalLM.from_pretrained(
-                path,
-                revision=found_revision,  # the very commit that the Hub named; without meaning for a folder
-                dtype=chosen_dtype,
-                use_safetensors=True,
-                trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # refused below, by name
-            )
-            tokenizer = AutoTokenizer.from_pretrained(
-                path, revision=found_revision, trust_remote_code=trust_remote_code
-            )
-    except Exception as error:  # what damaged files raise is no closed set; tokenizers raises plain Exception
-        raise UsageError(f"model: cannot load {name!r}: {first_line(error)}") from error
-    check_complete(name, loading)
+    name = _asked_for(name)
+    loaded = _load(name, revision, chosen_dtype, trust_remote_code)
+    model, tokenizer = loaded.model, loaded.tokenizer
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
     model.to(chosen_device).eval().requires_grad_(False)
     shown_name = EMBEDDED_TARGET if name == "embedded" else name
-    return Target(model, tokenizer, Architecture.of(model), shown_name, found_revision)
+    return Target(model, tokenizer, Architecture.of(model), shown_name, loaded.revision)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    revision: str
+
+
+def _load(
+    name: str, revision: str | None, dtype: torch.dtype, trust_remote_code: bool, above: tuple[str, ...] = ()
+) -> _Loaded:
+    """Load a model, or an adapter into the weights of its base; `above` are the adapters that this is the base of."""
+    path, found_revision = _locate(name, revision)
+    adapter = adapter_at(path, found_revision, name)
+    if adapter is None:
+        return _load_whole(name, path, found_revision, dtype, trust_remote_code)
+    file = adapter.folder / ADAPTER_CONFIG
+    if path in above:
+        raise UsageError(f"model: {file} leads back to itself; write the adapter's base model there.")
+    try:
+        base = _load(_asked_for(adapter.base), adapter.revision, dtype, trust_remote_code, (*above, path))
+    except UsageError as error:
+        why = str(error).removeprefix("model: ")
+        raise UsageError(f"model: the base of the adapter {name!r}, as {file} names it: {why}") from error
+    model, tokenizer = merged(base.model, adapter), base.tokenizer
+    if has_tokenizer(adapter.folder):
+        tokenizer = load_tokenizer(str(adapter.folder), "local", name, trust_remote_code=trust_remote_code)
+    check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], name)
+    return _Loaded(model, tokenizer, f"{found_revision} on {adapter.base} {base.revision}")
+
+
+def _asked_for(name: str) -> str:
+    """Return how a model is asked for that detoxifiers and adapters of ours may call by its `Target.name`."""
+    return "embedded" if name == EMBEDDED_TARGET else name
+
+
+def _load_whole(name: str, path: str, revision: str, dtype: torch.dtype, trust_remote_code: bool) -> _Loaded:
+    config = check_folder(path, revision, name, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(path, revision, name, trust_remote_code=trust_remote_code)
+    check_vocabulary(tokenizer, rows_of(config), name)
+    try:
+        with quiet_transformers(), waiting(f"loading {name}"):
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                path,
+                revision=revision,  # the very commit that the Hub named; without meaning for a folder
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
+            )
+    except Exception as error:  # what damaged files raise is no closed set
+        raise cannot_load(repr(name), error) from error
+    check_complete(name, loading)
+    check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], name)
+    return _Loaded(model, tokenizer, revision)
 
 
 def _device(device: str | None) -> torch.device:
@@ -161,20 +214,20 @@ def _locate(name: str, revision: str | None) -> tuple[str, str]:
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise UsageError(f"model: the GGUF file {path} does not exist.")
+        refuse_pointers("model", path)
         sha256 = sha256_of(path)
         return str(converted(path, sha256)), f"sha256:{sha256[:12]}"
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not any((path / file).is_file() for file in _MODEL_FILES):
             raise UsageError(f"model: the folder {path} has no config.json; give one that save_pretrained wrote.")
-        if not any(path.glob("*.safetensors")):
-            raise UsageError(
-                f"model: the folder {path} has no .safetensors file. Pickled weights are never loaded: convert them "
-                "with `model.save_pretrained(folder)`."
-            )
         return str(path), "local"
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
-        raise UsageError(f"model: {name} is not a folder. Give a Hub id, a local folder, a .gguf file, or `embedded`.")
-    return name, hub_commit(name, revision, field="model")
+    if path.exists():
+        raise UsageError(f"model: {name} is a file. Give a Hub id, a local folder, a .gguf file, or `embedded`.")
+    if is_path(name):
+        raise UsageError(
+            f"model: the folder {name} does not exist. Give a Hub id, a local folder, a .gguf file, or `embedded`."
+        )
+    return name, hub_commit(name, revision, field="model", files=_MODEL_FILES)
 
 
 def _embedded_gguf() -> Path | None:

@@ -53,11 +53,18 @@ class ModelOptions(Settings):
 
 
 def _parts(value: Any) -> Any:
-    """Split names at commas, one string or each of several: an option, a variable and a TOML key read alike."""
+    """Split names at commas, one string or each of several: an option, a variable and a TOML key read alike.
+
+    Raises:
+        ValueError: one is empty, such as of a variable of the shell that is not set; or as `_split`.
+    """
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return value  # pydantic says what is wrong
-    return [part.strip() for name in names for part in _split(name) if part.strip()]
+    parts = [part.strip() for name in names for part in _split(name)]
+    if not all(parts):
+        raise ValueError("an empty name; write names alone, with a comma between two")
+    return parts
 
 
 #: A scorer whose argument may have commas of its own, and what would be taken for a part of it.
@@ -209,7 +216,11 @@ class ExportSettings(ModelOptions):
 class ScoreSettings(ScorerOptions):
     """`detoxlm score`."""
 
-    file: Path | None = Field(None, description="jsonl with `text`, csv, parquet, or plain lines.")
+    file: Path | None = Field(
+        None,
+        description="jsonl with `text`, csv, parquet, or plain lines. With --json each score has its line and the "
+        "row's other columns; one that is called like a key of ours (text, toxicity, …) becomes file.NAME.",
+    )
     column: str | None = Field(None, description="Column of the text [default: text].")
     dimensions: bool = Field(
         False, description="Show all that the scorer says: insult, profanity, identity attack, threat, sexual content."

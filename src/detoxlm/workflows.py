@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_checkpoint
+from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_adapter, save_checkpoint
 from detoxlm.checks import (
     baseline_for,
     check_baseline_scorer,
@@ -27,7 +27,7 @@ from detoxlm.data import (
     read_prompts,
 )
 from detoxlm.errors import UsageError
-from detoxlm.files import check_file, check_folder
+from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.fitting import check_read, fit_data, fit_to, method_settings, workdir_of
 from detoxlm.generation import Sampling, generate
 from detoxlm.lock import only_writer
@@ -71,7 +71,10 @@ def judge_of(settings: MeasureOptions) -> Target | None:
     """Load the fluency judge, if one is named: neither the target's revision nor trust in its code is the judge's."""
     if settings.fluency_judge is None:
         return None
-    return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+    try:
+        return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+    except UsageError as error:  # the same faults as a model's, but the model is not the one to mend
+        raise UsageError(f"fluency_judge: {str(error).removeprefix('model: ')}") from error
 
 
 def detoxifier_of(settings: EvaluateSettings | GenerateSettings) -> Detoxifier | None:
@@ -125,7 +128,7 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
 
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
     """Measure one model, detoxified or not, and save `settings.output`."""
-    check_file(settings.output)
+    check_output_file(settings.output)
     with only_writer(settings.output):
         task = task_of(settings, command)
         baseline = baseline_for(settings, model, task)
@@ -157,7 +160,7 @@ def fit(
     method = get_method(method_name)
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs", "prompts")})
-    check_folder(settings.output, CONFIG_FILE)
+    check_output_folder(settings.output, CONFIG_FILE)
     with only_writer(settings.output):
         scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
         data = fit_data(settings, settings.prompts, scorer, workdir_of(settings.output))
@@ -294,7 +297,7 @@ def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list
 
 def report(results: Sequence[Path], output: Path) -> None:
     """Write the report of results files to `output`."""
-    check_file(output)
+    check_output_file(output)
     with only_writer(output):
         found = [Results.load(path) for path in results]
         with waiting("writing the report"):
@@ -314,7 +317,7 @@ def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
         found.check_form(settings.form)
         target = target_of(model, settings)
         if settings.form == "adapter":
-            found.save_adapter(target.model, settings.output, settings.strength)
+            save_adapter(target, found, settings.strength, settings.output)
         else:
             save_checkpoint(target, found, settings.strength, settings.output)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from detoxlm.errors import list_of_texts
 from detoxlm.files import cache_dir
 from detoxlm.scorers.base import Scorer
 
@@ -56,8 +57,10 @@ class CachedScorer(Scorer):
         it.
 
         Raises:
+            UsageError: as `Scorer.score`.
             DetoxError: the inner scorer failed or answered out of contract; nothing of that batch is stored.
         """
+        texts = list_of_texts("texts", texts)
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         copies: dict[bytes, list[int]] = {}
         for index, key in enumerate(keys):

@@ -126,7 +126,7 @@ class SubspaceDetoxifier(WeightDetoxifier):
             factors = {layer: (down, strength * up) for layer, (down, up) in self._factors(view, part).items()}
             if factors:
                 edits[getattr(view.family, part)] = factors
-        write_adapter(view, edits, self.target["name"], Path(folder))
+        write_adapter(view, edits, Path(folder))
 
     def _factors(self, view: Architecture, part: Part) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
         """By layer A [k, m] and B [d, k] of the edit W + B A, in float32 on the model's device."""
