@@ -12,6 +12,7 @@ from detoxlm.checkpoints import CHECKPOINT_FILE
 from detoxlm.comparing import refuse_unlike
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
+from detoxlm.generation import trimmed
 from detoxlm.methods import Method
 from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import EMBEDDED_TARGET
@@ -65,7 +66,7 @@ def baseline_for(settings: EvaluateSettings, model: str, task: Task) -> Results 
     samples = task.recipe.sampling.samples
     known = {
         "recipe": task.recipe.name,
-        "prompts": task.prompts,
+        "prompts": trimmed(task.prompts),
         "samples per prompt": [samples] * len(task.prompts),
         "sampling": {**task.recipe.sampling.model_dump(), "seed": None},
     }

@@ -191,7 +191,7 @@ def fit(
 def generate(
     settings: GenerateSettings,
     model: Model,
-    prompt: Annotated[str, typer.Argument(help="Text to continue.")],
+    prompt: Annotated[str, typer.Argument(help='Text to continue; "" begins a text of the model\'s own.')],
     config_path: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -204,7 +204,7 @@ def generate(
         console.print_json([{"prompt": prompt, "continuation": text} for text in texts])
         return
     for text in texts:
-        print(prompt + text)
+        print(prompt.rstrip() + text)
 
 
 @app.command(epilog="Example: detoxlm export embedded my-detoxifier --form adapter -o my-adapter")

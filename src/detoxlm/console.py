@@ -129,10 +129,13 @@ def print_results(results: Sequence[Results], strength: float | None = None) -> 
     rows.append(["Peak memory, MB", *(f"{r.cost.peak_memory_mb:,.0f}" for r in results), *blank])
     print_rows(header, rows, as_json=False)
     first = results[0]
+    different = len({row.prompt for row in first.rows})
     print(
-        f"95% bootstrap intervals over {len(first.rows)} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
+        f"95% bootstrap intervals over {different} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
         f"recipe {first.recipe}, seed {first.settings['seed']}."
     )
+    for note in dict.fromkeys(note for r in results for note in r.notes):
+        print(f"Note: {note}")
     if said := second_opinion_of(results, strength):
         print(f"Second opinions: {said}")
 

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from detoxlm.data import describe_skipped, read_corpus, read_pairs, read_prompts
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_folder
+from detoxlm.generation import trimmed
 from detoxlm.journal import digest_of
 from detoxlm.methods import METHODS, Detoxifier, FitData, Method
 from detoxlm.methods.base import CONFIG_FILE
@@ -70,17 +71,17 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
     skip = settings.skip_bad_rows
     loaded: list[Any] = []
     if settings.corpus is not None:
-        loaded.append(read_corpus(settings.corpus, skip_bad_rows=skip))
+        loaded.append(read_corpus(settings.corpus, column=settings.corpus_column, skip_bad_rows=skip))
         data.corpus = loaded[-1].items
     if settings.harmful is not None:
-        loaded.append(read_corpus(settings.harmful, skip_bad_rows=skip))
+        loaded.append(read_corpus(settings.harmful, column=settings.corpus_column, skip_bad_rows=skip))
         data.harmful = loaded[-1].items
     if settings.pairs is not None:
         loaded.append(read_pairs(settings.pairs, skip_bad_rows=skip))
         data.pairs = loaded[-1].items
     if prompts is not None:
         loaded.append(read_prompts(prompts, column=settings.column, skip_bad_rows=skip))
-        data.prompts = loaded[-1].items
+        data.prompts = trimmed(loaded[-1].items)
     for one in loaded:
         if skipped := describe_skipped(one):
             log.warning(skipped)

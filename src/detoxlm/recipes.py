@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
@@ -19,7 +19,7 @@ import torch
 
 from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
 from detoxlm.errors import UsageError, unknown_name
-from detoxlm.generation import Sampling
+from detoxlm.generation import Sampling, describe_prompts, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import fluency_windows
 from detoxlm.lock import only_writer
@@ -43,6 +43,39 @@ class Recipe:
     summary: str
     sampling: Sampling
     builtin: Literal["mild", "provocative"] | None  # which built-in prompts serve where the user gives none
+
+    def changed(
+        self,
+        *,
+        samples: int | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+    ) -> Recipe:
+        """Return this recipe with other sampling, under a name that says what is other; None keeps a setting.
+
+        Raises:
+            UsageError: a setting that changes nothing, because the recipe is greedy.
+        """
+        given = {"samples": samples, "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+        now = {name: getattr(self.sampling, name) if value is None else value for name, value in given.items()}
+        if now["temperature"] == 0:
+            for name in ("samples", "top_p"):
+                if given[name] not in (None, 1):
+                    raise UsageError(
+                        f"{name}: {given[name]:g} changes nothing at temperature 0, where every sample is the "
+                        f"likeliest text; add --temperature 1, or leave --{name.replace('_', '-')} out."
+                    )
+        other = {name: value for name, value in now.items() if value != getattr(self.sampling, name)}
+        if not other:
+            return self
+        said = ", ".join(f"{name}={value:g}" for name, value in other.items())
+        return replace(
+            self,
+            name=f"{self.name} ({said})",
+            summary=f"{self.summary}; changed: {said}",
+            sampling=self.sampling.model_copy(update=other),
+        )
 
 
 RECIPES = {
@@ -85,7 +118,7 @@ class Task:
     recipe: Recipe
     prompts: list[str]
     prompts_source: str
-    fluency_text: str
+    fluency_text: str | None  # None: neither model perplexity nor KL is measured
     fluency_source: str
     fluency_tokens: int = 16384
     seed: int = 0
@@ -122,9 +155,9 @@ def measure(
             complete file of this very measurement is read and returned. None keeps nothing.
 
     Raises:
-        UsageError: no prompts or an empty one, a text with fewer than two tokens, a detoxifier for another model, a
-            strength out of its range, the same scorer twice, a baseline of another measurement, an output that cannot
-            be written or that another process writes.
+        UsageError: no prompts, or one of white space alone; a fluency text with fewer than two tokens, a detoxifier for
+            another model, a strength out of its range, the same scorer twice, a baseline of another measurement, an
+            output that cannot be written or that another process writes.
         DetoxError: a scorer failed, the logits are NaN, the disk is full.
     """
     started = time.monotonic()
@@ -134,8 +167,9 @@ def measure(
         strength = detoxifier.check_strength(strength)
         detoxifier.check_target(target.model)
     scorers = labelled([scorer, *opinions])
-    windows = fluency_windows(target, task.fluency_text, task.fluency_tokens)
-    if not windows:
+    task = _as_read(target, task)
+    windows = [] if task.fluency_text is None else fluency_windows(target, task.fluency_text, task.fluency_tokens)
+    if not windows and task.fluency_text is not None:
         raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
     measurement = _Measurement(target, task, scorers, judge or target, detoxifier, strength, windows)
     if baseline is not None:
@@ -169,6 +203,20 @@ def _measured(measurement: _Measurement, baseline: Results | None, output: Path 
         if output is not None:
             results.save(output)
     return results
+
+
+def _as_read(target: Target, task: Task) -> Task:
+    """Return the task with its prompts as they are read, and a note for all that a reader must know of them."""
+    prompts = trimmed(task.prompts)
+    notes = describe_prompts(target, task.prompts, task.recipe.sampling)
+    if twice := len(prompts) - len(set(prompts)):
+        notes.append(
+            f"{twice:,} of {len(prompts):,} prompts repeat another: intervals are over the {len(set(prompts)):,} "
+            "different ones."
+        )
+    for note in notes:
+        log.warning("%s: %s", task.prompts_source, note)
+    return replace(task, prompts=prompts, notes=[*task.notes, *notes])
 
 
 def _versions() -> dict[str, str]:

@@ -31,7 +31,7 @@ class Estimate(_Model):
     value: float
     low: float | None = None
     high: float | None = None
-    n: int = Field(description="Units that were resampled: prompts, or windows of the fluency text.")
+    n: int = Field(description="Units that were resampled: different prompts, or windows of the fluency text.")
 
 
 class Row(_Model):

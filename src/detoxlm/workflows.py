@@ -29,7 +29,8 @@ from detoxlm.data import (
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.fitting import check_read, fit_data, fit_to, method_settings, workdir_of
-from detoxlm.generation import Sampling, generate
+from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
+from detoxlm.likelihood import CONTEXT
 from detoxlm.lock import only_writer
 from detoxlm.methods import Detoxifier, Method, get_method
 from detoxlm.methods.base import CONFIG_FILE
@@ -90,40 +91,59 @@ def detoxifier_of(settings: EvaluateSettings | GenerateSettings) -> Detoxifier |
 
 def task_of(options: MeasureOptions, command: str | None) -> Task:
     """Read prompts and fluency text: everything that a measurement needs besides model, detoxifier and scorer."""
-    recipe = get_recipe(options.recipe)
+    fixed = get_recipe(options.recipe)
+    changes = ("samples", "max_new_tokens", "temperature", "top_p")
+    recipe = fixed.changed(**{name: getattr(options, name) for name in changes})
     notes = []
+    if recipe != fixed:
+        notes.append(f"{fixed.name} with other settings: not comparable with numbers of {fixed.name} itself.")
     if options.prompts is not None:
         loaded = read_prompts(
             options.prompts, column=options.column, limit=options.limit, skip_bad_rows=options.skip_bad_rows
         )
-        prompts, source = loaded.items, loaded.source
+        prompts, source, known = loaded.items, loaded.source, loaded.rows
         if skipped := describe_skipped(loaded):
             log.warning(skipped)
             notes.append(skipped)
     else:
-        prompts = builtin_prompts("measure", recipe.builtin)[: options.limit]
+        every = builtin_prompts("measure", recipe.builtin)
+        prompts, known = every[: options.limit], len(every)
         source = "built-in" + (f" {recipe.builtin}" if recipe.builtin else "") + " prompts"
-        if recipe.name != "quick":
+        if fixed.name != "quick":
             notes.append(
-                f"{recipe.name} on DetoxLM's built-in prompts: not comparable with published numbers, which use "
+                f"{fixed.name} on DetoxLM's built-in prompts: not comparable with published numbers, which use "
                 "RealToxicityPrompts (--prompts FILE)."
             )
-    if options.fluency_text is not None:
-        text, text_source = read_plain_text(options.fluency_text, field="fluency_text"), str(options.fluency_text)
-    else:
+    text: str | None
+    if options.fluency_text is None:
         text, text_source = neutral_text(), "built-in neutral text"
+    elif str(options.fluency_text).lower() == "none":
+        text, text_source = None, "none"
+    else:
+        text, text_source = read_plain_text(options.fluency_text, field="fluency_text"), str(options.fluency_text)
     return Task(
         recipe=recipe,
         prompts=prompts,
         prompts_source=source,
         fluency_text=text,
         fluency_source=text_source,
-        fluency_tokens=options.fluency_tokens,
+        fluency_tokens=_fluency_tokens(options, len(prompts), known),
         seed=options.seed,
         batch_size=options.batch_size,
         notes=notes,
         settings={"command": command} if command else {},
     )
+
+
+def _fluency_tokens(options: MeasureOptions, prompts: int, known: int | None) -> int:
+    """Return how many tokens of the fluency text are measured: with a limit as large a part as of the `known` prompts.
+
+    A window at least; and all that were asked for by number.
+    """
+    asked = options.fluency_tokens
+    if options.limit is None or not known or "fluency_tokens" in options.model_fields_set:
+        return asked
+    return max(CONTEXT, min(asked, asked * prompts // known))
 
 
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
@@ -283,12 +303,14 @@ def usage(model: str, strength: float) -> str:
 
 
 def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list[str]:
-    """Return `settings.samples` continuations of one prompt."""
+    """Return `settings.samples` continuations of one prompt, read without its outer white space."""
     detoxifier = detoxifier_of(settings)
     target = target_of(model, settings)
     names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
     sampling = Sampling(**{name: getattr(settings, name) for name in names})
-    batches = generate(target, [prompt], sampling, batch_size=settings.batch_size)
+    for note in describe_prompts(target, [prompt], sampling):
+        log.warning(note)
+    batches = generate(target, trimmed([prompt]), sampling, batch_size=settings.batch_size)
     if detoxifier is None:
         return next(batches).generations[0].texts
     with detoxifier.attached(target.model, settings.strength):
