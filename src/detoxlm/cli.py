@@ -124,23 +124,24 @@ def run(
 ) -> None:
     """Measure a model, detoxify it, measure again, and write the report: the main job."""
     from detoxlm import workflows
+    from detoxlm.report import recommended
 
     say = (lambda _: None) if as_json else console.say
     results = workflows.run(model, settings, config_path, sets or (), _command(), say)
-    best = workflows.recommended(results)
+    found = recommended(results)
+    assert found is not None  # a run detoxifies
     out = settings.output
     if as_json:
         runs = [console.summary(r) for r in results]
-        console.print_json({"recommended_strength": best.strength, "folder": str(out), "runs": runs})
+        said = {"recommended_strength": found.strength, "recommendation": found.sentence, "folder": str(out)}
+        console.print_json({**said, "runs": runs})
         return
-    console.print_results(results, best.strength)
-    budget = f"{workflows.FLUENCY_BUDGET:.0%}"
-    why = (
-        f"the largest measured that raises model perplexity by at most {budget}"
-        if workflows.within_budget(results[0], best)
-        else f"the smallest measured; every one raises model perplexity by more than {budget}"
-    )
-    print(f"\nRecommended strength: {best.strength:g} ({why}).")
+    console.print_results(results)
+    print(f"\n{found.sentence}")
+    if found.results is None:
+        print("So results.json is of the untouched model, and no model/ is written.")
+    else:
+        print("It is the detoxifier's own now: what names no strength takes it.")
     print(f"Report:     {out / 'report.html'}\nDetoxifier: {out / 'detoxifier'}\nResults:    {out / 'results.json'}")
     if (out / "model").is_dir():
         print(f"Model:      {out / 'model'} (a plain checkpoint: loads anywhere)")

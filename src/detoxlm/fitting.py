@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -119,8 +120,9 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         if found is not None and found.fitting.get("fit") == digest:
             log.warning("%s holds this very fit: loaded, not repeated. Delete it to fit again.", output)
             return found
+    started = time.monotonic()
     detoxifier = method.fit(target, data, settings)
-    detoxifier.fitting["fit"] = digest
+    detoxifier.fitting |= {"seconds": round(time.monotonic() - started, 1), "fit": digest}
     if os.environ.get("RANK", "0") != "0":  # `accelerate launch` runs this in several processes; one writes
         return detoxifier
     detoxifier.save_pretrained(output)

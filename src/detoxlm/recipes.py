@@ -148,7 +148,7 @@ def measure(
         opinions: further scorers of the same continuations, for a second opinion: they have toxicity metrics of their
             own, in `Results.opinions`, and every pair of scorers has an `Agreement`.
         detoxifier: attached while the model generates and reads, and only then; None measures the untouched model.
-        strength: the detoxifier's strength; None takes its default. At 0 the model is untouched, bit for bit.
+        strength: the detoxifier's strength; None takes its own. At 0 the model is untouched, bit for bit.
         judge: the model whose perplexity of the continuations is reported; None: the untouched target.
         baseline: results of the untouched model, to compare with; where they cannot be, nothing is generated.
         output: where the results are saved; work in progress is kept beside it, so that a killed run continues, and a

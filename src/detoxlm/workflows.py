@@ -37,7 +37,7 @@ from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
 from detoxlm.progress import waiting
 from detoxlm.recipes import Task, get_recipe, measure
-from detoxlm.report import model_card, write_report
+from detoxlm.report import model_card, recommended, write_report
 from detoxlm.results import Results
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.several import load_scorers
@@ -50,11 +50,9 @@ from detoxlm.settings import (
     ModelOptions,
     RunSettings,
 )
+from detoxlm.speed import measure_speed
 
 log = logging.getLogger(__name__)
-
-#: `run` recommends the largest measured strength that raises model perplexity by no more than this share.
-FLUENCY_BUDGET = 0.10
 
 
 def target_of(model: str, options: ModelOptions) -> Target:
@@ -200,8 +198,9 @@ def run(
 
     Of `config`, a TOML file, the method's own table is read; `sets` are `key=value` strings, which win over it.
     Returns the results of the untouched model and of each strength. The folder holds `detoxifier/`, `results/`,
-    `results.json` (the recommended strength, compared with the untouched model) and `report.html`; where the method
-    edits weights also `model/`, a plain checkpoint at the recommended strength.
+    `results.json` (at the recommended strength, compared with the untouched model) and `report.html`; where the method
+    edits weights also `model/`, a plain checkpoint at the recommended strength. Where nothing is recommended
+    (`detoxlm.report.recommended`) there is no `model/`, and `results.json` is of the untouched model.
     """
     method = get_method(settings.method)
     chosen = method_settings(method, config, sets, settings.calibrator)
@@ -240,63 +239,64 @@ def _run(
     chosen_strengths = [detoxifier.check_strength(one) for one in strengths or detoxifier.default_strengths]
     for strength in chosen_strengths:
         say(f"Measuring {method.name} at strength {strength:g}")
-        path = out / "results" / f"{method.name}-{strength:g}.json"
+        path = _file_of(out, detoxifier, strength)
         results.append(measured(detoxifier=detoxifier, strength=strength, baseline=results[0], output=path))
-    best = recommended(results)
-    best.save(out / "results.json")
-    with waiting("writing the report"):
-        write_report(results, out / "report.html", strength=best.strength)
-    _save_detoxified(model, target, detoxifier, results, best.strength, out, say)
+    _conclude(model, target, detoxifier, task, results, out, say)
     return results
 
 
-def _save_detoxified(
+def _conclude(
     model: str,
     target: Target,
     detoxifier: Detoxifier,
+    task: Task,
     results: Sequence[Results],
-    strength: float,
     out: Path,
     say: Callable[[str], None],
 ) -> None:
-    """Write the detoxifier's card and, where it edits weights, the model at the recommended strength; last of a run."""
+    """End a run: compare speeds, and write `results.json`, the report, and what is recommended; cards last."""
+    found = recommended(results)
+    assert found is not None and found.shown.results is not None  # every strength was measured
+    shown = found.shown.results
+    if shown.speed is None:
+        say(f"Comparing the speed of {shown.label} with the untouched model's")
+        sampling = task.recipe.sampling
+        shown.speed = measure_speed(target, detoxifier, shown.strength, task.prompts, sampling)
+        shown.save(_file_of(out, detoxifier, shown.strength))
+    untouched = results[0].model_copy(update={"notes": [*results[0].notes, found.sentence]})
+    (found.results or untouched).save(out / "results.json")
+    with waiting("writing the report"):
+        write_report(results, out / "report.html")
+    detoxifier.recommended_strength = found.strength
     base_model = EMBEDDED_HUB_ID if model == "embedded" else (None if Path(model).exists() else model)
     card = partial(
         model_card,
         results,
         base_model=base_model,
         license="apache-2.0" if model == "embedded" else None,  # of another model's derivative we cannot know it
-        strength=strength,
     )
-    detoxifier.save_pretrained(out / "detoxifier", card=card(usage=usage(model, strength)))
-    if detoxifier.kind != "decoding":
-        say(f"Writing the model at strength {strength:g}")
-        save_checkpoint(target, detoxifier, strength, out / "model", card(usage=checkpoint_usage()))
+    detoxifier.save_pretrained(out / "detoxifier", card=card(usage=usage(model)))
+    if found.results is not None and detoxifier.kind != "decoding":
+        say(f"Writing the model at strength {shown.strength:g}")
+        own = card(usage=checkpoint_usage(), strength=found.strength, form="checkpoint")
+        save_checkpoint(target, detoxifier, shown.strength, out / "model", own)
     elif (out / "model" / CHECKPOINT_FILE).exists():
-        shutil.rmtree(out / "model")  # an earlier run's, of another method
+        shutil.rmtree(out / "model")  # an earlier run's, of another method or of a strength that is not recommended now
 
 
-def recommended(results: Sequence[Results]) -> Results:
-    """Return the largest strength within the fluency budget; the smallest measured one if all are outside it."""
-    base, *detoxified = sorted(results, key=lambda r: r.strength)
-    within = [r for r in detoxified if within_budget(base, r)]
-    return within[-1] if within else detoxified[0]
+def _file_of(out: Path, detoxifier: Detoxifier, strength: float) -> Path:
+    """Return where a run keeps the results of one strength."""
+    return out / "results" / f"{detoxifier.method}-{strength:g}.json"
 
 
-def within_budget(base: Results, now: Results) -> bool:
-    """Tell whether `now` keeps model perplexity within the fluency budget of the untouched `base`."""
-    before, after = (r.metrics["model_perplexity"].value for r in (base, now))
-    return after <= before * (1 + FLUENCY_BUDGET)
-
-
-def usage(model: str, strength: float) -> str:
-    """Return the Python snippet that the model card shows."""
+def usage(model: str) -> str:
+    """Return the Python snippet that the detoxifier's card shows: at the detoxifier's own strength."""
     return (
         "from detoxlm import Detoxifier, load_target\n\n"
         f"target = load_target({model!r})\n"
         'detoxifier = Detoxifier.from_pretrained("path/to/this/folder")\n'
         'inputs = target.tokenizer("The new neighbours are", return_tensors="pt")\n'
-        f"with detoxifier.attached(target.model, strength={strength:g}):\n"
+        "with detoxifier.attached(target.model):\n"
         "    output = target.model.generate(**inputs, max_new_tokens=40)\n"
         "print(target.tokenizer.decode(output[0], skip_special_tokens=True))\n"
     )

@@ -76,11 +76,13 @@ class Detoxifier(ABC):
     folder: Path | None = None
     #: Further texts that are saved beside the weights, by name: configurations and tokenizers, in JSON.
     files: dict[str, str] = field(default_factory=dict, repr=False)
+    #: What `run` measured and recommends: used where no strength is given. None: the method's `default_strength` is.
+    recommended_strength: float | None = None
 
     @property
     @abstractmethod
     def default_strength(self) -> float:
-        """The strength used where none is given."""
+        """The method's own: used where none is given and no run has recommended another."""
 
     @property
     @abstractmethod
@@ -101,8 +103,8 @@ class Detoxifier(ABC):
 
         Args:
             model: the model that this detoxifier was fitted for.
-            strength: from 0 to `max_strength`; None takes `default_strength`. Decoding methods take one for each
-                request too.
+            strength: from 0 to `max_strength`; None takes the recommended one, else the method's default. Decoding
+                methods take one for each request too.
 
         Raises:
             UsageError: another model, or a strength out of range.
@@ -121,7 +123,7 @@ class Detoxifier(ABC):
     def check_strength(self, strength: float | None) -> float:
         """Return the strength to use; raise `UsageError` where it is out of range."""
         if strength is None:
-            return self.default_strength
+            return self.default_strength if self.recommended_strength is None else self.recommended_strength
         if not 0 <= strength <= self.max_strength:
             raise UsageError(
                 f"strength: {strength:g} is outside [0, {self.max_strength:g}] of {self.method}"
@@ -178,7 +180,7 @@ class Detoxifier(ABC):
 
     @property
     def content(self) -> str:
-        """A hash of what it does: its method, settings and tensors."""
+        """A hash of what it does: its method, settings and tensors, at whatever strength."""
         digest = hashlib.sha256(f"{self.method} {self.settings.model_dump_json()}".encode())
         for name in sorted(self.tensors):
             tensor = self.tensors[name].detach().cpu().contiguous()
@@ -211,6 +213,8 @@ class Detoxifier(ABC):
             "fitting": self.fitting,
             "files": sorted(self.files),
         }
+        if self.recommended_strength is not None:
+            config["recommended_strength"] = self.recommended_strength
         folder = Path(folder)
         with folder_written_atomically(folder, replaces=CONFIG_FILE) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}, temporary / WEIGHTS_FILE)
@@ -254,6 +258,7 @@ class Detoxifier(ABC):
             raise UsageError(f"detoxifier: {folder} is damaged or not a detoxifier folder: {error!r}.") from error
         if not isinstance(loaded, cls):
             raise UsageError(f"detoxifier: {folder} holds {loaded.method}, not {cls.method}.")
+        loaded.recommended_strength = _recommended_in(config, folder, loaded.max_strength)
         bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
         if bad:
             raise UsageError(f"detoxifier: {folder}: NaN or infinite values in {bad[0]}; fit it again.")
@@ -339,6 +344,19 @@ def describe_target(target: Target) -> dict[str, Any]:
         "hidden_size": target.architecture.hidden_size,
         "vocab_size": target.architecture.vocab_size,
     }
+
+
+def _recommended_in(config: dict[str, Any], folder: Path, largest: float) -> float | None:
+    """Return the strength that a run recommended; None in folders that no run has measured, or of earlier versions."""
+    if "recommended_strength" not in config:
+        return None
+    strength = config["recommended_strength"]
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 < strength <= largest:
+        raise UsageError(
+            f"detoxifier: recommended_strength in {folder / CONFIG_FILE} is {strength!r}, not a number above 0 and at "
+            f"most {largest:g}; `detoxlm run` writes it."
+        )
+    return float(strength)
 
 
 def _plain_name(name: str) -> str:
