@@ -13,9 +13,9 @@ from detoxlm.comparing import refuse_unlike
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.generation import trimmed
-from detoxlm.methods import Method
+from detoxlm.methods import Detoxifier, Method
 from detoxlm.methods.base import CONFIG_FILE
-from detoxlm.models import EMBEDDED_TARGET
+from detoxlm.models import EMBEDDED_TARGET, Check
 from detoxlm.recipes import Task
 from detoxlm.results import Results
 from detoxlm.scorers.base import Scorer
@@ -80,3 +80,26 @@ def check_baseline_scorer(baseline: Results | None, scorer: Scorer) -> None:
     """Raise `UsageError` where another scorer judged the baseline."""
     if baseline is not None:
         refuse_unlike(baseline, {"scorer": (scorer.name, scorer.version, scorer.revision)})
+
+
+def check_of(detoxifier: Detoxifier | None) -> Check | None:
+    """Return what refuses another model than the detoxifier's by its configuration, before weights are read.
+
+    Fingerprints, which are of weights, tell more once the model is there.
+    """
+    if detoxifier is None:
+        return None
+
+    def check(config: dict[str, Any]) -> None:
+        within = config.get("text_config") or config
+        width = next((within[key] for key in ("word_embed_proj_dim", "hidden_size", "n_embd") if key in within), None)
+        made_for = detoxifier.target
+        kind = made_for["architecture"] if within is not config else config.get("model_type", made_for["architecture"])
+        if kind != made_for["architecture"] or width not in (None, made_for["hidden_size"]):
+            raise UsageError(
+                f"detoxifier: {detoxifier.folder} was fitted for {made_for['name']} ({made_for['architecture']}, width "
+                f"{made_for['hidden_size']}), not for this model ({kind}, width {width}). Fit one for it: "
+                f"detoxlm fit {detoxifier.method} MODEL -o DIR"
+            )
+
+    return check

@@ -323,8 +323,6 @@ def validate(
     from detoxlm.validity import study as validation
 
     study = validation.run(scorers, settings)
-    if settings.output is not None:
-        validation.save(study, settings.output)
     if as_json:
         console.print_json(study.as_dict())
         return

@@ -18,6 +18,7 @@ from detoxlm.errors import UsageError
 from detoxlm.files import check_output_folder
 from detoxlm.generation import trimmed
 from detoxlm.journal import digest_of
+from detoxlm.lock import only_writer
 from detoxlm.methods import METHODS, Detoxifier, FitData, Method
 from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import Target
@@ -97,6 +98,13 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         DetoxError: the fit failed, or the disk is full.
     """
     check_output_folder(output, CONFIG_FILE)
+    digest = fit_digest(target, method, settings, data)
+    with only_writer(output):
+        return _fitted(target, method, settings, data, output, digest)
+
+
+def fit_digest(target: Target, method: type[Method], settings: Any, data: FitData) -> str:
+    """Return 64 hex digits that name a fit: of equal ones the second needs not be done."""
     key = {
         "method": method.name,
         "settings": settings.model_dump(mode="json"),
@@ -111,7 +119,12 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         "scorer": [data.scorer.name, data.scorer.version, data.scorer.revision] if data.scorer else None,
         "seed": data.seed,
     }
-    digest = digest_of(key)
+    return digest_of(key)
+
+
+def _fitted(
+    target: Target, method: type[Method], settings: Any, data: FitData, output: Path, digest: str
+) -> Detoxifier:
     if (output / CONFIG_FILE).exists():
         try:
             found = Detoxifier.from_pretrained(output)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -41,6 +43,8 @@ EMBEDDED_HUB_ID = f"HuggingFaceTB/{EMBEDDED_NAME}"
 EMBEDDED_TARGET = f"{EMBEDDED_NAME} (embedded)"
 #: A model has one of these.
 _MODEL_FILES = ("config.json", ADAPTER_CONFIG)
+#: Sees what config.json holds, and raises where that will not do.
+Check = Callable[[dict[str, Any]], None]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -79,6 +83,7 @@ def load_target(
     device: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    check: Check | None = None,
 ) -> Target:
     """Load a causal LM in evaluation mode, from safetensors or GGUF only.
 
@@ -91,6 +96,7 @@ def load_target(
             processes, each its own.
         revision: the Hub revision (branch, tag or commit).
         trust_remote_code: run model code that the repository brings. Off unless the user asks.
+        check: sees the configuration before weights are read, of an adapter that of its base, and may raise.
 
     Raises:
         UsageError: no such model here or on the Hub, no safetensors or tokenizer in it, no causal LM, an architecture
@@ -101,7 +107,7 @@ def load_target(
     chosen_device = _device(device)
     chosen_dtype = _dtype(dtype, chosen_device)
     name = _asked_for(name)
-    loaded = _load(name, revision, chosen_dtype, trust_remote_code)
+    loaded = _load(name, revision, chosen_dtype, trust_remote_code, check)
     model, tokenizer = loaded.model, loaded.tokenizer
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
@@ -119,18 +125,23 @@ class _Loaded:
 
 
 def _load(
-    name: str, revision: str | None, dtype: torch.dtype, trust_remote_code: bool, above: tuple[str, ...] = ()
+    name: str,
+    revision: str | None,
+    dtype: torch.dtype,
+    trust_remote_code: bool,
+    check: Check | None,
+    above: tuple[str, ...] = (),
 ) -> _Loaded:
     """Load a model, or an adapter into the weights of its base; `above` are the adapters that this is the base of."""
     path, found_revision = _locate(name, revision)
     adapter = adapter_at(path, found_revision, name)
     if adapter is None:
-        return _load_whole(name, path, found_revision, dtype, trust_remote_code)
+        return _load_whole(name, path, found_revision, dtype, trust_remote_code, check)
     file = adapter.folder / ADAPTER_CONFIG
     if path in above:
         raise UsageError(f"model: {file} leads back to itself; write the adapter's base model there.")
     try:
-        base = _load(_asked_for(adapter.base), adapter.revision, dtype, trust_remote_code, (*above, path))
+        base = _load(_asked_for(adapter.base), adapter.revision, dtype, trust_remote_code, check, (*above, path))
     except UsageError as error:
         why = str(error).removeprefix("model: ")
         raise UsageError(f"model: the base of the adapter {name!r}, as {file} names it: {why}") from error
@@ -146,8 +157,12 @@ def _asked_for(name: str) -> str:
     return "embedded" if name == EMBEDDED_TARGET else name
 
 
-def _load_whole(name: str, path: str, revision: str, dtype: torch.dtype, trust_remote_code: bool) -> _Loaded:
+def _load_whole(
+    name: str, path: str, revision: str, dtype: torch.dtype, trust_remote_code: bool, check: Check | None
+) -> _Loaded:
     config = check_folder(path, revision, name, trust_remote_code=trust_remote_code)
+    if check is not None:
+        check(config)
     tokenizer = load_tokenizer(path, revision, name, trust_remote_code=trust_remote_code)
     check_vocabulary(tokenizer, rows_of(config), name)
     try:

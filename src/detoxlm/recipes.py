@@ -160,7 +160,21 @@ def measure(
             output that cannot be written or that another process writes.
         DetoxError: a scorer failed, the logits are NaN, the disk is full.
     """
-    started = time.monotonic()
+    planned = plan(target, task, scorer, opinions=opinions, detoxifier=detoxifier, strength=strength, judge=judge)
+    return planned.carried_out(baseline, output)
+
+
+def plan(
+    target: Target,
+    task: Task,
+    scorer: Scorer,
+    *,
+    opinions: Sequence[Scorer] = (),
+    detoxifier: Detoxifier | None = None,
+    strength: float | None = None,
+    judge: Target | None = None,
+) -> Measurement:
+    """Return what `measure` would carry out, checked and named by its digest; arguments and errors are its."""
     if not task.prompts:
         raise UsageError(f"prompts: {task.prompts_source} has none; there is nothing to measure.")
     if detoxifier is not None:
@@ -171,38 +185,7 @@ def measure(
     windows = [] if task.fluency_text is None else fluency_windows(target, task.fluency_text, task.fluency_tokens)
     if not windows and task.fluency_text is not None:
         raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
-    measurement = _Measurement(target, task, scorers, judge or target, detoxifier, strength, windows)
-    if baseline is not None:
-        refuse_unlike(baseline, measurement.known())
-    if output is None:
-        return _measured(measurement, baseline, None, started)
-    with only_writer(output):
-        return _measured(measurement, baseline, output, started)
-
-
-def _measured(measurement: _Measurement, baseline: Results | None, output: Path | None, started: float) -> Results:
-    """Carry out what is not done, compare with the baseline and save; `started` by `time.monotonic`."""
-    results = _complete(output, measurement.digest) if output is not None else None
-    journal = None
-    if results is None:
-        if output is not None:
-            journal = Journal(output.with_name(output.name + ".partial"), measurement.digest)
-        done = Done(journal)
-        measurement.carry_out(done)
-        with waiting("computing metrics and intervals"):
-            results = measurement.results(done, started)
-    elif baseline is None or (results.comparison is not None and results.comparison.baseline == baseline.metrics):
-        return results
-    if output is not None:  # before the comparison too: whatever fails there, what was measured is kept
-        results.save(output)
-    if journal is not None:
-        journal.remove()
-    if baseline is not None:
-        with waiting("comparing with the untouched model"):
-            compare(baseline, results)
-        if output is not None:
-            results.save(output)
-    return results
+    return Measurement(target, task, scorers, judge or target, detoxifier, strength, windows)
 
 
 def _as_read(target: Target, task: Task) -> Task:
@@ -230,7 +213,7 @@ def _versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Measurement:
+class Measurement:
     """A task on a model, checked: all that decides its numbers, and how they are made."""
 
     target: Target
@@ -244,6 +227,7 @@ class _Measurement:
 
     @property
     def sampling(self) -> Sampling:
+        """How continuations are drawn, with the task's seed."""
         return self.task.recipe.sampling.model_copy(update={"seed": self.task.seed})
 
     @cached_property
@@ -283,20 +267,53 @@ class _Measurement:
         judge = self.judge
         return f"{judge.name} ({judge.revision})" + ("" if judge is not self.target else ", untouched")
 
-    def attached(self) -> AbstractContextManager[None]:
+    def _attached(self) -> AbstractContextManager[None]:
         if self.detoxifier is None:
             return nullcontext()
         return self.detoxifier.attached(self.target.model, self.strength)
 
-    def carry_out(self, done: Done) -> None:
+    def carried_out(self, baseline: Results | None, output: Path | None) -> Results:
+        """Return the results, compared with the baseline if there is one, and saved if there is an output."""
+        if baseline is not None:
+            refuse_unlike(baseline, self.known())
+        if output is None:
+            return self._measured(baseline, None)
+        with only_writer(output):
+            return self._measured(baseline, output)
+
+    def _measured(self, baseline: Results | None, output: Path | None) -> Results:
+        started = time.monotonic()
+        results = _complete(output, self.digest) if output is not None else None
+        journal = None
+        if results is None:
+            if output is not None:
+                journal = Journal(output.with_name(output.name + ".partial"), self.digest)
+            done = Done(journal)
+            self._carry_out(done)
+            with waiting("computing metrics and intervals"):
+                results = self._results(done, started)
+        elif baseline is None or (results.comparison is not None and results.comparison.baseline == baseline.metrics):
+            return results
+        if output is not None:  # before the comparison too: whatever fails there, what was measured is kept
+            results.save(output)
+        if journal is not None:
+            journal.remove()
+        if baseline is not None:
+            with waiting("comparing with the untouched model"):
+                compare(baseline, results)
+            if output is not None:
+                results.save(output)
+        return results
+
+    def _carry_out(self, done: Done) -> None:
         """Do what is not done."""
         task = self.task
         generate_rows(
-            self.target, task.prompts, self.sampling, task.batch_size, self.scorers, self.judge, self.attached, done
+            self.target, task.prompts, self.sampling, task.batch_size, self.scorers, self.judge, self._attached, done
         )
-        measure_windows(self.target, self.windows, None if self.detoxifier is None else self.attached, done)
+        measure_windows(self.target, self.windows, None if self.detoxifier is None else self._attached, done)
 
-    def results(self, done: Done, started: float) -> Results:
+    def _results(self, done: Done, started: float) -> Results:
         """Return what the finished work, `done`, adds up to; `started` is when it began, by `time.monotonic`."""
         rows, windows = done.rows(), done.windows()
         scorer = next(iter(self.scorers.values()))

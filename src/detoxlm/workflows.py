@@ -16,6 +16,7 @@ from detoxlm.checks import (
     baseline_for,
     check_baseline_scorer,
     check_export_folder,
+    check_of,
     check_run_folder,
     check_strengths,
 )
@@ -28,7 +29,7 @@ from detoxlm.data import (
 )
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
-from detoxlm.fitting import check_read, fit_data, fit_to, method_settings, workdir_of
+from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
 from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
 from detoxlm.likelihood import CONTEXT
 from detoxlm.lock import only_writer
@@ -36,9 +37,10 @@ from detoxlm.methods import Detoxifier, Method, get_method
 from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
 from detoxlm.progress import waiting
-from detoxlm.recipes import Task, get_recipe, measure
+from detoxlm.recipes import Task, get_recipe, measure, plan
 from detoxlm.report import model_card, recommended, write_report
 from detoxlm.results import Results
+from detoxlm.runs import keep_apart
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.several import load_scorers
 from detoxlm.settings import (
@@ -55,14 +57,15 @@ from detoxlm.speed import measure_speed
 log = logging.getLogger(__name__)
 
 
-def target_of(model: str, options: ModelOptions) -> Target:
-    """Load the model that the options describe."""
+def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None = None) -> Target:
+    """Load the model that the options describe; one of another shape than the detoxifier's is refused unread."""
     return load_target(
         model,
         dtype=options.dtype,
         device=options.device,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
+        check=check_of(detoxifier),
     )
 
 
@@ -153,7 +156,7 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
         detoxifier = detoxifier_of(settings)
         scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
         check_baseline_scorer(baseline, scorer)
-        target = target_of(model, settings)
+        target = target_of(model, settings, detoxifier)
         judge = judge_of(settings)
         return measure(
             target,
@@ -233,7 +236,9 @@ def _run(
     method.check(data, chosen, target)
     say(f"Measuring the untouched model: {task.recipe.name}, {len(task.prompts)} prompts")
     measured = partial(measure, target, task, scorer, opinions=opinions, judge=judge)
-    results = [measured(output=out / "results" / "untouched.json")]
+    untouched = plan(target, task, scorer, opinions=opinions, judge=judge)
+    keep_apart(out, untouched.digest, fit_digest(target, method, chosen, data))
+    results = [untouched.carried_out(None, out / "results" / "untouched.json")]
     say(f"Fitting {method.name}")
     detoxifier = fit_to(target, method, chosen, data, out / "detoxifier")
     chosen_strengths = [detoxifier.check_strength(one) for one in strengths or detoxifier.default_strengths]
@@ -305,7 +310,7 @@ def usage(model: str) -> str:
 def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list[str]:
     """Return `settings.samples` continuations of one prompt, read without its outer white space."""
     detoxifier = detoxifier_of(settings)
-    target = target_of(model, settings)
+    target = target_of(model, settings, detoxifier)
     names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
     sampling = Sampling(**{name: getattr(settings, name) for name in names})
     for note in describe_prompts(target, [prompt], sampling):
@@ -337,7 +342,7 @@ def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
         found = Detoxifier.from_pretrained(detoxifier)
         found.check_strength(settings.strength)
         found.check_form(settings.form)
-        target = target_of(model, settings)
+        target = target_of(model, settings, found)
         if settings.form == "adapter":
             save_adapter(target, found, settings.strength, settings.output)
         else:
