@@ -89,7 +89,7 @@ def test_an_output_that_cannot_be_written(
     [
         ("evaluate MODEL -o r.json", "r.json"),
         ("run MODEL -o out", "out/results.json"),
-        ("fit fusion MODEL -o d", "d"),
+        ("fit fusion MODEL -o e", "e"),
         ("export MODEL DETOXIFIER -o e", "e"),
         ("report file -o r.html", "r.html"),
         ("scorers validate ngram --data file -o v", "v/validity.json"),
@@ -121,16 +121,16 @@ def measured(tiny: Callable[..., Target], letter_scorer: Scorer, cwd: Path) -> C
     return make
 
 
-BASELINE = ["evaluate", "MODEL", "--prompts", "prompts.txt", "--scorer", "ngram", "--baseline", "b.json"]
+BASELINE = ["evaluate", "MODEL", "--prompts", "prompts.txt", "--baseline", "b.json", "--scorer"]
 
 
 @pytest.mark.parametrize(
     ("made", "given", "what"),
     [
-        ({"prompts": ["one", "two", "four"]}, ["--recipe", "challenge-10"], "differ in prompts"),
-        ({}, ["--recipe", "quick"], "differ in recipe: 'challenge-10' against 'quick'"),
-        ({}, ["--recipe", "challenge-10", "--scorer", "regex:x"], "differ in scorer"),
-        ({}, ["--recipe", "challenge-10", "--max-new-tokens", "3"], "differ in recipe"),
+        ({"prompts": ["one", "two", "four"]}, ["ngram", "--recipe", "challenge-10"], "differ in prompts"),
+        ({}, ["ngram", "--recipe", "quick"], "differ in recipe: 'challenge-10' against 'quick'"),
+        ({}, ["regex:x", "--recipe", "challenge-10"], "differ in scorer"),
+        ({}, ["ngram", "--recipe", "challenge-10", "--max-new-tokens", "3"], "differ in recipe"),
     ],
 )
 def test_a_baseline_of_another_measurement(
@@ -143,7 +143,7 @@ def test_a_baseline_of_another_measurement(
 
 def test_a_baseline_that_is_none(measured: Callable[..., Path], refused: Callable[..., str], cwd: Path) -> None:
     measured("b.json")
-    given = ["--recipe", "challenge-10"]
+    given = ["ngram", "--recipe", "challenge-10"]
     assert refused(*BASELINE, *given, "-o", "b.json") == "output: b.json is the baseline itself; choose another -o."
     embedded = [part.replace("MODEL", "embedded") for part in BASELINE]
     assert "differ in model" in refused(*embedded, *given, "-o", "now.json")
@@ -232,8 +232,8 @@ def saved(tiny: Callable[..., Target], letter_scorer: Scorer, cwd: Path) -> Call
     """Return `saved(case)`: the folder of a detoxifier for the tiny Llama."""
 
     def save(case: str) -> Path:
-        fits.fit(tiny(), case, letter_scorer).save_pretrained(cwd / "d")
-        return cwd / "d"
+        fits.fit(tiny(), case, letter_scorer).save_pretrained(cwd / "fitted")
+        return cwd / "fitted"
 
     return save
 
