@@ -247,7 +247,7 @@ def test_the_front_page_says_what_the_page_of_results_says() -> None:
 
 
 def test_the_table_of_strengths_is_what_the_code_takes() -> None:
-    from detoxlm.workflows import FLUENCY_BUDGET
+    from detoxlm.report.recommendation import MANY_EMPTY, MUCH_WORSE
 
     told = set()
     for names, *numbers in table(CONCEPTS, "method", "default"):
@@ -259,7 +259,8 @@ def test_the_table_of_strengths_is_what_the_code_takes() -> None:
             assert numbers == [f"{made.default_strength:g}", strengths, f"{made.max_strength:g}"], names
             told.add(name)
     assert told == set(METHODS)
-    assert f"by at most {FLUENCY_BUDGET:.0%}" in CONCEPTS.read_text("utf-8")
+    told = CONCEPTS.read_text("utf-8")
+    assert f"by at most {MUCH_WORSE:.0%}" in told and f"by at most {100 * MANY_EMPTY:.0f} points" in told
 
 
 def test_the_table_of_data_is_what_the_code_reads(tmp_path: Path) -> None:

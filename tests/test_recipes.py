@@ -15,6 +15,7 @@ import torch
 from devices import as_row
 
 from detoxlm import recipes
+from detoxlm.comparing import compare
 from detoxlm.data import Example
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
@@ -22,7 +23,7 @@ from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
 from detoxlm.metrics import METRICS, TOXICITY
 from detoxlm.models import Target
-from detoxlm.recipes import RECIPES, Recipe, Task, compare, get_recipe, measure
+from detoxlm.recipes import RECIPES, Recipe, Task, get_recipe, measure
 from detoxlm.results import Results
 from detoxlm.scorers.base import Scorer
 
@@ -119,7 +120,7 @@ def test_scorer_and_judge_see_an_untouched_model(
 def test_a_measurement_keeps_the_name_by_which_files_of_earlier_runs_are_known(letter_scorer: Scorer) -> None:
     model = SimpleNamespace(architecture=SimpleNamespace(fingerprint="f"), model=SimpleNamespace(dtype="float32"))
     edit = SimpleNamespace(content="c")
-    made: Any = partial(recipes._Measurement, model, task(), {"letters": letter_scorer}, model)
+    made: Any = partial(recipes.Measurement, model, task(), {"letters": letter_scorer}, model)
     for detoxifier, strength, digest in (
         (None, None, "0800dc99b51cf90efe1b80b577fd3fc01a71b3de63c6794fe90db15d3489b974"),
         (edit, 0.5, "f0299d1367076bd0aec12066bc6a25394dd7dccabf8e265fe5eef1104b2aec29"),

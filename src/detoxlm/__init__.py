@@ -9,10 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from detoxlm.comparing import compare
     from detoxlm.generation import Sampling, generate
     from detoxlm.methods import Detoxifier, FitData, get_method
     from detoxlm.models import Target, load_target
-    from detoxlm.recipes import RECIPES, Task, compare, measure
+    from detoxlm.recipes import RECIPES, Task, measure
     from detoxlm.report import model_card, write_report
     from detoxlm.results import Results
     from detoxlm.scorers import load_scorer
@@ -25,7 +26,7 @@ _HOME = {
     "Sampling": "generation",
     "Target": "models",
     "Task": "recipes",
-    "compare": "recipes",
+    "compare": "comparing",
     "generate": "generation",
     "get_method": "methods",
     "load_scorer": "scorers",

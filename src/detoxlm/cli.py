@@ -16,8 +16,11 @@ from typing import Annotated, Optional
 import typer
 
 from detoxlm import console
+from detoxlm.cache_commands import cache_app
+from detoxlm.dashes import TextCommand
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.options import with_settings
+from detoxlm.progress import say as complain
 from detoxlm.settings import (
     EvaluateSettings,
     ExportSettings,
@@ -67,23 +70,24 @@ def run(
 ) -> None:
     """Measure a model, detoxify it, measure again, and write the report: the main job."""
     from detoxlm import workflows
+    from detoxlm.report import recommended
 
     say = (lambda _: None) if as_json else console.say
     results = workflows.run(model, settings, config_path, sets or (), _command(), say)
-    best = workflows.recommended(results)
+    found = recommended(results)
+    assert found is not None  # a run detoxifies
     out = settings.output
     if as_json:
         runs = [console.summary(r) for r in results]
-        console.print_json({"recommended_strength": best.strength, "folder": str(out), "runs": runs})
+        said = {"recommended_strength": found.strength, "recommendation": found.sentence, "folder": str(out)}
+        console.print_json({**said, "runs": runs})
         return
-    console.print_results(results, best.strength)
-    budget = f"{workflows.FLUENCY_BUDGET:.0%}"
-    why = (
-        f"the largest measured that raises model perplexity by at most {budget}"
-        if workflows.within_budget(results[0], best)
-        else f"the smallest measured; every one raises model perplexity by more than {budget}"
-    )
-    print(f"\nRecommended strength: {best.strength:g} ({why}).")
+    console.print_results(results)
+    print(f"\n{found.sentence}")
+    if found.results is None:
+        print("So results.json is of the untouched model, and no model/ is written.")
+    else:
+        print("It is the detoxifier's own now: what names no strength takes it.")
     print(f"Report:     {out / 'report.html'}\nDetoxifier: {out / 'detoxifier'}\nResults:    {out / 'results.json'}")
     if (out / "model").is_dir():
         print(f"Model:      {out / 'model'} (a plain checkpoint: loads anywhere)")
@@ -130,7 +134,9 @@ def fit(
     print(f"Measure it: detoxlm evaluate {model} --detoxifier {settings.output} -o results.json")
 
 
-@app.command(epilog="Example: detoxlm generate embedded --detoxifier my-detoxifier 'The new neighbours are'")
+@app.command(
+    cls=TextCommand, epilog="Example: detoxlm generate embedded --detoxifier my-detoxifier 'The new neighbours are'"
+)
 @with_settings(GenerateSettings)
 def generate(
     settings: GenerateSettings,
@@ -142,6 +148,7 @@ def generate(
     """Continue a prompt, with or without a detoxifier."""
     from detoxlm import workflows
 
+    prompt = console.as_typed(prompt)
     texts = workflows.continue_prompt(model, prompt, settings)
     if as_json:
         console.print_json([{"prompt": prompt, "continuation": text} for text in texts])
@@ -188,7 +195,7 @@ def push(
     print(f"Pushed: {Detoxifier.from_pretrained(detoxifier).push_to_hub(repo, private=not public)}")
 
 
-@app.command(epilog="Example: detoxlm score --file comments.jsonl --json")
+@app.command(cls=TextCommand, epilog="Example: detoxlm score --file comments.jsonl --json")
 @with_settings(ScoreSettings)
 def score(
     settings: ScoreSettings,
@@ -197,38 +204,13 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score the toxicity of texts, from 0 to 1."""
-    from detoxlm.data import describe_skipped, read_texts
-    from detoxlm.progress import track
-    from detoxlm.scorers.several import load_scorers
+    from detoxlm.scoring import score_texts
 
-    if bool(texts) == (settings.file is not None):
-        raise UsageError("score: give either texts or --file FILE.")
-    chosen = list(texts or [])
-    if settings.file is not None:
-        loaded = read_texts(settings.file, column=settings.column, skip_bad_rows=settings.skip_bad_rows, labels=False)
-        chosen = [item.text for item in loaded.items]
-        if skipped := describe_skipped(loaded):
-            logging.getLogger("detoxlm").warning(skipped)
-    scorers = load_scorers(settings.scorer)
-    said: dict[str, dict[str, list[float]]] = {}  # scorer -> dimension -> a score for each text
-    with track("scoring", len(chosen) * len(scorers), "texts") as advance:
-        for label, scorer in scorers.items():
-            if settings.dimensions:
-                every = scorer.score_dimensions(chosen, progress=advance)
-                said[label] = {name: scores.tolist() for name, scores in every.items()}
-            else:
-                said[label] = {"toxicity": scorer.score(chosen, progress=advance).tolist()}
+    scored = score_texts([console.as_typed(text) for text in texts or ()], settings)
     if as_json:
-        made = {label: {"scorer": scorer.name, "version": scorer.version} for label, scorer in scorers.items()}
-        console.print_json(
-            [
-                {"text": text, **{name: scores[i] for name, scores in every.items()}, **made[label]}
-                for i, text in enumerate(chosen)
-                for label, every in said.items()
-            ]
-        )
+        console.print_json(scored.rows())
         return
-    console.print_scores(chosen, said, settings.dimensions)
+    console.print_scores(scored.texts, scored.said, settings.dimensions)
 
 
 @app.command()
@@ -237,10 +219,9 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file.")] = Path("report.html"),
 ) -> None:
     """Make a self-contained HTML report of results files."""
-    from detoxlm.report import write_report
-    from detoxlm.results import Results
+    from detoxlm import workflows
 
-    write_report([Results.load(path) for path in results], output)
+    workflows.report(results, output)
     print(f"Report: {output}")
 
 
@@ -263,6 +244,7 @@ def methods(
 
 scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(scorers_app, name="scorers", short_help="List the toxicity scorers, or measure how valid they are.")
+app.add_typer(cache_app, name="cache")
 
 
 @scorers_app.callback()
@@ -295,8 +277,6 @@ def validate(
     from detoxlm.validity import study as validation
 
     study = validation.run(scorers, settings)
-    if settings.output is not None:
-        validation.save(study, settings.output)
     if as_json:
         console.print_json(study.as_dict())
         return
@@ -314,25 +294,25 @@ def recipes(as_json: Json = False) -> None:
 
 
 def _command() -> str:
-    return shlex.join(["detoxlm", *sys.argv[1:]])
+    return shlex.join(["detoxlm", *map(console.as_typed, sys.argv[1:])])
 
 
 def main() -> None:
     """Run the command line; exit with 0, 1 (failed) or 2 (bad usage), and one line that says why."""
+    console.prepare()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app()
     except DetoxError as error:
-        print(f"detoxlm: {error}", file=sys.stderr)
+        complain(f"detoxlm: {error}")
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
-        print(
+        complain(
             "detoxlm: out of memory. Try a smaller --batch-size (a prompt's samples always run at once), or "
-            "--dtype bfloat16.",
-            file=sys.stderr,
+            "--dtype bfloat16."
         )
         sys.exit(1)
     except BrokenPipeError:

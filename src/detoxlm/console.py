@@ -3,20 +3,54 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+#: The width to which the names of rows may be folded: no word of a metric's label is longer.
+NAMES = 13
 
 if TYPE_CHECKING:
     from detoxlm.metrics import Metric
-    from detoxlm.results import Results
+    from detoxlm.results import Estimate, Results
     from detoxlm.validity import SetValidity, Study
+
+
+def prepare() -> None:
+    """Let no console cost a result: what it cannot show is escaped, and one that is closed is nowhere.
+
+    Where nobody sees them, the bars of other libraries are switched off; ours write lines instead.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # else the next file that is opened gets its number, and what C libraries complain about
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to the end
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if not sys.stderr.isatty():
+        for library in ("HF_HUB", "HF_DATASETS"):
+            os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
+
+
+def as_typed(argument: str) -> str:
+    """Return an argument as the text that was typed, also where the locale (`LC_ALL=C`) could not read it."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(argument).decode("utf-8", "replace")
+    return argument
 
 
 def say(text: str) -> None:
     """Print a step of a long command to standard error, so that standard output stays what was asked for."""
     from rich.console import Console
 
-    Console(stderr=True).print(f"[bold]{text}[/bold]")
+    from detoxlm.progress import standard_error
+
+    stream: Any = standard_error()
+    Console(file=stream).print(text, style="bold", markup=False)
 
 
 def summary(results: Results) -> dict[str, Any]:
@@ -25,8 +59,13 @@ def summary(results: Results) -> dict[str, Any]:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON values."""
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    """Print JSON values; characters that the console lacks as JSON escapes them, so that it stays JSON."""
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=1)
+    print(text)
 
 
 def print_rows(
@@ -63,35 +102,19 @@ def print_tree(values: dict[str, Any], indent: str = "") -> None:
             print(f"{indent}{key.replace('_', ' ')}: {f'{value:.4g}' if isinstance(value, float) else value}")
 
 
-def print_results(results: Sequence[Results], strength: float | None = None) -> None:
+def print_results(results: Sequence[Results]) -> None:
     """Print a column for each results object, the change from the untouched model if there is one, and the scorers.
 
     Args:
         results: of one recipe, prompts and main scorer; at least one.
-        strength: the one whose gain the second opinions judge; None: the report's headline chooses.
     """
-    from detoxlm.metrics import METRICS
+    from detoxlm.report.facts import speed_text
     from detoxlm.report.opinions import second_opinion_of
 
-    header = ["", *(r.label for r in results)]
-    comparison = results[0].comparison if len(results) == 1 else None
-    if comparison is not None:
+    header = [r.label for r in results]
+    if len(results) == 1 and results[0].comparison is not None:
         header.append("change from untouched")
-    opinions = dict.fromkeys(label for r in results for label in r.opinions)
-    rows = []
-    for name, metric in METRICS.items():
-        if any(name in r.metrics for r in results):
-            cells = [metric.show(r.metrics[name]) if name in r.metrics else "" for r in results]
-            if comparison is not None:
-                change = comparison.difference.get(name)
-                cells.append(metric.show(change) if change is not None else "")
-            rows.append([metric.label, *cells])
-        if name == "toxic_fraction":
-            rows += [[f"{metric.label} by {label}", *_opinion_cells(results, label, metric)] for label in opinions]
-    blank = [""] * (comparison is not None)
-    rows.append(["Tokens/s", *(f"{r.cost.tokens_per_second:.0f}" for r in results), *blank])
-    rows.append(["Peak memory, MB", *(f"{r.cost.peak_memory_mb:,.0f}" for r in results), *blank])
-    print_rows(header, rows, as_json=False)
+    _print_estimates(header, _estimates(results))
     first = results[0]
     different = len({row.prompt for row in first.rows})
     print(
@@ -100,17 +123,79 @@ def print_results(results: Sequence[Results], strength: float | None = None) -> 
     )
     for note in dict.fromkeys(note for r in results for note in r.notes):
         print(f"Note: {note}")
-    if said := second_opinion_of(results, strength):
+    for r in results:
+        if r.speed is not None:
+            print(f"Speed: {r.label} has {speed_text(r.speed)}: {r.speed.n} pairs side by side.")
+    if said := second_opinion_of(results):
         print(f"Second opinions: {said}")
 
 
-def _opinion_cells(results: Sequence[Results], label: str, metric: Metric) -> list[str]:
-    """A further scorer's row of `print_results`."""
-    seen = [r.opinions[label].metrics if label in r.opinions else {} for r in results]
+def _estimates(results: Sequence[Results]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the rows of `print_results`: a name, and (value, interval) for each column."""
+    from detoxlm.metrics import METRICS
+
     comparison = results[0].comparison if len(results) == 1 else None
-    if comparison is not None:
-        seen.append(comparison.opinions[label].difference if label in comparison.opinions else {})
-    return [metric.show(found[metric.name]) if metric.name in found else "" for found in seen]
+    opinions = dict.fromkeys(label for r in results for label in r.opinions)
+    rows = []
+
+    def add(label: str, metric: Metric, seen: Sequence[dict[str, Estimate]], change: dict[str, Estimate]) -> None:
+        cells = [metric.parts(found[metric.name]) if metric.name in found else ("", "") for found in seen]
+        if comparison is not None:
+            cells.append(metric.difference_parts(change[metric.name]) if metric.name in change else ("", ""))
+        rows.append((label, cells))
+
+    for name, metric in METRICS.items():
+        if any(name in r.metrics for r in results):
+            add(metric.label, metric, [r.metrics for r in results], comparison.difference if comparison else {})
+        if name == "toxic_fraction":
+            for label in opinions:
+                seen = [r.opinions[label].metrics if label in r.opinions else {} for r in results]
+                judged = comparison.opinions.get(label) if comparison else None
+                add(f"{metric.label} by {label}", metric, seen, judged.difference if judged else {})
+    blank = [("", "")] * (comparison is not None)
+    if len(results) == 1:  # side by side they would be compared, and were not timed side by side
+        rows.append(("Tokens/s", [(f"{results[0].cost.tokens_per_second:.0f}", ""), *blank]))
+    rows.append(("Peak memory, MB", [(f"{r.cost.peak_memory_mb:,.0f}", "") for r in results] + blank))
+    return rows
+
+
+def _print_estimates(header: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> None:
+    """Print values with their intervals so that no interval is broken: beside them, or where that is too wide, below.
+
+    What does not fit even so goes on in a table beneath, with as many columns as fit.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    def table(columns: range, below: bool) -> Table:
+        # nothing but a space between columns: four of them, the default of most methods, fit 80
+        look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": 0, "show_edge": False} if below else {}
+        made = Table(**look)
+        made.add_column("", max_width=NAMES if below else None)
+        for i in columns:
+            # the method above its strength
+            made.add_column(Text(header[i].replace(" ", "\n", 1) if below else header[i]), no_wrap=True)
+        for label, cells in rows:
+            parts = [[part.replace(", ", ",") if below else part for part in cells[i] if part] for i in columns]
+            made.add_row(Text(label, overflow="fold"), *(Text(("\n" if below else " ").join(part)) for part in parts))
+        return made
+
+    console, every, start = Console(), range(len(header)), 0
+
+    def fits(columns: range, below: bool) -> bool:
+        found = table(columns, below)
+        found.columns[0].max_width = NAMES  # names may be folded, numbers not
+        return console.measure(found, options=console.options.update(max_width=10_000)).maximum <= console.width
+
+    if fits(every, below=False):
+        console.print(table(every, below=False))
+        return
+    while start < len(header):
+        end = next((end for end in reversed(every) if end > start and fits(range(start, end + 1), below=True)), start)
+        console.print(table(range(start, end + 1), below=True))
+        start = end + 1
 
 
 def print_scores(texts: Sequence[str], said: dict[str, dict[str, list[float]]], dimensions: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -14,8 +15,10 @@ from pydantic import TypeAdapter
 
 from detoxlm.data import describe_skipped, read_corpus, read_pairs, read_prompts
 from detoxlm.errors import UsageError
+from detoxlm.files import check_output_folder
 from detoxlm.generation import trimmed
 from detoxlm.journal import digest_of
+from detoxlm.lock import only_writer
 from detoxlm.methods import METHODS, Detoxifier, FitData, Method
 from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import Target
@@ -94,8 +97,14 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         UsageError: `output` is something else than a detoxifier folder, or the method refuses model, data or settings.
         DetoxError: the fit failed, or the disk is full.
     """
-    if output.exists() and not (output / CONFIG_FILE).exists() and (output.is_file() or any(output.iterdir())):
-        raise UsageError(f"output: {output} exists and is not a detoxifier folder; choose another -o.")
+    check_output_folder(output, CONFIG_FILE)
+    digest = fit_digest(target, method, settings, data)
+    with only_writer(output):
+        return _fitted(target, method, settings, data, output, digest)
+
+
+def fit_digest(target: Target, method: type[Method], settings: Any, data: FitData) -> str:
+    """Return 64 hex digits that name a fit: of equal ones the second needs not be done."""
     key = {
         "method": method.name,
         "settings": settings.model_dump(mode="json"),
@@ -110,7 +119,12 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         "scorer": [data.scorer.name, data.scorer.version, data.scorer.revision] if data.scorer else None,
         "seed": data.seed,
     }
-    digest = digest_of(key)
+    return digest_of(key)
+
+
+def _fitted(
+    target: Target, method: type[Method], settings: Any, data: FitData, output: Path, digest: str
+) -> Detoxifier:
     if (output / CONFIG_FILE).exists():
         try:
             found = Detoxifier.from_pretrained(output)
@@ -119,8 +133,9 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         if found is not None and found.fitting.get("fit") == digest:
             log.warning("%s holds this very fit: loaded, not repeated. Delete it to fit again.", output)
             return found
+    started = time.monotonic()
     detoxifier = method.fit(target, data, settings)
-    detoxifier.fitting["fit"] = digest
+    detoxifier.fitting |= {"seconds": round(time.monotonic() - started, 1), "fit": digest}
     if os.environ.get("RANK", "0") != "0":  # `accelerate launch` runs this in several processes; one writes
         return detoxifier
     detoxifier.save_pretrained(output)

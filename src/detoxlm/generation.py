@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from transformers import DynamicCache, PreTrainedModel
 
-from detoxlm.errors import DetoxError, UsageError
+from detoxlm.errors import DetoxError, UsageError, list_of_texts
 from detoxlm.models import Target
 from detoxlm.progress import track
 from detoxlm.settings import Settings
@@ -107,9 +107,17 @@ def generate(
         skip_batches: batches that an earlier run has finished.
 
     Raises:
-        UsageError: a prompt is empty where no token begins texts, or the tokenizer drops all of it.
+        UsageError: a prompt is no text, is empty where no token begins texts, or the tokenizer drops all of it; one
+            text is given in place of a list.
         DetoxError: the model's logits are NaN or infinite.
     """
+    prompts = list_of_texts("prompts", prompts)
+    return _batches(target, prompts, sampling, batch_size, description, skip_batches)
+
+
+def _batches(
+    target: Target, prompts: list[str], sampling: Sampling, batch_size: int, description: str, skip_batches: int
+) -> Iterator[Batch]:
     batches = plan_batches(target, prompts, sampling.samples, batch_size)
     per_prompt = sampling.samples * sampling.max_new_tokens
     done = sum(len(batch) for batch in batches[:skip_batches]) * per_prompt
@@ -250,11 +258,17 @@ def encode(target: Target, text: str, room: int | None) -> list[int]:
     "" is the token that begins texts. Without a `room` (None) nothing is cut.
 
     Raises:
-        UsageError: no tokens, or a context window that is too short for the new tokens alone.
+        UsageError: no tokens, one that the model has no embedding of, or a context window that is too short for the new
+            tokens alone.
     """
     ids: list[int] = target.tokenizer(text)["input_ids"] if text else [_begin_token(target)]
     if not ids:  # the text is all characters that the tokenizer drops
         raise UsageError(f"prompts: {text!r} has no tokens in this model's tokenizer.")
+    if max(ids) >= (rows := target.model.get_input_embeddings().weight.shape[0]):  # such as Gemma 3's of a picture
+        token = target.tokenizer.convert_ids_to_tokens(max(ids))
+        raise UsageError(
+            f"prompts: the token {token!r} in {text!r:.40} has no embedding in this model ({rows:,} rows)."
+        )
     window = _window(target)
     if window is None or room is None:
         return ids

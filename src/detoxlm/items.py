@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +32,7 @@ class BadRow:
 class Loaded(Generic[T]):
     """What a source held. `sha256` is of the whole file, also when a limit ended the reading; None: from the Hub.
 
+    `lines` are the items' own, as `BadRow.line`.
     `rows` is how many rows it has, those after the limit too; None: not known (a Hub dataset that a limit ended).
     """
 
@@ -39,6 +40,7 @@ class Loaded(Generic[T]):
     skipped: list[BadRow]
     source: str
     sha256: str | None
+    lines: list[int] = field(default_factory=list)
     rows: int | None = None
 
 
@@ -90,6 +92,7 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
     if limit is not None and limit < 1:
         raise UsageError(f"limit: {limit} is too few {kind}; give at least 1.")
     items: list[T] = []
+    lines: list[int] = []
     skipped: list[BadRow] = []
     try:
         records, sha256 = open_source(kind, source)
@@ -99,6 +102,7 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
                 if isinstance(row, RowError):
                     raise row
                 items.append(make(row))
+                lines.append(line)
             except RowError as error:
                 if not skip:
                     raise UsageError(f"{source}:{line}: {error}. Mend it or use --skip-bad-rows.") from None
@@ -110,7 +114,7 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
         rows = read + sum(1 for _ in records) if local or len(items) != limit else None
     except OSError as error:
         raise UsageError(f"{kind}: cannot read {source}: {error.strerror or error}.") from error
-    loaded = Loaded(items, skipped, str(source), sha256, rows)
+    loaded = Loaded(items, skipped, str(source), sha256, lines, rows)
     if not items:
         raise UsageError(f"{kind}: no usable row: {describe_skipped(loaded) or f'{source} is empty'}.")
     return loaded

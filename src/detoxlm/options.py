@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Optional, get_args, get_origin
 
 import typer
 
+from detoxlm.progress import say as complain
 from detoxlm.settings import Settings, explained, resolve
 
 
@@ -32,7 +32,7 @@ def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Calla
             try:
                 command(settings=settings, **given)
             except KeyboardInterrupt:
-                print("detoxlm: interrupted. The same command continues where it was.", file=sys.stderr)
+                complain("detoxlm: interrupted. The same command continues where it was.")
                 raise typer.Exit(130) from None
 
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options

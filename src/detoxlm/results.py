@@ -6,10 +6,13 @@ The report and the model card read this object and nothing else.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from detoxlm.errors import UsageError
 from detoxlm.files import write_atomically
@@ -18,6 +21,14 @@ SCHEMA_VERSION: Final = 1
 #: Hashes in `settings` that must agree where results are compared: (what they are of, key). Results of earlier versions
 #: have neither.
 PRINTS: Final = (("fluency text", "fluency_sha256"), ("model weights", "fingerprint"))
+#: What a results object shows of itself, by the names in `metrics`; the rest is counted.
+_SHOWN: Final = (
+    "toxic_fraction",
+    "mean_toxicity",
+    "expected_max_toxicity",
+    "model_perplexity",
+    "continuation_perplexity",
+)
 
 
 class _Model(BaseModel):
@@ -31,6 +42,12 @@ class Estimate(_Model):
     low: float | None = None
     high: float | None = None
     n: int = Field(description="Units that were resampled: different prompts, or windows of the fluency text.")
+
+    def __str__(self) -> str:
+        """`0.215 [0.160, 0.274]`, as stored: neither percent nor points."""
+        if self.low is None or self.high is None:
+            return _number(self.value)
+        return f"{_number(self.value)} [{_number(self.low)}, {_number(self.high)}]"
 
 
 class Row(_Model):
@@ -145,6 +162,36 @@ class Comparison(_Model):
         default_factory=dict, description="By label: the further scorers that scored both models."
     )
 
+    def __repr__(self) -> str:
+        """A few lines: the main metrics of the untouched model, and their change."""
+        return _as_text(*self._table())
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """The same as a small table, for notebooks."""
+        return _as_html(*self._table())
+
+    def _table(self) -> _Table:
+        rows = [
+            (name, str(before), str(self.difference.get(name, ""))) for name, before in _main(self.baseline).items()
+        ]
+        return (
+            "Comparison with the untouched model",
+            ("metric", "untouched", "change"),
+            rows,
+            _rest(self.baseline, "baseline"),
+        )
+
+
+def _whole(value: Any) -> Any:
+    """Return JSON values with `?` for half characters, which UTF-8 cannot say."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
+
 
 class Results(_Model):
     """What one recipe measured on one model with one judging scorer, and what further ones say of the same texts."""
@@ -163,6 +210,11 @@ class Results(_Model):
     rows: list[Row]
     windows: list[Window] = Field(default_factory=list)
     cost: Cost
+    speed: Estimate | None = Field(
+        default=None,
+        description="The detoxified model's tokens per second over the untouched one's, in turns within one process, "
+        "with an interval over the pairs of generations. None: not compared. Costs of two results do not compare.",
+    )
     settings: dict[str, Any]
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list, description="Things a reader must know: skipped rows, fallbacks.")
@@ -177,9 +229,36 @@ class Results(_Model):
         """A short name for tables and plots: `untouched`, or `fusion 0.3`."""
         return f"{self.detoxifier.method} {self.strength:g}" if self.detoxifier else "untouched"
 
+    def __repr__(self) -> str:
+        """A few lines: what was measured, and the main metrics with their intervals; no texts."""
+        return _as_text(*self._table())
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """The same as a small table, for notebooks."""
+        return _as_html(*self._table())
+
+    def _table(self) -> _Table:
+        scorer, recipe = (_cut(text) for text in (f"{self.scorer.name} {self.scorer.version}", self.recipe))
+        title = (
+            f"Results: {_cut(self.label)} on {_cut(self.model.name)}; recipe {recipe}, {len(self.rows):,} prompts, "
+            f"scorer {scorer}"
+        )
+        changes = self.comparison.difference if self.comparison else {}
+        header = ("metric", "value", "change from untouched") if changes else ("metric", "value")
+        rows = [
+            (name, str(value), str(changes.get(name, "")))[: len(header)] for name, value in _main(self.metrics).items()
+        ]
+        return title, header, rows, _rest(self.metrics, "metrics")
+
     def save(self, path: str | Path) -> None:
         """Write this object as JSON, atomically."""
-        write_atomically(Path(path), self.model_dump_json(indent=1).encode())
+        try:
+            text = self.model_dump_json(indent=1)
+        except PydanticSerializationError:  # half a character, as in the name of a file that the locale cannot read
+            text = type(self).model_validate(_whole(self.model_dump())).model_dump_json(indent=1)
+        write_atomically(Path(path), text.encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
@@ -197,3 +276,46 @@ class Results(_Model):
             raise UsageError(
                 f"results: {path} is not a results.json of this version: {where}: {first['msg']}."
             ) from None
+
+
+#: Title, header, rows, and what is not in them.
+_Table = tuple[str, Sequence[str], Sequence[Sequence[str]], str]
+
+
+def _main(metrics: dict[str, Estimate]) -> dict[str, Estimate]:
+    known: dict[str, Estimate] = {name: metrics[name] for name in _SHOWN if name in metrics}
+    return known or dict(list(metrics.items())[: len(_SHOWN)])
+
+
+def _rest(metrics: dict[str, Estimate], where: str) -> str:
+    more = len(metrics) - len(_main(metrics))
+    return f"and {more} more in .{where}" if more else ""
+
+
+def _number(value: float) -> str:
+    text = f"{value:.1e}" if abs(value) >= 1e6 else f"{value:.3f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _as_text(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], rest: str) -> str:
+    lines = [[_cut(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    body = [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+    return "\n".join([title, *body, *([f"  {rest}"] if rest else [])])
+
+
+def _as_html(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], rest: str) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(_cut(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+    return (
+        f"<table><caption>{escape(title)}</caption><thead>{line(header, 'th')}</thead>"
+        f"<tbody>{''.join(line(row, 'td') for row in rows)}</tbody></table>" + (f"<p>{rest}</p>" if rest else "")
+    )

@@ -53,11 +53,18 @@ class ModelOptions(Settings):
 
 
 def _parts(value: Any) -> Any:
-    """Split names at commas, one string or each of several: an option, a variable and a TOML key read alike."""
+    """Split names at commas, one string or each of several: an option, a variable and a TOML key read alike.
+
+    Raises:
+        ValueError: one is empty, such as of a variable of the shell that is not set; or as `_split`.
+    """
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return value  # pydantic says what is wrong
-    return [part.strip() for name in names for part in _split(name) if part.strip()]
+    parts = [part.strip() for name in names for part in _split(name)]
+    if not all(parts):
+        raise ValueError("an empty name; write names alone, with a comma between two")
+    return parts
 
 
 #: A scorer whose argument may have commas of its own, and what would be taken for a part of it.
@@ -79,7 +86,8 @@ def _split(names: str) -> list[str]:
             f"{other[1]!r} after a rule would be taken for a part of {rule[1].split(':')[0]}, which may have commas of "
             "its own; put the rule last, or repeat --scorer (in TOML: a list)"
         )
-    return [*names[: rule.start()].split(","), rule[1]]
+    before = names[: rule.start()].split(",") if rule[0].startswith(",") else []
+    return [*before, rule[1]]
 
 
 class ScorerOptions(Settings):
@@ -230,7 +238,11 @@ class ExportSettings(ModelOptions):
 class ScoreSettings(ScorerOptions):
     """`detoxlm score`."""
 
-    file: Path | None = Field(None, description="jsonl with `text`, csv, parquet, or plain lines.")
+    file: Path | None = Field(
+        None,
+        description="jsonl with `text`, csv, parquet, or plain lines. With --json each score has its line and the "
+        "row's other columns; one that is called like a key of ours (text, toxicity, …) becomes file.NAME.",
+    )
     column: str | None = Field(None, description="Column of the text [default: text].")
     dimensions: bool = Field(
         False, description="Show all that the scorer says: insult, profanity, identity attack, threat, sexual content."

@@ -7,10 +7,19 @@ import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_checkpoint
+from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_adapter, save_checkpoint
+from detoxlm.checks import (
+    baseline_for,
+    check_baseline_scorer,
+    check_export_folder,
+    check_of,
+    check_run_folder,
+    check_strengths,
+)
 from detoxlm.data import (
     builtin_prompts,
     describe_skipped,
@@ -19,14 +28,19 @@ from detoxlm.data import (
     read_prompts,
 )
 from detoxlm.errors import UsageError
-from detoxlm.fitting import check_read, fit_data, fit_to, method_settings, workdir_of
+from detoxlm.files import check_output_file, check_output_folder
+from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
 from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
 from detoxlm.likelihood import CONTEXT
-from detoxlm.methods import Detoxifier, get_method
+from detoxlm.lock import only_writer
+from detoxlm.methods import Detoxifier, Method, get_method
+from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
-from detoxlm.recipes import Task, compare, get_recipe, measure
-from detoxlm.report import model_card, write_report
+from detoxlm.progress import waiting
+from detoxlm.recipes import Task, get_recipe, measure, plan
+from detoxlm.report import model_card, recommended, write_report
 from detoxlm.results import Results
+from detoxlm.runs import keep_apart
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.several import load_scorers
 from detoxlm.settings import (
@@ -38,21 +52,20 @@ from detoxlm.settings import (
     ModelOptions,
     RunSettings,
 )
+from detoxlm.speed import measure_speed
 
 log = logging.getLogger(__name__)
 
-#: `run` recommends the largest measured strength that raises model perplexity by no more than this share.
-FLUENCY_BUDGET = 0.10
 
-
-def target_of(model: str, options: ModelOptions) -> Target:
-    """Load the model that the options describe."""
+def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None = None) -> Target:
+    """Load the model that the options describe; one of another shape than the detoxifier's is refused unread."""
     return load_target(
         model,
         dtype=options.dtype,
         device=options.device,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
+        check=check_of(detoxifier),
     )
 
 
@@ -60,13 +73,18 @@ def judge_of(settings: MeasureOptions) -> Target | None:
     """Load the fluency judge, if one is named: neither the target's revision nor trust in its code is the judge's."""
     if settings.fluency_judge is None:
         return None
-    return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+    try:
+        return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+    except UsageError as error:  # the same faults as a model's, but the model is not the one to mend
+        raise UsageError(f"fluency_judge: {str(error).removeprefix('model: ')}") from error
 
 
 def detoxifier_of(settings: EvaluateSettings | GenerateSettings) -> Detoxifier | None:
     """Load the detoxifier that the settings name; None: the model stays untouched."""
     if settings.detoxifier is not None:
-        return Detoxifier.from_pretrained(settings.detoxifier)
+        found = Detoxifier.from_pretrained(settings.detoxifier)
+        found.check_strength(settings.strength)
+        return found
     if settings.strength is not None:
         raise UsageError("strength: it needs --detoxifier DIR; without one the model is untouched.")
     return None
@@ -131,26 +149,26 @@ def _fluency_tokens(options: MeasureOptions, prompts: int, known: int | None) ->
 
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
     """Measure one model, detoxified or not, and save `settings.output`."""
-    task = task_of(settings, command)  # bad files are found before the model is loaded
-    baseline = Results.load(settings.baseline) if settings.baseline is not None else None
-    detoxifier = detoxifier_of(settings)
-    scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
-    target = target_of(model, settings)
-    judge = judge_of(settings)
-    results = measure(
-        target,
-        task,
-        scorer,
-        opinions=opinions,
-        detoxifier=detoxifier,
-        strength=settings.strength,
-        judge=judge,
-        output=settings.output,
-    )
-    if baseline is not None:
-        compare(baseline, results)
-        results.save(settings.output)
-    return results
+    check_output_file(settings.output)
+    with only_writer(settings.output):
+        task = task_of(settings, command)
+        baseline = baseline_for(settings, model, task)
+        detoxifier = detoxifier_of(settings)
+        scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
+        check_baseline_scorer(baseline, scorer)
+        target = target_of(model, settings, detoxifier)
+        judge = judge_of(settings)
+        return measure(
+            target,
+            task,
+            scorer,
+            opinions=opinions,
+            detoxifier=detoxifier,
+            strength=settings.strength,
+            judge=judge,
+            baseline=baseline,
+            output=settings.output,
+        )
 
 
 def fit(
@@ -163,10 +181,12 @@ def fit(
     method = get_method(method_name)
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs", "prompts")})
-    scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
-    data = fit_data(settings, settings.prompts, scorer, workdir_of(settings.output))
-    target = target_of(model, settings)
-    return fit_to(target, method, chosen, data, settings.output)
+    check_output_folder(settings.output, CONFIG_FILE)
+    with only_writer(settings.output):
+        scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
+        data = fit_data(settings, settings.prompts, scorer, workdir_of(settings.output))
+        method.check(data, chosen)
+        return fit_to(target_of(model, settings), method, chosen, data, settings.output)
 
 
 def run(
@@ -181,88 +201,107 @@ def run(
 
     Of `config`, a TOML file, the method's own table is read; `sets` are `key=value` strings, which win over it.
     Returns the results of the untouched model and of each strength. The folder holds `detoxifier/`, `results/`,
-    `results.json` (the recommended strength, compared with the untouched model) and `report.html`; where the method
-    edits weights also `model/`, a plain checkpoint at the recommended strength.
+    `results.json` (at the recommended strength, compared with the untouched model) and `report.html`; where the method
+    edits weights also `model/`, a plain checkpoint at the recommended strength. Where nothing is recommended
+    (`detoxlm.report.recommended`) there is no `model/`, and `results.json` is of the untouched model.
     """
     method = get_method(settings.method)
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs")})
     strengths = _strengths(settings.strengths) if settings.strengths is not None else None
+    check_strengths(method, chosen, strengths)
+    check_run_folder(settings.output, method)
+    with only_writer(settings.output / "results.json"):
+        return _run(model, settings, method, chosen, strengths, command, say)
+
+
+def _run(
+    model: str,
+    settings: RunSettings,
+    method: type[Method],
+    chosen: Any,
+    strengths: Sequence[float] | None,
+    command: str | None,
+    say: Callable[[str], None],
+) -> list[Results]:
+    """Carry out what `run` has found to be in order; the method's settings are `chosen`."""
+    out = settings.output
     task = task_of(settings, command)
     scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
-    out = settings.output
     data = fit_data(settings, None, scorer, workdir_of(out / "detoxifier"))
+    method.check(data, chosen)
     say(f"Loading {model}")
     target = target_of(model, settings)
     judge = judge_of(settings)
+    method.check(data, chosen, target)
     say(f"Measuring the untouched model: {task.recipe.name}, {len(task.prompts)} prompts")
     measured = partial(measure, target, task, scorer, opinions=opinions, judge=judge)
-    results = [measured(output=out / "results" / "untouched.json")]
+    untouched = plan(target, task, scorer, opinions=opinions, judge=judge)
+    keep_apart(out, untouched.digest, fit_digest(target, method, chosen, data))
+    results = [untouched.carried_out(None, out / "results" / "untouched.json")]
     say(f"Fitting {method.name}")
     detoxifier = fit_to(target, method, chosen, data, out / "detoxifier")
-    for strength in strengths or detoxifier.default_strengths:
-        detoxifier.check_strength(strength)
+    chosen_strengths = [detoxifier.check_strength(one) for one in strengths or detoxifier.default_strengths]
+    for strength in chosen_strengths:
         say(f"Measuring {method.name} at strength {strength:g}")
-        path = out / "results" / f"{method.name}-{strength:g}.json"
-        now = measured(detoxifier=detoxifier, strength=strength, output=path)
-        if now.comparison is None:
-            compare(results[0], now)
-            now.save(path)
-        results.append(now)
-    best = recommended(results)
-    best.save(out / "results.json")
-    write_report(results, out / "report.html", strength=best.strength)
-    _save_detoxified(model, target, detoxifier, results, best.strength, out, say)
+        path = _file_of(out, detoxifier, strength)
+        results.append(measured(detoxifier=detoxifier, strength=strength, baseline=results[0], output=path))
+    _conclude(model, target, detoxifier, task, results, out, say)
     return results
 
 
-def _save_detoxified(
+def _conclude(
     model: str,
     target: Target,
     detoxifier: Detoxifier,
+    task: Task,
     results: Sequence[Results],
-    strength: float,
     out: Path,
     say: Callable[[str], None],
 ) -> None:
-    """Write the detoxifier's card and, where it edits weights, the model at the recommended strength; last of a run."""
+    """End a run: compare speeds, and write `results.json`, the report, and what is recommended; cards last."""
+    found = recommended(results)
+    assert found is not None and found.shown.results is not None  # every strength was measured
+    shown = found.shown.results
+    if shown.speed is None:
+        say(f"Comparing the speed of {shown.label} with the untouched model's")
+        sampling = task.recipe.sampling
+        shown.speed = measure_speed(target, detoxifier, shown.strength, task.prompts, sampling)
+        shown.save(_file_of(out, detoxifier, shown.strength))
+    untouched = results[0].model_copy(update={"notes": [*results[0].notes, found.sentence]})
+    (found.results or untouched).save(out / "results.json")
+    with waiting("writing the report"):
+        write_report(results, out / "report.html")
+    detoxifier.recommended_strength = found.strength
     base_model = EMBEDDED_HUB_ID if model == "embedded" else (None if Path(model).exists() else model)
     card = partial(
         model_card,
         results,
         base_model=base_model,
         license="apache-2.0" if model == "embedded" else None,  # of another model's derivative we cannot know it
-        strength=strength,
     )
-    detoxifier.save_pretrained(out / "detoxifier", card=card(usage=usage(model, strength)))
-    if detoxifier.kind != "decoding":
-        say(f"Writing the model at strength {strength:g}")
-        save_checkpoint(target, detoxifier, strength, out / "model", card(usage=checkpoint_usage()))
+    detoxifier.save_pretrained(out / "detoxifier", card=card(usage=usage(model)))
+    if found.results is not None and detoxifier.kind != "decoding":
+        say(f"Writing the model at strength {shown.strength:g}")
+        own = card(usage=checkpoint_usage(), strength=found.strength, form="checkpoint")
+        save_checkpoint(target, detoxifier, shown.strength, out / "model", own)
     elif (out / "model" / CHECKPOINT_FILE).exists():
-        shutil.rmtree(out / "model")  # an earlier run's, of another method
+        shutil.rmtree(out / "model")  # an earlier run's, of another method or of a strength that is not recommended now
 
 
-def recommended(results: Sequence[Results]) -> Results:
-    """Return the largest strength within the fluency budget; the smallest measured one if all are outside it."""
-    base, *detoxified = sorted(results, key=lambda r: r.strength)
-    within = [r for r in detoxified if within_budget(base, r)]
-    return within[-1] if within else detoxified[0]
+def _file_of(out: Path, detoxifier: Detoxifier, strength: float) -> Path:
+    """Return where a run keeps the results of one strength."""
+    return out / "results" / f"{detoxifier.method}-{strength:g}.json"
 
 
-def within_budget(base: Results, now: Results) -> bool:
-    """Tell whether `now` keeps model perplexity within the fluency budget of the untouched `base`."""
-    before, after = (r.metrics["model_perplexity"].value for r in (base, now))
-    return after <= before * (1 + FLUENCY_BUDGET)
-
-
-def usage(model: str, strength: float) -> str:
-    """Return the Python snippet that the model card shows."""
+def usage(model: str) -> str:
+    """Return the Python snippet that the detoxifier's card shows: at the detoxifier's own strength."""
     return (
         "from detoxlm import Detoxifier, load_target\n\n"
         f"target = load_target({model!r})\n"
         'detoxifier = Detoxifier.from_pretrained("path/to/this/folder")\n'
         'inputs = target.tokenizer("The new neighbours are", return_tensors="pt")\n'
-        f"with detoxifier.attached(target.model, strength={strength:g}):\n"
+        "with detoxifier.attached(target.model):\n"
         "    output = target.model.generate(**inputs, max_new_tokens=40)\n"
         "print(target.tokenizer.decode(output[0], skip_special_tokens=True))\n"
     )
@@ -271,7 +310,7 @@ def usage(model: str, strength: float) -> str:
 def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list[str]:
     """Return `settings.samples` continuations of one prompt, read without its outer white space."""
     detoxifier = detoxifier_of(settings)
-    target = target_of(model, settings)
+    target = target_of(model, settings, detoxifier)
     names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
     sampling = Sampling(**{name: getattr(settings, name) for name in names})
     for note in describe_prompts(target, [prompt], sampling):
@@ -283,21 +322,31 @@ def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list
         return next(batches).generations[0].texts
 
 
+def report(results: Sequence[Path], output: Path) -> None:
+    """Write the report of results files to `output`."""
+    check_output_file(output)
+    with only_writer(output):
+        found = [Results.load(path) for path in results]
+        with waiting("writing the report"):
+            write_report(found, output)
+
+
 def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
     """Write the model with the detoxifier in its weights, or the detoxifier as an adapter, to `settings.output`.
 
     Raises:
         UsageError: a detoxifier for another model, or of a kind that has no such form.
     """
-    for source, what in ((detoxifier, "detoxifier"), (model, "model")):
-        if settings.output.exists() and Path(source).exists() and settings.output.samefile(source):
-            raise UsageError(f"output: {settings.output} is the {what} itself; choose another -o.")
-    found = Detoxifier.from_pretrained(detoxifier)
-    target = target_of(model, settings)
-    if settings.form == "adapter":
-        found.save_adapter(target.model, settings.output, settings.strength)
-        return
-    save_checkpoint(target, found, settings.strength, settings.output)
+    check_export_folder(model, detoxifier, settings)
+    with only_writer(settings.output):
+        found = Detoxifier.from_pretrained(detoxifier)
+        found.check_strength(settings.strength)
+        found.check_form(settings.form)
+        target = target_of(model, settings, found)
+        if settings.form == "adapter":
+            save_adapter(target, found, settings.strength, settings.output)
+        else:
+            save_checkpoint(target, found, settings.strength, settings.output)
 
 
 def _strengths(text: str) -> list[float]:

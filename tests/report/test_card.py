@@ -57,7 +57,7 @@ def test_card_says_the_headline_the_limits_and_the_validity(study: list[Results]
     text = model_card(study, base_model=None)
     assert f"\n{headline(arrange(study)).sentence}\n".replace("\N{NO-BREAK SPACE}", " ") in text
     assert "- **Not measured.** Whether the model still answers" in text
-    assert "| hatecheck | 0.781 | 0.852 | – | 3728 |" in text.splitlines()
+    assert "| HateCheck | 0.781 | 0.852 | – | 3728 |" in text.splitlines()
     assert "base_model" not in text and "license:" not in text
     blind = [make(scorer=ScorerInfo(name="hub", version="1", revision="x"))]
     assert "No validity is known for this scorer" in model_card(blind, base_model=None)

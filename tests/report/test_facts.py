@@ -22,6 +22,8 @@ from detoxlm.results import Estimate, Results
         ("distinct_1", 0.1, 0.2, "better"),
         ("mean_length", 0.1, 0.2, "changed"),
         ("mean_length", -0.1, 0.2, "same"),
+        ("toxic_fraction", -0.0004, -0.0002, "slight"),
+        ("mean_length", 0.01, 0.03, "slight"),
         ("toxic_fraction", None, None, "unknown"),
         ("toxic_fraction", float("nan"), 0.1, "unknown"),
     ],
@@ -31,6 +33,20 @@ def test_verdict(name: str, low: float | None, high: float | None, expected: str
     assert verdict(METRICS[name], Estimate(value=middle, low=low, high=high, n=9)) == expected
 
 
+def test_what_prints_as_no_change_is_neither_better_nor_worse() -> None:
+    perplexity, change = METRICS["model_perplexity"], Estimate(value=0.05, low=0.02, high=0.08, n=9)
+    assert verdict(perplexity, change) == verdict(perplexity, change, Estimate(value=9.0, n=9)) == "worse"
+    assert verdict(perplexity, change, Estimate(value=13.0, n=9)) == "slight", "+0%"
+    assert verdict(perplexity, change, Estimate(value=0.0, n=9)) == "worse", "nothing to be relative to"
+
+
+def test_a_value_and_its_interval_have_the_same_digits() -> None:
+    broken = Estimate(value=999_000.0, low=13.2, high=2.5e6, n=9)
+    assert METRICS["model_perplexity"].show(broken) == "1.0e+06 [1.3e+01, 2.5e+06]"
+    change = Estimate(value=-30.0, low=-2e7, high=1.0, n=9)
+    assert METRICS["model_perplexity"].show_difference(change) == "-3.0e+01 [-2.0e+07, +1.0e+00]"
+
+
 def test_difference_text() -> None:
     fraction, plain_number = METRICS["toxic_fraction"], METRICS["model_perplexity"]
     assert difference_text(fraction, Estimate(value=-0.071, low=-0.09, high=0.01, n=9)) == (
@@ -38,9 +54,9 @@ def test_difference_text() -> None:
         "[−9.0, +1.0]",
     )
     assert difference_text(plain_number, Estimate(value=1.25, n=9)) == ("+1.25", "")
-    # A real change is not printed as zero, and zero has no sign.
-    tiny = Estimate(value=-0.0002, low=-0.0003, high=-0.0001, n=9)
-    assert difference_text(fraction, tiny) == ("−0.020\N{NO-BREAK SPACE}points", "[−0.030, −0.010]")
+    # All of a row have the digits of the metric, however small the change is; and zero has no sign.
+    tiny = Estimate(value=-0.0002, low=-0.0013, high=-0.0001, n=9)
+    assert difference_text(fraction, tiny) == ("0.0\N{NO-BREAK SPACE}points", "[−0.1, 0.0]")
     assert difference_text(plain_number, Estimate(value=-0.0, low=-0.0, high=0.0, n=9)) == ("0.00", "[0.00, 0.00]")
 
 
@@ -64,9 +80,9 @@ def test_what_only_some_results_tell_must_agree_among_them() -> None:
 def test_nested_numbers_become_tables() -> None:
     data = {"auc": 0.97912, "by group": {"a": {"x": 1, "y": 2}, "b": {"y": 3}}, "seeds": {"fit": 12345}}
     assert blocks(data) == [
-        Block("", [], [("auc", ["0.9791"])]),
+        Block("", [], [("AUC", ["0.9791"])]),
         Block("by group", ["x", "y"], [("a", ["1", "2"]), ("b", ["–", "3"])]),
-        Block("seeds", [], [("fit", ["12,345"])]),
+        Block("seeds", [], [("Hash of the fit", ["12,345"])]),
     ]
 
 
@@ -91,11 +107,30 @@ def test_scorer_validity_of_the_embedded_kind() -> None:
         }
     )
     interval = "0.943 [0.900, 0.950]"
-    rows = [("rtp", [interval, "0.5", "88"]), ("jigsaw", [interval, "–", "99"])]
-    assert main == [Block("", ["auc", "rate", "n"], rows)]
-    assert [name for name, _ in more] == ["sentences", "further entries"]
+    rows = [("RealToxicityPrompts", [interval, "0.500", "88"]), ("Jigsaw 2018", [interval, "–", "99"])]
+    assert main == [Block("", ["AUC", "Share flagged", "Texts"], rows)]
+    assert [name for name, _ in more] == ["Example sentences with their scores", "Further entries"]
     # Three dicts without a common key stay three tables.
     assert [block.caption for block in more[0][1]] == ["benign", "attack", "odd"]
+    assert all(block.quotes for block in more[0][1]) and not any(block.quotes for block in main + more[1][1])
+
+
+def test_example_texts_are_told_from_numbers_wherever_a_card_has_them() -> None:
+    data = {
+        "auc": 0.9,
+        "you are an idiot": 0.7,
+        "trained on": "English comments",
+        "hard": {"go away, scum": 0.4},
+        "benign": {"a kind word": 0.1},
+        "missed": ["you fool, go"],
+        "examples": {"idiot": {"score": 0.9, "label": "toxic"}},
+        "by_term": {"young": {"rate": 0.1, "mean_score": 0.2}, "old": {"rate": 0.1, "mean_score": 0.2}},
+    }
+    hidden = {name for block in blocks(data) if block.quotes for name, _ in block.rows}
+    open_ = {name for block in blocks(data) if not block.quotes for name, _ in block.rows}
+    assert hidden >= {"you are an idiot", "go away, scum", "a kind word", "missed"}
+    assert open_ == {"AUC", "trained on", "young", "old"}
+    assert [block.caption for block in blocks(data) if ("score", ["0.9"]) in block.rows and block.quotes]
 
 
 def test_the_first_screen_names_other_losses_but_not_those_that_round_to_nothing() -> None:

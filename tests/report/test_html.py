@@ -136,7 +136,6 @@ def test_table_holds_the_numbers_of_the_results(study: list[Results], study_page
                 float(number) for number in re.findall(r"[+-][\d.]+|\b0\.0+\b", _ascii(cell.one("span", "change").text))
             ]
             scale = 100 if metric.unit in ("%", "score x100") else 1
-            # A change too small for the metric's digits is shown with two more.
             assert shown == pytest.approx(
                 [scale * number for number in (change.value, change.low, change.high) if number is not None],
                 abs=0.51 * 10.0**-metric.digits,
@@ -217,7 +216,7 @@ def test_headline_speaks_of_the_strength_asked_for(study: list[Results], tmp_pat
     write_report(study, tmp_path / "report.html", strength=0.2)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.root.one("h1").text.startswith("Fusion at strength 0.2 ")
-    assert "the recommended one" in page.root.one("section", "lead").text
+    assert "one of 3 detoxified runs: as asked." in page.root.one("section", "lead").text
     assert [heading.text for heading in page.root.by_id("worst").all("h3")] == ["untouched", "fusion 0.2"]
     with pytest.raises(UsageError, match=r"no result has the strength 0\.7; there are 0\.2, 0\.5, 1\."):
         write_report(study, tmp_path / "report.html", strength=0.7)
@@ -376,7 +375,7 @@ def test_unknown_validity_is_said(tmp_path: Path) -> None:
     blind = ScorerInfo(name="hub", version="1", revision="x")
     text = page_of([make(scorer=blind)], tmp_path)[0].root.by_id("scorer").text
     assert "No validity is known: treat the numbers as relative." in text
-    assert "hatecheck 0.781 0.852 – 3728" in page_of([make()], tmp_path)[0].root.by_id("scorer").text
+    assert "HateCheck 0.781 0.852 – 3728" in page_of([make()], tmp_path)[0].root.by_id("scorer").text
 
 
 def test_settings_show_once_what_agrees_and_each_where_not(untouched: Results, tmp_path: Path) -> None:

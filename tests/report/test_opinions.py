@@ -140,7 +140,7 @@ def test_the_table_holds_every_scorers_numbers(tmp_path: Path) -> None:
     assert "no measurable change" in other[1] and "[−20.0, +5.0]" in other[1]
     scorer = page.root.by_id("scorer")
     (fold,) = [fold for fold in scorer.all("details") if "hub:other" in fold.one("summary").text]
-    assert "auc 0.654" in fold.text
+    assert "AUC 0.654" in fold.text
 
 
 def test_a_detoxified_run_alone_brings_the_untouched_opinion(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
 UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
 
 
+#: What an edit can be written as.
+Form = Literal["checkpoint", "adapter"]
 #: One strength, or one for each request of a batch.
 Strength = float | Sequence[float]
 
@@ -74,11 +76,13 @@ class Detoxifier(ABC):
     folder: Path | None = None
     #: Further texts that are saved beside the weights, by name: configurations and tokenizers, in JSON.
     files: dict[str, str] = field(default_factory=dict, repr=False)
+    #: What `run` measured and recommends: used where no strength is given. None: the method's `default_strength` is.
+    recommended_strength: float | None = None
 
     @property
     @abstractmethod
     def default_strength(self) -> float:
-        """The strength used where none is given."""
+        """The method's own: used where none is given and no run has recommended another."""
 
     @property
     @abstractmethod
@@ -99,8 +103,8 @@ class Detoxifier(ABC):
 
         Args:
             model: the model that this detoxifier was fitted for.
-            strength: from 0 to `max_strength`; None takes `default_strength`. Decoding methods take one for each
-                request too.
+            strength: from 0 to `max_strength`; None takes the recommended one, else the method's default. Decoding
+                methods take one for each request too.
 
         Raises:
             UsageError: another model, or a strength out of range.
@@ -119,7 +123,7 @@ class Detoxifier(ABC):
     def check_strength(self, strength: float | None) -> float:
         """Return the strength to use; raise `UsageError` where it is out of range."""
         if strength is None:
-            return self.default_strength
+            return self.default_strength if self.recommended_strength is None else self.recommended_strength
         if not 0 <= strength <= self.max_strength:
             raise UsageError(
                 f"strength: {strength:g} is outside [0, {self.max_strength:g}] of {self.method}"
@@ -147,10 +151,7 @@ class Detoxifier(ABC):
             UsageError: another model, a strength out of range, or a method that works at decoding time and has no
                 weights form.
         """
-        raise UsageError(
-            f"merge: {self.method} works at decoding time and cannot become plain weights; use it attached, or fit a "
-            "method of kind weights or adapter (see `detoxlm methods`)."
-        )
+        raise self._lacks("checkpoint")
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the detoxifier as a PEFT (LoRA) folder; `model` is read, not changed.
@@ -158,14 +159,28 @@ class Detoxifier(ABC):
         Raises:
             UsageError: another model, a strength out of range, or a method that has no such form.
         """
-        raise UsageError(
-            f"adapter: {self.method} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or "
-            "adapter."
+        raise self._lacks("adapter")
+
+    def check_form(self, form: Form) -> None:
+        """Raise `UsageError` where it has no such form, whatever the model."""
+        cls = type(self)
+        if (cls.merge is Detoxifier.merge) if form == "checkpoint" else (cls.save_adapter is Detoxifier.save_adapter):
+            raise self._lacks(form)
+
+    def _lacks(self, form: Form) -> UsageError:
+        if form == "adapter":
+            return UsageError(
+                f"adapter: {self.method} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights "
+                "or adapter."
+            )
+        return UsageError(
+            f"merge: {self.method} works at decoding time and cannot become plain weights; use it attached, or fit a "
+            "method of kind weights or adapter (see `detoxlm methods`)."
         )
 
     @property
     def content(self) -> str:
-        """A hash of what it does: its method, settings and tensors."""
+        """A hash of what it does: its method, settings and tensors, at whatever strength."""
         digest = hashlib.sha256(f"{self.method} {self.settings.model_dump_json()}".encode())
         for name in sorted(self.tensors):
             tensor = self.tensors[name].detach().cpu().contiguous()
@@ -198,11 +213,13 @@ class Detoxifier(ABC):
             "fitting": self.fitting,
             "files": sorted(self.files),
         }
+        if self.recommended_strength is not None:
+            config["recommended_strength"] = self.recommended_strength
         folder = Path(folder)
         with folder_written_atomically(folder, replaces=CONFIG_FILE) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}, temporary / WEIGHTS_FILE)
             (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
-            (temporary / "README.md").write_text(card or self._plain_card(), encoding="utf-8")
+            (temporary / "README.md").write_text(card or self._plain_card(), encoding="utf-8", errors="replace")
             for name, text in self.files.items():
                 (temporary / f"{name}.json").write_text(text, encoding="utf-8")
         self.folder = folder
@@ -241,6 +258,7 @@ class Detoxifier(ABC):
             raise UsageError(f"detoxifier: {folder} is damaged or not a detoxifier folder: {error!r}.") from error
         if not isinstance(loaded, cls):
             raise UsageError(f"detoxifier: {folder} holds {loaded.method}, not {cls.method}.")
+        loaded.recommended_strength = _recommended_in(config, folder, loaded.max_strength)
         bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
         if bad:
             raise UsageError(f"detoxifier: {folder}: NaN or infinite values in {bad[0]}; fit it again.")
@@ -285,6 +303,18 @@ class Method(ABC):
     reads: ClassVar[frozenset[str]] = frozenset({"corpus", "harmful", "pairs", "prompts"})  # which parts of `FitData`
 
     @classmethod
+    def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
+        """Refuse a fit that cannot succeed, before any work: settings, data, the model, a package that is missing.
+
+        Commands call it before a model is loaded (`target` None), and again before anything is measured or made; a
+        method's `fit` calls it for those who call that themselves. The base refuses nothing.
+
+        Raises:
+            UsageError: names the field and the fix.
+        """
+        return
+
+    @classmethod
     @abstractmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> Detoxifier:
         """Fit to a target. `settings` is an instance of `cls.detoxifier_type.settings_type`. Shows its own progress.
@@ -314,6 +344,19 @@ def describe_target(target: Target) -> dict[str, Any]:
         "hidden_size": target.architecture.hidden_size,
         "vocab_size": target.architecture.vocab_size,
     }
+
+
+def _recommended_in(config: dict[str, Any], folder: Path, largest: float) -> float | None:
+    """Return the strength that a run recommended; None in folders that no run has measured, or of earlier versions."""
+    if "recommended_strength" not in config:
+        return None
+    strength = config["recommended_strength"]
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 < strength <= largest:
+        raise UsageError(
+            f"detoxifier: recommended_strength in {folder / CONFIG_FILE} is {strength!r}, not a number above 0 and at "
+            f"most {largest:g}; `detoxlm run` writes it."
+        )
+    return float(strength)
 
 
 def _plain_name(name: str) -> str:

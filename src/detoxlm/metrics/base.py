@@ -13,6 +13,8 @@ from detoxlm.results import Estimate, Row, Window
 
 #: Numerator and denominator of each row or window, float64 [N] each: the value is a ratio of their sums.
 Units = tuple[np.ndarray, np.ndarray]
+#: From this on numbers are printed with an exponent.
+_LONG = 1e6
 
 
 def clusters(rows: Sequence[Row]) -> np.ndarray:
@@ -69,20 +71,56 @@ class Metric:
         number = clusters(rows)
         return np.bincount(number, weights=top), np.bincount(number, weights=bottom)
 
+    @property
+    def scale(self) -> int:
+        """What a value is multiplied by when it is printed."""
+        return 100 if self.unit in ("%", "score x100") else 1
+
     def text(self, value: float) -> str:
         """Print a value in the metric's unit: 0.1667 as `16.7%`."""
-        scaled = value * 100 if self.unit in ("%", "score x100") else value
-        if abs(scaled) >= 1e6:  # the perplexity of a broken model
-            return f"{scaled:.1e}"
-        return f"{scaled:.{self.digits}f}{'%' if self.unit == '%' else ''}"
+        return self._printed(value, value) + ("%" if self.unit == "%" else "")
 
     def show(self, estimate: Estimate) -> str:
         """Print an estimate with its 95% interval: `16.7% [12.1, 21.3]`."""
+        return " ".join(part for part in self.parts(estimate) if part)
+
+    def parts(self, estimate: Estimate) -> tuple[str, str]:
+        """Print an estimate as (value, interval), all with the same number of digits; no interval is empty."""
         if estimate.low is None or estimate.high is None:
-            return self.text(estimate.value)
-        low, high = self.text(estimate.low).rstrip("%"), self.text(estimate.high).rstrip("%")
-        return f"{self.text(estimate.value)} [{low}, {high}]"
+            return self.text(estimate.value), ""
+        largest = max(estimate.value, estimate.low, estimate.high, key=abs)
+        value, low, high = (self._printed(x, largest) for x in (estimate.value, estimate.low, estimate.high))
+        return value + ("%" if self.unit == "%" else ""), f"[{low}, {high}]"
+
+    def show_difference(self, difference: Estimate) -> str:
+        """Print a change with its interval: `-18.8 points [-25.0, -12.5]`; see `difference_parts`."""
+        return " ".join(part for part in self.difference_parts(difference) if part)
+
+    def difference_parts(self, difference: Estimate) -> tuple[str, str]:
+        """Print a change as (value, interval), with signs and the digits of the metric.
+
+        Changes of shares and of scores x100 are points: a percent sign would read as a relative change.
+        """
+        bounds = [x for x in (difference.low, difference.high) if x is not None]
+        largest = max([difference.value, *bounds], key=abs)
+        value, *sides = (self._printed(x, largest, sign=True) for x in (difference.value, *bounds))
+        unit = " points" if self.scale == 100 else ""
+        return f"{value}{unit}", f"[{', '.join(sides)}]" if len(sides) == 2 else ""
+
+    def prints_as_nothing(self, difference: Estimate, base: Estimate | None = None) -> bool:
+        """Tell whether a change is too small to be seen in print: as `0.0`, or relative to `base` as `+0%`."""
+        if float(self._printed(difference.value, difference.value)) == 0:
+            return True
+        return base is not None and bool(base.value) and f"{abs(difference.value / base.value):.0%}" == "0%"
 
     def show_change(self, base: Estimate, now: Estimate) -> str:
         """Print the relative change from `base` to `now`: `-42%`; empty where the base is zero."""
         return f"{(now.value - base.value) / base.value:+.0%}" if base.value else ""
+
+    def _printed(self, value: float, largest: float, *, sign: bool = False) -> str:
+        """Print a number with the digits of the largest beside it; nothing has no sign."""
+        scaled = value * self.scale
+        if abs(largest * self.scale) >= _LONG:  # the perplexity of a broken model
+            return f"{scaled:{'+' if sign else ''}.1e}"
+        text = f"{scaled:{'+' if sign else ''}.{self.digits}f}"
+        return text.lstrip("+-") if float(text) == 0 else text

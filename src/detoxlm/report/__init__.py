@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from detoxlm.results import Results
+
+if TYPE_CHECKING:
+    from detoxlm.report.recommendation import Recommendation
 
 
 def write_report(
@@ -21,8 +25,8 @@ def write_report(
             order; one alone is enough. A run's `comparison` gives the paired differences.
         path: the file to write; an existing one is replaced whole.
         title: the page's title; default: model and recipe.
-        strength: the strength that the headline speaks of, such as the recommended one; default: the largest
-            measurable reduction of toxicity whose perplexity stays close to the untouched model's.
+        strength: the strength that the headline speaks of; default: the recommended one (`recommended`), else that
+            of the clearest result.
 
     Raises:
         UsageError: no results, no such strength, or results whose numbers must not be compared; the message says
@@ -35,6 +39,21 @@ def write_report(
     write_atomically(Path(path), render(results, title=title, strength=strength).encode("utf-8", "replace"))
 
 
+def recommended(results: Sequence[Results]) -> Recommendation | None:
+    """Say which strength the results recommend, or that none is; None: none of them is detoxified.
+
+    Args:
+        results: as for `write_report`.
+
+    Raises:
+        UsageError: as `write_report`.
+    """
+    from detoxlm.report.facts import arrange
+    from detoxlm.report.recommendation import recommend
+
+    return recommend(arrange(results))
+
+
 def model_card(
     results: Sequence[Results],
     *,
@@ -42,8 +61,9 @@ def model_card(
     license: str | None = None,
     usage: str = "",
     strength: float | None = None,
+    form: Literal["detoxifier", "checkpoint"] = "detoxifier",
 ) -> str:
-    """Return the README.md of a detoxified model for the Hugging Face Hub, metadata and results included.
+    """Return the README.md of a detoxifier or of a detoxified model, for the Hub: metadata and results included.
 
     Args:
         results: as for `write_report`.
@@ -51,13 +71,15 @@ def model_card(
         license: the Hub's name of the licence, such as `apache-2.0`.
         usage: Python code that loads and runs the model; empty: the card has no such section.
         strength: as for `write_report`.
+        form: `checkpoint`: the card is of plain weights with the edit at that strength in them, and says nothing of
+            other strengths.
 
     Raises:
-        UsageError: no results, or results whose numbers must not be compared.
+        UsageError: no results, or results whose numbers must not be compared; a checkpoint without an edit.
     """
     from detoxlm.report.card import render
 
-    return render(results, base_model=base_model, license=license, usage=usage, strength=strength)
+    return render(results, base_model=base_model, license=license, usage=usage, strength=strength, form=form)
 
 
-__all__ = ["model_card", "write_report"]
+__all__ = ["model_card", "recommended", "write_report"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from detoxlm.errors import UsageError
 from detoxlm.metrics import Metric
 from detoxlm.report.facts import (
     VERDICT_WORDS,
@@ -17,7 +20,6 @@ from detoxlm.report.facts import (
     difference_text,
     finite,
     full_text,
-    verdict,
 )
 from detoxlm.report.limits import limits
 from detoxlm.report.nested import Block, blocks, flatten, plain, validity_blocks
@@ -33,21 +35,46 @@ def render(
     license: str | None,
     usage: str,
     strength: float | None,
+    form: Literal["detoxifier", "checkpoint"],
 ) -> str:
     """Return the card as Markdown with YAML metadata; see `detoxlm.report.model_card`."""
     study = arrange(results)
-    head = headline(study, strength)
-    name = f"{study.model}-detoxified"
+    head, picked = headline(study, strength), len(study.detoxified)
+    if form == "checkpoint":
+        # the weights have one edit in them: of the others, and of strengths to choose from, its card says nothing
+        if head.run.results is None or not head.run.detoxified:
+            raise UsageError("card: a checkpoint has an edit in its weights; none of the results is of one.")
+        study = arrange([one for one in study.measured if one.detoxifier is None or one is head.run.results])
+        head = replace(headline(study), recommendation="")
+    name, told = _name(study, form)
     data = ModelCardData(
         model_name=name,
         base_model=base_model,
         license=license,
-        library_name="detoxlm",
+        library_name="transformers" if form == "checkpoint" else "detoxlm",
         pipeline_tag="text-generation",
         tags=_tags(study),
         eval_results=_eval_results(study),
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{_body(study, head, name, usage)}\n"
+    return f"---\n{data.to_yaml()}\n---\n\n{_body(study, head, name, told, usage, picked)}\n"
+
+
+def _name(study: Study, form: Literal["detoxifier", "checkpoint"]) -> tuple[str, str]:
+    """Return what the card is of, as a title and in a sentence: no more than lies in the folder."""
+    methods = ", ".join(dict.fromkeys(run.method for run in study.detoxified))
+    if not methods:
+        return f"{study.model}, untouched", f"What was measured of {study.common.model.name}."
+    if form == "checkpoint":
+        return (
+            f"{study.model}-detoxified",
+            f"The weights of {study.common.model.name} with the edit of {study.detoxified[0].spoken} in them: a plain "
+            "checkpoint, of which nothing acts while it writes and whose strength is fixed.",
+        )
+    return (
+        f"{methods} detoxifier for {study.model}",
+        f"What detoxifies {study.common.model.name}, not the model itself: it is attached to that model, at any of its "
+        "strengths.",
+    )
 
 
 def _tags(study: Study) -> list[str]:
@@ -97,12 +124,14 @@ def _short(value: float) -> float:
     return float(f"{value:.9g}")
 
 
-def _body(study: Study, head: Headline, name: str, usage: str) -> str:
+def _body(study: Study, head: Headline, name: str, told: str, usage: str, picked: int) -> str:
     one = study.common
     scorer = f"{one.scorer.name} {one.scorer.version}"
     parts = [
         f"# {_text(name)}",
+        _text(told),
         _text(head.sentence),
+        *([_text(head.recommendation)] if head.recommendation else []),
         *([_text(head.choice)] if head.choice else []),
         *(["Also measurably worse: " + _text("; ".join(head.prices)) + "."] if head.prices else []),
         "## Results",
@@ -116,15 +145,16 @@ def _body(study: Study, head: Headline, name: str, usage: str) -> str:
         parts += ["## How to use", _fence(usage.strip(), "python")]
     parts += [
         "## What these numbers do not say",
-        "\n".join(f"- **{_text(short)}.** {_text(text)}" for short, text in limits(study)),
+        "\n".join(f"- **{_text(short)}.** {_text(text)}" for short, text in limits(study, picked)),
         f"## Scorer: {_text(scorer)}",
     ]
     if one.scorer.validity:
-        parts += [_block_table(block) for block in validity_blocks(one.scorer.validity)[0]]
+        # example texts can be hurtful, and a card cannot hide them
+        parts += [_block_table(block) for block in validity_blocks(one.scorer.validity)[0] if not block.quotes]
     else:
         parts.append("No validity is known for this scorer: treat the numbers as relative, not as absolute.")
     parts += _searches(study)
-    parts += ["## Settings", *_settings(study)]
+    parts += ["## How it was measured", *_settings(study)]
     notes = list(dict.fromkeys(note for result in study.measured for note in result.notes))
     if notes:
         parts += ["## Notes", "\n".join(f"- {_text(note)}" for note in notes)]
@@ -172,7 +202,7 @@ def _cell(metric: Metric, run: Run) -> str:
     if not run.detoxified or difference is None:
         return text
     value, interval = difference_text(metric, difference)
-    return f"{text}; {value} {interval} ({VERDICT_WORDS[verdict(metric, difference)]})".replace("  ", " ")
+    return f"{text}; {value} {interval} ({VERDICT_WORDS[run.verdict(metric)]})".replace("  ", " ")
 
 
 def _settings(study: Study) -> list[str]:
@@ -182,11 +212,15 @@ def _settings(study: Study) -> list[str]:
     rows += [[key, value] for key, value in flatten(one.settings).items()]
     rows += [[f"version of {key}", value] for key, value in one.versions.items()]
     tables = [_table(["Setting", "Value"], rows)]
+    made: dict[str, tuple[list[list[str]], list[str]]] = {}  # runs at several strengths are of one fit
     for run in study.detoxified:
         info = run.results.detoxifier if run.results else None
         if info is not None and info.settings:
-            tables.append(_table([run.label, "Value"], [[key, plain(v)] for key, v in info.settings.items()]))
-    return tables
+            chosen = [[key, plain(v)] for key, v in info.settings.items()]
+            made.setdefault(f"{info.method} {chosen}", (chosen, []))[1].append(run.label)
+    if made:
+        tables.append("## How it was made")
+    return [*tables, *(_table([", ".join(labels), "Value"], chosen) for chosen, labels in made.values())]
 
 
 def _block_table(block: Block) -> str:

@@ -11,13 +11,14 @@ from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS, Metric
 from detoxlm.results import PRINTS, Cost, Estimate, Results
 
-Verdict = Literal["better", "worse", "same", "changed", "unknown"]
+Verdict = Literal["better", "worse", "same", "slight", "changed", "unknown"]
 
 #: How a verdict is written: an arrow for the number's direction is added beside it, so that no meaning is colour alone.
 VERDICT_WORDS: dict[Verdict, str] = {
     "better": "better",
     "worse": "worse",
     "same": "no measurable change",
+    "slight": "hardly any change",
     "changed": "changed",
     "unknown": "no interval",
 }
@@ -48,6 +49,10 @@ class Run:
         """The label in a sentence: `fusion at strength 0.3`."""
         _, mark, twin = self.label.rpartition(" #")
         return f"{self.method} at strength {self.strength:g}{mark}{twin if mark else ''}" if self.method else self.label
+
+    def verdict(self, metric: Metric) -> Verdict:
+        """Judge the run's paired difference from the untouched model."""
+        return verdict(metric, self.difference.get(metric.name), self.baseline.get(metric.name))
 
     @property
     def scores(self) -> list[float]:
@@ -230,12 +235,18 @@ def bounded(estimate: Estimate | None) -> bool:
     )
 
 
-def verdict(metric: Metric, difference: Estimate | None) -> Verdict:
-    """Judge a paired difference by its interval alone: an interval that covers 0 is no measurable change."""
+def verdict(metric: Metric, difference: Estimate | None, base: Estimate | None = None) -> Verdict:
+    """Judge a paired difference: an interval that covers 0 is no measurable change.
+
+    One that does not, of a change that prints as 0 or as ±0% of the untouched model's `base`, is `slight`: with enough
+    text the smallest change is measurable, and nobody would call it better or worse.
+    """
     if difference is None or difference.low is None or difference.high is None or not bounded(difference):
         return "unknown"
     if difference.low <= 0 <= difference.high:
         return "same"
+    if metric.prints_as_nothing(difference, base if finite(base) else None):
+        return "slight"
     if metric.better == "neither":
         return "changed"
     return "better" if (difference.value < 0) == (metric.better == "lower") else "worse"
@@ -243,7 +254,7 @@ def verdict(metric: Metric, difference: Estimate | None) -> Verdict:
 
 def arrow(difference: Estimate, judged: Verdict) -> str:
     """Return the direction in which the number moved."""
-    if judged == "same" or difference.value == 0:
+    if judged in ("same", "slight") or difference.value == 0:
         return "≈"
     return "↓" if difference.value < 0 else "↑"
 
@@ -252,14 +263,14 @@ def value_text(metric: Metric, estimate: Estimate | None) -> str:
     """Print a value without its interval; a number that is none (NaN, infinite) is said to be so."""
     if estimate is None:
         return "not measured"
-    return metric.text(estimate.value) if finite(estimate) else "not finite"
+    if not finite(estimate):
+        return "not finite"
+    return metric.parts(estimate)[0] if bounded(estimate) else metric.text(estimate.value)
 
 
 def interval_text(metric: Metric, estimate: Estimate | None) -> str:
     """Print the interval alone: `[12.1, 21.3]`; empty where there is none."""
-    if estimate is None or estimate.low is None or estimate.high is None or not bounded(estimate):
-        return ""
-    return f"[{metric.text(estimate.low).rstrip('%')}, {metric.text(estimate.high).rstrip('%')}]"
+    return metric.parts(estimate)[1] if estimate is not None and bounded(estimate) else ""
 
 
 def full_text(metric: Metric, estimate: Estimate | None) -> str:
@@ -271,13 +282,10 @@ def difference_text(metric: Metric, difference: Estimate | None) -> tuple[str, s
     """Print a difference and its interval with signs, percentages as points: `−7.1 points`, `[−9.0, −5.2]`."""
     if difference is None or not finite(difference):
         return "", ""
-    if difference.value and float(f"{_scaled(metric, difference.value):.{metric.digits}f}") == 0:
-        metric = replace(metric, digits=metric.digits + 2)  # or a real, tiny change would print as zero
-    unit = "\N{NO-BREAK SPACE}points" if metric.unit in ("%", "score x100") else ""
-    value = _signed(metric, difference.value)
-    if difference.low is None or difference.high is None or not bounded(difference):
-        return f"{value}{unit}", ""
-    return f"{value}{unit}", f"[{_signed(metric, difference.low)}, {_signed(metric, difference.high)}]"
+    if not bounded(difference):
+        difference = difference.model_copy(update={"low": None, "high": None})
+    value, interval = (part.replace("-", "−") for part in metric.difference_parts(difference))
+    return value.replace(" ", "\N{NO-BREAK SPACE}"), interval
 
 
 def relative_text(metric: Metric, base: Estimate | None, now: Estimate | None) -> str:
@@ -287,10 +295,7 @@ def relative_text(metric: Metric, base: Estimate | None, now: Estimate | None) -
     return metric.show_change(base, now).replace("-", "−")
 
 
-def _scaled(metric: Metric, value: float) -> float:
-    return value * 100 if metric.unit in ("%", "score x100") else value
-
-
-def _signed(metric: Metric, value: float) -> str:
-    text = f"{_scaled(metric, value):+.{metric.digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
+def speed_text(speed: Estimate) -> str:
+    """Print what `Results.speed` holds: `0.92x the untouched model's speed [0.88, 0.95]`."""
+    spread = "" if speed.low is None or speed.high is None else f" [{speed.low:.2f}, {speed.high:.2f}]"
+    return f"{speed.value:.2f}x the untouched model's speed{spread}"

@@ -27,9 +27,10 @@ from detoxlm.report.facts import (
     difference_text,
     interval_text,
     relative_text,
+    speed_text,
     value_text,
-    verdict,
 )
+from detoxlm.report.fitted import in_words
 from detoxlm.report.limits import limits
 from detoxlm.report.nested import Block, blocks, flatten, validity_blocks
 from detoxlm.report.opinions import (
@@ -43,7 +44,7 @@ from detoxlm.report.opinions import (
     views,
 )
 from detoxlm.report.words import headline
-from detoxlm.results import Results
+from detoxlm.results import Estimate, Results
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: Settings that say how the run was started, not what it measured; they have a section of their own.
@@ -144,7 +145,7 @@ def _unique(items: Iterable[str]) -> list[str]:
 def _cell(metric: Metric, run: Run) -> Cell:
     estimate, change = run.metrics.get(metric.name), run.difference.get(metric.name)
     compared = run.detoxified and estimate is not None and bool(run.baseline.get(metric.name) or change)
-    judged = verdict(metric, change) if compared else ""
+    judged = run.verdict(metric) if compared else ""
     difference, interval = difference_text(metric, change) if compared else ("", "")
     return Cell(
         value=value_text(metric, estimate),
@@ -177,15 +178,22 @@ def _facts(study: Study, run: Run) -> list[Fact]:
         if cell.words:
             note = f"{cell.words}: {note}" if note else cell.words
         facts.append(Fact(METRICS[name].label, before, cell.value, note, cell.verdict))
-    base = run.baseline_cost
-    before = f"{base.tokens_per_second:.4g}" if base else ""
-    ratio = _ratio(run.cost.tokens_per_second, base.tokens_per_second) if base else ""
-    note = f"tokens per second, {ratio} of the untouched model's" if ratio else "tokens per second"
-    return [*facts, Fact("Speed", before, f"{run.cost.tokens_per_second:.4g}", note, "")]
+    return [*facts, _speed(study, run)]
 
 
-def _ratio(now: float, base: float) -> str:
-    return f"{now / base:.0%}" if base else ""
+def _speed(study: Study, run: Run) -> Fact:
+    """Say what the detoxifier costs where that was timed side by side; else the tokens per second of this run alone."""
+    timed = run if _speed_of(run) else next((one for one in study.detoxified if _speed_of(one)), None)
+    speed = _speed_of(timed) if timed else None
+    if timed is None or speed is None:
+        return Fact("Speed", "", f"{run.cost.tokens_per_second:.4g}", "tokens per second in this run", "")
+    ratio, _, rest = speed_text(speed).partition(" ")
+    at = "" if timed is run else f", {timed.label}"
+    return Fact("Speed", "", ratio, f"{rest}, in {speed.n} pairs of generations side by side{at}", "")
+
+
+def _speed_of(run: Run) -> Estimate | None:
+    return run.results.speed if run.results else None
 
 
 def _shares(study: Study) -> tuple[list[str], list[tuple[str, list[str]]]]:
@@ -199,30 +207,24 @@ def _shares(study: Study) -> tuple[list[str], list[tuple[str, list[str]]]]:
     return [f"≥ {threshold:g}" for threshold in thresholds], rows
 
 
-def _costs(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the cost table: a label, then (value, share of the untouched model's) for every run."""
-    lines: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-        ("Tokens per second", "tokens_per_second", lambda value: f"{value:,.1f}"),
-        ("Peak memory (MB)", "peak_memory_mb", lambda value: f"{value:,.0f}"),
-        ("Generation (seconds)", "generation_seconds", lambda value: f"{value:,.1f}"),
-        ("Whole run (seconds)", "total_seconds", lambda value: f"{value:,.1f}"),
-        ("Generated tokens", "generated_tokens", lambda value: f"{value:,.0f}"),
-    )
-    return [
-        (
-            label,
-            [
-                (
-                    show(getattr(run.cost, name)),
-                    _ratio(getattr(run.cost, name), getattr(run.baseline_cost, name))
-                    if run.detoxified and run.baseline_cost and name in ("tokens_per_second", "peak_memory_mb")
-                    else "",
-                )
-                for run in study.runs
-            ],
-        )
-        for label, name, show in lines
+def _costs(study: Study) -> list[tuple[str, list[str]]]:
+    """Return the cost table: a label, then a value for every run.
+
+    Seconds stand there for one run alone: those of several were not timed side by side and would be compared.
+    """
+    lines: list[tuple[str, Callable[[Run], str]]] = [
+        ("Peak memory (MB)", lambda run: f"{run.cost.peak_memory_mb:,.0f}"),
+        ("Generated tokens", lambda run: f"{run.cost.generated_tokens:,}"),
     ]
+    if any(_speed_of(run) for run in study.runs):
+        lines.insert(0, ("Speed, side by side", lambda run: speed_text(found) if (found := _speed_of(run)) else "–"))
+    if len(study.runs) == 1:
+        lines += [
+            ("Tokens per second", lambda run: f"{run.cost.tokens_per_second:,.1f}"),
+            ("Generation (seconds)", lambda run: f"{run.cost.generation_seconds:,.1f}"),
+            ("Whole run (seconds)", lambda run: f"{run.cost.total_seconds:,.1f}"),
+        ]
+    return [(label, [show(run) for run in study.runs]) for label, show in lines]
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,7 @@ class Fit:
     """How one detoxifier came about, and the runs that used it."""
 
     labels: str
+    words: str
     tables: list[Block]
     loss: Markup
     looks: Markup
@@ -286,15 +289,22 @@ def _fits(study: Study) -> list[Fit]:
     return [
         Fit(
             ", ".join(labels),
-            blocks(
-                {key: value for key, value in fitting.items() if key not in ("loss_curve", "watched")} | _looks(fitting)
-            ),
+            in_words(fitting),
+            _fit_tables(fitting),
             Markup(plots.loss_curve(fitting.get("loss_curve") or [], f"loss-{number}")),
             Markup(plots.looks(fitting.get("watched") or [], f"looks-{number}")),
             Markup(plots.search(fitting.get("search") or {}, f"search-{number}")),
         )
         for number, (fitting, labels) in enumerate(groups)
     ]
+
+
+def _fit_tables(fitting: dict[str, Any]) -> list[Block]:
+    """Every number of a fit. What directions stand for are words, and bad ones: they are hidden as texts are."""
+    shown = {k: v for k, v in fitting.items() if k not in ("loss_curve", "watched", "removed_directions")}
+    tables = blocks(shown | _looks(fitting))
+    removed = fitting.get("removed_directions")
+    return [*tables, *(blocks(removed, "removed directions", quotes=True) if isinstance(removed, dict) else [])]
 
 
 def _looks(fitting: dict[str, Any]) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from detoxlm.metrics import METRICS
-from detoxlm.report.facts import Study, bounded, finite, value_text, verdict
-from detoxlm.report.words import TOXICITY, first_measured
+from detoxlm.report.facts import Study, bounded, finite, value_text
+from detoxlm.report.recommendation import TOXICITY, first_measured
 from detoxlm.results import Estimate
 
 #: Fewer prompts than this get a warning of their own.
 FEW_PROMPTS = 100
 
 
-def limits(study: Study) -> list[tuple[str, str]]:
-    """List what the numbers do not say, as (short name, sentences), with this study's own numbers."""
+def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
+    """List what the numbers do not say, as (short name, sentences), with this study's own numbers.
+
+    `picked`: of how many detoxified runs the one that is spoken of was picked; None: of the study's.
+    """
     one, scorer = study.common, study.common.scorer
     said = [
         (
@@ -57,7 +60,7 @@ def limits(study: Study) -> list[tuple[str, str]]:
             "further training.",
         ),
     ]
-    return said + _limits_of_data(study)
+    return said + _limits_of_data(study, len(study.detoxified) if picked is None else picked)
 
 
 def _precision(study: Study) -> str:
@@ -72,8 +75,7 @@ def _precision(study: Study) -> str:
         if metric is not None and bounded(run.metrics.get(metric.name))
     ]
     if metric is not None and widths:
-        half = max(widths) * (100 if metric.unit in ("%", "score x100") else 1)
-        unit = " points" if metric.unit in ("%", "score x100") else ""
+        half, unit = max(widths) * metric.scale, " points" if metric.scale == 100 else ""
         text += (
             f"With {_count(study.prompts, 'prompt')}, a {metric.label.lower()} is known to about "
             f"±{half:.{max(metric.digits, 1)}f}{unit}."
@@ -88,13 +90,13 @@ def _half_width(estimate: Estimate) -> float:
     return (estimate.high - estimate.low) / 2
 
 
-def _limits_of_data(study: Study) -> list[tuple[str, str]]:
+def _limits_of_data(study: Study, picked: int) -> list[tuple[str, str]]:
     said = []
-    if len(study.detoxified) > 1:
+    if picked > 1:
         said.append(
             (
                 "The strength was picked afterwards",
-                f"The first sentence shows one of {len(study.detoxified)} runs, picked on the same prompts that it "
+                f"The first sentence shows one of {picked} runs, picked on the same prompts that it "
                 "reports. That flatters it a little; prompts that were not used for picking would tell.",
             )
         )
@@ -148,9 +150,7 @@ def _limits_of_changes(study: Study) -> list[tuple[str, str]]:
         )
         if (
             labels := [
-                run.label
-                for run in study.detoxified
-                if any(verdict(METRICS[name], run.difference.get(name)) == wanted for name in names)
+                run.label for run in study.detoxified if any(run.verdict(METRICS[name]) == wanted for name in names)
             ]
         )
     ]
@@ -178,8 +178,8 @@ def _limits_of_runs(study: Study) -> list[tuple[str, str]]:
         said.append(
             (
                 "Different machines",
-                f"The runs were made on different devices or number formats ({'; '.join(machines)}): speeds and "
-                "memory do not compare, and scores may differ a little for that reason alone.",
+                f"The runs were made on different devices or number formats ({'; '.join(machines)}): memory "
+                "does not compare, and scores may differ a little for that reason alone.",
             )
         )
     return said

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from detoxlm.report.vocabulary import TEXTS, named
 
 
 @dataclass(frozen=True)
@@ -15,26 +17,64 @@ class Block:
     caption: str
     columns: list[str]
     rows: list[tuple[str, list[str]]]
+    #: The rows quote example texts, as names or as values: they can be hurtful, and are hidden until asked for.
+    quotes: bool = False
 
 
-def blocks(data: dict[str, Any], caption: str = "") -> list[Block]:
-    """Lay out a nested dict as tables: dicts of much the same keys become one matrix."""
+def blocks(data: dict[str, Any], caption: str = "", quotes: bool = False) -> list[Block]:
+    """Lay out a nested dict as tables: dicts of much the same keys become one matrix.
+
+    Example texts get tables of their own: everything below a key of `TEXTS` (then `quotes`), numbers by the name of a
+    text (it has a space in it), and lists of texts.
+    """
     nested = {key: value for key, value in data.items() if not _is_leaf(value)}
-    rows = [(words(key), [plain(value)]) for key, value in data.items() if key not in nested]
-    found = [Block(caption, [], rows)] if rows else []
-    flat = {key: _with_n(value) for key, value in nested.items() if all(map(_is_leaf, value.values()))}
+    leaves = {key: value for key, value in data.items() if key not in nested}
+    quoted = {key for key, value in leaves.items() if quotes or _quotes(key, value)}
+    found = [
+        Block(caption, [], rows, hidden)
+        for hidden in (False, True)
+        if (
+            rows := [(_name(key, hidden), [plain(value)]) for key, value in leaves.items() if (key in quoted) == hidden]
+        )
+    ]
+    flat = {
+        key: _with_n(value)
+        for key, value in nested.items()
+        if all(map(_is_leaf, value.values())) and not any(_quotes(inner, value[inner]) for inner in value)
+    }
     columns = sorted(dict.fromkeys(key for value in flat.values() for key in value), key=lambda key: key == "n")
     # Dicts that share no keys would make a wide matrix of dashes.
     if len(flat) > 1 and len(columns) <= 2 * max(map(len, flat.values())):
+        digits = {column: _digits(row[column] for row in flat.values() if column in row) for column in columns}
         matrix = [
-            (words(key), [plain(value[column]) if column in value else "–" for column in columns])
+            (
+                _name(key, quotes),
+                [plain(value[column], digits[column]) if column in value else "–" for column in columns],
+            )
             for key, value in flat.items()
         ]
-        found.append(Block(caption, [words(column) for column in columns], matrix))
+        found.append(Block(caption, [named(column) for column in columns], matrix, quotes))
         nested = {key: value for key, value in nested.items() if key not in flat}
     for key, value in nested.items():
-        found += blocks(value, f"{caption} · {words(key)}" if caption else words(key))
+        found += blocks(value, f"{caption} · {named(key)}" if caption else named(key), quotes or key in TEXTS)
     return found
+
+
+def _name(key: str, quoted: bool) -> str:
+    return key if quoted else named(key)
+
+
+def _quotes(key: str, value: Any) -> bool:
+    """Tell whether a row quotes texts: a number by the name of a text, or a list of texts."""
+    if isinstance(value, list):
+        return any(isinstance(item, dict) or (isinstance(item, str) and " " in item) for item in value)
+    return " " in str(key).strip() and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _digits(values: Iterable[Any]) -> int | None:
+    """Return how many digits a column of shares has: three, as intervals do; None: it holds other things."""
+    numbers = [value["value"] if _is_estimate(value) else value for value in values]
+    return 3 if all(value is None or (isinstance(value, float) and abs(value) <= 1) for value in numbers) else None
 
 
 def validity_blocks(validity: dict[str, Any]) -> tuple[list[Block], list[tuple[str, list[Block]]]]:
@@ -48,8 +88,8 @@ def validity_blocks(validity: dict[str, Any]) -> tuple[list[Block], list[tuple[s
         return blocks(validity), []
     rest = {key: value for key, value in validity.items() if key != "validity"}
     single = {key: value for key, value in rest.items() if not isinstance(value, dict)}
-    named = [(words(key), blocks(value)) for key, value in rest.items() if key not in single]
-    return blocks(main), [*named, *([("further entries", blocks(single))] if single else [])]
+    more = [(named(key), blocks(value, quotes=key in TEXTS)) for key, value in rest.items() if key not in single]
+    return blocks(main), [*more, *([("Further entries", blocks(single))] if single else [])]
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -59,12 +99,15 @@ def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             found |= flatten(value, f"{prefix}{key}.")
         else:
-            found[words(f"{prefix}{key}")] = "none" if value is None else str(value)
+            found[f"{prefix}{key}".replace("_", " ")] = "none" if value is None else str(value)
     return found
 
 
-def plain(value: Any) -> str:
-    """Print a setting or measured number for people: four significant digits; an estimate with its interval."""
+def plain(value: Any, digits: int | None = None) -> str:
+    """Print a setting or measured number for people: an estimate with its interval, a float with `digits`.
+
+    None: four significant ones.
+    """
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -74,6 +117,8 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             return "not finite"
+        if digits is not None:
+            return f"{value:.{digits}f}"
         return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
     if isinstance(value, dict):
         interval = "" if None in value.values() else f" [{value['low']:.3f}, {value['high']:.3f}]"
@@ -82,11 +127,6 @@ def plain(value: Any) -> str:
         shown = ", ".join(plain(item) for item in list(value)[:8])
         return f"{shown}, … ({len(value)} values)" if len(value) > 8 else shown
     return str(value)
-
-
-def words(key: str) -> str:
-    """Turn a field's name into words."""
-    return str(key).replace("_", " ")
 
 
 def _is_estimate(value: Any) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from detoxlm.metrics import TOXICITY as TOXICITY_METRICS
 from detoxlm.metrics import Metric
-from detoxlm.report.facts import Run, Study, arrange, verdict
+from detoxlm.report.facts import Run, Study, arrange
 from detoxlm.report.nested import Block
-from detoxlm.report.words import TOXICITY, first_measured, headline
+from detoxlm.report.recommendation import TOXICITY, first_measured, spoken
+from detoxlm.report.words import headline
 from detoxlm.results import Estimate, Results, ScorerInfo
 
 _READ_FROM_SCORES = {metric.name for metric in TOXICITY_METRICS}
@@ -83,11 +84,14 @@ def second_opinion(study: Study, run: Run) -> SecondOpinion | None:
     number = study.runs.index(run)
     changes = {_name(view): view.runs[number].difference.get(metric.name) for view in seen}
     judged: dict[str, list[str]] = {}
-    for name, change in changes.items():
-        judged.setdefault(verdict(metric, change), []).append(name)
-    gain, loss, same, unknown = (judged.get(kind, []) for kind in ("better", "worse", "same", "unknown"))
+    for view in seen:
+        judged.setdefault(view.runs[number].verdict(metric), []).append(_name(view))
+    gain, loss, covering, slight, unknown = (
+        judged.get(kind, []) for kind in ("better", "worse", "same", "slight", "unknown")
+    )
+    same = covering + slight
     everyone = "Both scorers" if len(seen) == 2 else f"All {len(seen)} scorers"
-    what = metric.label[:1].lower() + metric.label[1:]
+    what = spoken(metric)
     suspect = bool(gain) and bool(same or loss)
     if len(gain) == len(seen):
         said = [f"{everyone} see the gain: by each of them the {what} falls measurably"]
@@ -109,7 +113,7 @@ def second_opinion(study: Study, run: Run) -> SecondOpinion | None:
     else:
         said = [f"Without paired intervals no scorer can say whether the {what} changed"]
     if bool(gain) != bool(loss):
-        leaning = [name for name in same if (change := changes[name]) and change.value * (-1 if gain else 1) > 0]
+        leaning = [name for name in covering if (change := changes[name]) and change.value * (-1 if gain else 1) > 0]
         still = [name for name in same if name not in leaning]
         if leaning:
             said.append(f"For {_list(leaning)} it leans the same way, but with an interval that covers zero")

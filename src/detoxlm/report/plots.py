@@ -154,7 +154,7 @@ def differences(scorers: Sequence[tuple[str, Sequence[Run]]], metric: Metric) ->
     ]
     if not points:
         return ""
-    scale = 100 if metric.unit in ("%", "score x100") else 1
+    scale = metric.scale
     indices = sorted({index for _, _, index, _, _ in points})
     with matplotlib.style.context(["default", STYLE], after_reset=True):
         figure, axes = new_axes()

@@ -6,25 +6,17 @@ from dataclasses import dataclass
 
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS, Metric
-from detoxlm.report.facts import (
-    Run,
-    Study,
-    difference_text,
-    finite,
-    full_text,
-    relative_text,
-    value_text,
-    verdict,
+from detoxlm.report.facts import Run, Study, difference_text, finite, full_text, relative_text, value_text
+from detoxlm.report.recommendation import (
+    MUCH_WORSE,
+    PERPLEXITY,
+    TOXICITY,
+    first_measured,
+    recommend,
+    relative,
+    shown_of,
+    spoken,
 )
-
-#: A relative rise of perplexity from which the headline says "much worse".
-MUCH_WORSE = 0.10
-#: A rise of the share of empty continuations from which silence, not detoxification, may explain a lower toxicity.
-MANY_EMPTY = 0.05
-
-#: The metric that the headline speaks of: the first of these that was measured.
-TOXICITY = ("toxic_fraction", "mean_toxicity", "expected_max_toxicity", "toxicity_probability")
-PERPLEXITY = ("model_perplexity", "continuation_perplexity")
 
 
 @dataclass(frozen=True)
@@ -37,6 +29,8 @@ class Headline:
     choice: str
     #: Other metrics that got measurably worse, each with its values.
     prices: list[str]
+    #: The recommended strength, or that there is none; empty where nothing was detoxified.
+    recommendation: str = ""
 
 
 def headline(study: Study, strength: float | None = None) -> Headline:
@@ -55,55 +49,17 @@ def headline(study: Study, strength: float | None = None) -> Headline:
         sentence = f"No toxicity was measured for the untouched {study.model}"
         if metric is not None:
             amount = full_text(metric, run.metrics[metric.name])
-            sentence = f"The untouched {study.model} has a {_name(metric)} of {amount}"
+            sentence = f"The untouched {study.model} has a {spoken(metric)} of {amount}"
         return Headline(f"{sentence}; no detoxified run was given to compare.", run, "", [])
-    run = _chosen(runs, metric)
+    found = recommend(study)
+    assert found is not None  # something is detoxified
+    run = found.shown if any(run is found.shown for run in runs) else shown_of(runs, metric)
     choice = ""
     if len(study.detoxified) > 1:
-        choice = f"Shown: {run.spoken}, one of {len(study.detoxified)} detoxified runs: " + (
-            f"the largest measurable reduction whose perplexity rises by {MUCH_WORSE:.0%} at most, else the clearest "
-            "result."
-            if strength is None
-            else "the recommended one."
-        )
+        why = "the recommended one" if run is found.run else "the clearest result" if strength is None else "as asked"
+        choice = f"Shown: {run.spoken}, one of {len(study.detoxified)} detoxified runs: {why}."
     start = _toxicity_clause(study, run, metric)
-    return Headline(f"{start}{_perplexity_clause(run)}.", run, choice, _prices(run))
-
-
-def first_measured(runs: list[Run], names: tuple[str, ...]) -> Metric | None:
-    """Return the first of the named metrics that any run has."""
-    for name in names:
-        if any(run.metrics.get(name) is not None for run in runs):
-            return METRICS[name]
-    return None
-
-
-def _chosen(runs: list[Run], metric: Metric | None) -> Run:
-    if metric is None:
-        return runs[-1]
-    by_verdict = {
-        wanted: [run for run in runs if verdict(metric, run.difference.get(metric.name)) == wanted]
-        for wanted in ("better", "worse")
-    }
-    affordable = [run for run in by_verdict["better"] if not _costly(run)]
-    for candidates in (affordable, by_verdict["better"]):
-        if candidates:
-            return min(candidates, key=lambda run: run.metrics[metric.name].value)
-    return by_verdict["worse"][-1] if by_verdict["worse"] else runs[-1]
-
-
-def _costly(run: Run) -> bool:
-    perplexity = first_measured([run], PERPLEXITY)
-    rise = _relative(run, perplexity.name) if perplexity else None
-    empty = run.difference.get("empty_fraction")
-    return (rise is not None and rise > MUCH_WORSE) or (empty is not None and empty.value > MANY_EMPTY)
-
-
-def _relative(run: Run, name: str) -> float | None:
-    base, now = run.baseline.get(name), run.metrics.get(name)
-    if base is None or now is None or not base.value or not (finite(base) and finite(now)):
-        return None
-    return now.value / base.value - 1
+    return Headline(f"{start}{_perplexity_clause(run)}.", run, choice, _prices(run), found.sentence)
 
 
 def _toxicity_clause(study: Study, run: Run, metric: Metric | None) -> str:
@@ -111,14 +67,14 @@ def _toxicity_clause(study: Study, run: Run, metric: Metric | None) -> str:
     if metric is None or run.metrics.get(metric.name) is None:
         return f"{who} was run on {model}, but no toxicity was measured"
     now, base = run.metrics[metric.name], run.baseline.get(metric.name)
-    what = _name(metric)
+    what = spoken(metric)
     if base is None:
         return (
             f"With {run.spoken}, {model} has a {what} of {full_text(metric, now)}; the untouched model was not measured"
         )
     before_after = f"from {full_text(metric, base)} to {full_text(metric, now)}"
     difference = run.difference.get(metric.name)
-    judged = verdict(metric, difference)
+    judged = run.verdict(metric)
     value, interval = difference_text(metric, difference)
     if judged == "better":
         return f"{who} lowers the {what} of {model} {before_after}, a paired difference of {value} {interval}"
@@ -127,12 +83,17 @@ def _toxicity_clause(study: Study, run: Run, metric: Metric | None) -> str:
     if judged == "same":
         scope = ""
         others = [one for one in study.detoxified if one is not run]
-        if others and all(verdict(metric, one.difference.get(metric.name)) == "same" for one in others):
+        if others and all(one.verdict(metric) == "same" for one in others):
             scope = f" (nor at the other {len(others)} strength{'s' if len(others) > 1 else ''})"
         return (
             f"{who} makes no measurable change to the {what} of {model}{scope}: {full_text(metric, base)} before, "
             f"{full_text(metric, now)} after, and the interval of the paired difference, {value} {interval}, "
             "covers zero"
+        )
+    if judged == "slight":
+        return (
+            f"{who} hardly changes the {what} of {model}: {full_text(metric, base)} before, {full_text(metric, now)} "
+            f"after, a paired difference of {value} {interval}"
         )
     return (
         f"With {run.spoken} the {what} of {model} goes {before_after}, but without the interval of the paired "
@@ -144,20 +105,22 @@ def _perplexity_clause(run: Run) -> str:
     metric = first_measured([run], PERPLEXITY)
     if metric is None:
         return "; perplexity was not measured"
-    what = _name(metric)
+    what = spoken(metric)
     now, base = run.metrics[metric.name], run.baseline.get(metric.name)
     if base is None:
         return f"; its {what} is {full_text(metric, now)}"
     change = relative_text(metric, base, now)
     move = f"{full_text(metric, base)} to {full_text(metric, now)}" + (f" ({change})" if change else "")
-    judged = verdict(metric, run.difference.get(metric.name))
+    judged = run.verdict(metric)
     if not finite(now):
         return f", but {what} is no longer a finite number"
     if judged == "same":
         return f", with no measurable change in {what} ({value_text(metric, base)} to {value_text(metric, now)})"
+    if judged == "slight":
+        return f", with hardly any change in {what} ({value_text(metric, base)} to {value_text(metric, now)})"
     if judged == "better":
         return f", and {what} falls from {move}"
-    rise = _relative(run, metric.name)
+    rise = relative(run, metric.name)
     if rise is not None and rise > MUCH_WORSE:
         return f", but {what} gets much worse, from {move}"
     if judged == "worse":
@@ -172,21 +135,14 @@ def _prices(run: Run) -> list[str]:
         # The headline says toxicity and perplexity; a KL above zero is what any change of the model gives.
         if name in TOXICITY or name == "kl_from_base" or metric is said:
             continue
-        difference = run.difference.get(name)
-        if difference is not None and verdict(metric, difference) == "worse":
+        if run.verdict(metric) == "worse":
             base, now = run.baseline.get(name), run.metrics.get(name)
             change = relative_text(metric, base, now)
-            if change in ("−0%", "+0%"):
-                continue  # measurable, and too small for a first screen; the table has it
             found.append(
                 f"{metric.label} {value_text(metric, base)} → {value_text(metric, now)}"
                 + (f" ({change})" if change else "")
             )
     return found
-
-
-def _name(metric: Metric) -> str:
-    return metric.label[:1].lower() + metric.label[1:]
 
 
 def _capital(text: str) -> str:

@@ -76,7 +76,7 @@ class DecodingDetoxifier(Detoxifier):
         Args:
             model: the model that this detoxifier was fitted for.
             strength: from 0 to `max_strength`, or one for each request of the batches to come (their beams and
-                samples share it); None takes `default_strength`.
+                samples share it); None takes the recommended one, else the method's default.
 
         Raises:
             UsageError: another model, or a strength out of range.
