@@ -168,6 +168,21 @@ def test_a_token_for_pictures_is_no_fault_of_the_model_but_of_a_prompt_that_has_
         next(generate(target, ["a picture: <image_soft_token>"], sampling))
 
 
+@pytest.mark.parametrize("role", [None, "pad_token"])
+def test_the_token_that_transformers_adds_to_tokenizers_of_gguf_files_is_no_fault_unless_it_is_used(
+    role: str | None, copied: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(copied)
+    tokenizer.add_tokens(["[FREE]", "<|endoftext|>"], special_tokens=True)
+    if role:
+        setattr(tokenizer, role, "<|endoftext|>")
+    tokenizer.save_pretrained(copied)
+    if role is None:
+        assert load_target(str(copied)).architecture.vocab_size == 260
+    else:
+        refused(copied, r"1 tokens \(<\|endoftext\|>\) beyond")
+
+
 @pytest.mark.usefixtures("weights_unread")
 @pytest.mark.parametrize("content", ["[]", "{}", '{"model_type": null}', '{"model_type": 7}'])
 def test_a_configuration_that_says_nothing_is_refused(content: str, copied: Path) -> None:
