@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassificat
 from detoxlm import gguf_cache, models
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling, generate
+from detoxlm.methods import Detoxifier
 from detoxlm.models import Target, load_target
 from detoxlm.settings import EvaluateSettings
 from detoxlm.workflows import judge_of
@@ -181,6 +182,34 @@ def test_the_token_that_transformers_adds_to_tokenizers_of_gguf_files_is_no_faul
         assert load_target(str(copied)).architecture.vocab_size == 260
     else:
         refused(copied, r"1 tokens \(<\|endoftext\|>\) beyond")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "its name is empty"),
+        ("  ", "its name is empty"),
+        ("https://huggingface.co/org/model", "is an address; give the Hub id alone"),
+    ],
+)
+def test_a_name_that_can_be_no_models_is_refused(name: str, said: str) -> None:
+    refused(name, rf"^model: .*{said}")
+
+
+def test_a_detoxifier_in_place_of_a_model_and_an_adapter_in_place_of_a_detoxifier_are_told_where_they_go(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "detoxifier.json").write_text("{}")
+    refused(tmp_path, "is a detoxifier; give the model, and this with --detoxifier")
+    (tmp_path / "detoxifier.json").rename(tmp_path / "adapter_config.json")
+    with pytest.raises(UsageError, match="is a PEFT adapter, no detoxifier; give it in place of the model"):
+        Detoxifier.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["C:\\models\\mine", "C:/mine", "./none", "/none", "~/none-of-these"])
+def test_a_detoxifiers_path_that_does_not_exist_is_called_that_and_no_hub_id(name: str) -> None:
+    with pytest.raises(UsageError, match=r"^detoxifier: .* does not exist; `detoxlm fit"):
+        Detoxifier.from_pretrained(name)
 
 
 @pytest.mark.usefixtures("weights_unread")

@@ -20,11 +20,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from detoxlm.adapters import ADAPTER_CONFIG
 from detoxlm.architecture import Architecture, same_model
 from detoxlm.data import Example, Pair
 from detoxlm.descriptions import check_fields, read_object
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.files import folder_written_atomically, refuse_pointers
+from detoxlm.hub import is_path
 from detoxlm.methods.attachment import Sort, lent, prints_before
 from detoxlm.methods.registry import METHODS
 from detoxlm.models import Target
@@ -347,10 +349,14 @@ def _plain_name(name: str) -> str:
 def _local(folder_or_repo: str, revision: str | None) -> Path:
     folder = Path(folder_or_repo).expanduser()
     if folder.is_dir():
+        if not (folder / CONFIG_FILE).is_file() and (folder / ADAPTER_CONFIG).is_file():
+            raise UsageError(
+                f"detoxifier: {folder} is a PEFT adapter, no detoxifier; give it in place of the model."
+            )
         if not (folder / CONFIG_FILE).is_file():
             raise UsageError(f"detoxifier: {folder} has no {CONFIG_FILE}; `detoxlm fit METHOD MODEL -o DIR` makes one.")
         return folder
-    if folder.is_absolute() or folder_or_repo.startswith((".", "~")) or folder_or_repo.count("/") != 1:
+    if is_path(folder_or_repo) or folder_or_repo.count("/") != 1:
         raise UsageError(f"detoxifier: {folder} does not exist; `detoxlm fit METHOD MODEL -o DIR` makes one.")
     from huggingface_hub import snapshot_download
 
