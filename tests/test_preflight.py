@@ -206,6 +206,11 @@ def test_a_detoxifier_in_place_of_a_model_and_an_adapter_in_place_of_a_detoxifie
         Detoxifier.from_pretrained(tmp_path)
 
 
+def test_a_folder_with_a_gguf_file_is_told_to_name_it(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    refused(tmp_path, r"has no config\.json; name the file in it, such as .*m\.gguf")
+
+
 @pytest.mark.parametrize("name", ["C:\\models\\mine", "C:/mine", "./none", "/none", "~/none-of-these"])
 def test_a_detoxifiers_path_that_does_not_exist_is_called_that_and_no_hub_id(name: str) -> None:
     with pytest.raises(UsageError, match=r"^detoxifier: .* does not exist; `detoxlm fit"):

@@ -1,4 +1,4 @@
-"""Load a target: a Hub id, a local folder, a GGUF file, or the word `embedded`."""
+"""Load a target: a Hub id, a local folder, an adapter's too, a GGUF file, or the word `embedded`."""
 
 from __future__ import annotations
 
@@ -224,6 +224,8 @@ def _locate(name: str, revision: str | None) -> tuple[str, str]:
         if (path / "detoxifier.json").is_file():
             raise UsageError(f"model: {path} is a detoxifier; give the model, and this with --detoxifier.")
         if not any((path / file).is_file() for file in _MODEL_FILES):
+            if (gguf := next(path.glob("*.gguf"), None)) is not None:
+                raise UsageError(f"model: the folder {path} has no config.json; name the file in it, such as {gguf}.")
             raise UsageError(f"model: the folder {path} has no config.json; give one that save_pretrained wrote.")
         return str(path), "local"
     if path.exists():

@@ -350,9 +350,7 @@ def _local(folder_or_repo: str, revision: str | None) -> Path:
     folder = Path(folder_or_repo).expanduser()
     if folder.is_dir():
         if not (folder / CONFIG_FILE).is_file() and (folder / ADAPTER_CONFIG).is_file():
-            raise UsageError(
-                f"detoxifier: {folder} is a PEFT adapter, no detoxifier; give it in place of the model."
-            )
+            raise UsageError(f"detoxifier: {folder} is a PEFT adapter, no detoxifier; give it in place of the model.")
         if not (folder / CONFIG_FILE).is_file():
             raise UsageError(f"detoxifier: {folder} has no {CONFIG_FILE}; `detoxlm fit METHOD MODEL -o DIR` makes one.")
         return folder
