@@ -42,7 +42,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Model = Annotated[str, typer.Argument(help="Hub id, local folder, .gguf file, or `embedded` (SmolLM2-135M-Instruct).")]
+Model = Annotated[
+    str,
+    typer.Argument(help="Hub id, local folder (an adapter's too), .gguf file, or `embedded` (SmolLM2-135M-Instruct)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Sets = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer reads this at run time

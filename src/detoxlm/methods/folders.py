@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from detoxlm.adapters import ADAPTER_CONFIG
 from detoxlm.descriptions import check_fields, read_object
 from detoxlm.errors import DetoxError, UsageError, first_line
+from detoxlm.hub import is_path
 
 FORMAT = 2
 CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
@@ -27,10 +29,12 @@ def found_folder(folder_or_repo: str, revision: str | None) -> Path:
     """
     folder = Path(folder_or_repo).expanduser()
     if folder.is_dir():
+        if not (folder / CONFIG_FILE).is_file() and (folder / ADAPTER_CONFIG).is_file():
+            raise UsageError(f"detoxifier: {folder} is a PEFT adapter, no detoxifier; give it in place of the model.")
         if not (folder / CONFIG_FILE).is_file():
             raise UsageError(f"detoxifier: {folder} has no {CONFIG_FILE}; `detoxlm fit METHOD MODEL -o DIR` makes one.")
         return folder
-    if folder.is_absolute() or folder_or_repo.startswith((".", "~")) or folder_or_repo.count("/") != 1:
+    if is_path(folder_or_repo) or folder_or_repo.count("/") != 1:
         raise UsageError(f"detoxifier: {folder} does not exist; `detoxlm fit METHOD MODEL -o DIR` makes one.")
     from huggingface_hub import snapshot_download
 

@@ -63,6 +63,7 @@ class HubScorer(Scorer):
         from detoxlm.hub import hub_commit, is_path
 
         self._torch = torch
+        model = str(Path(model).expanduser()) if model.startswith("~") else model
         folder = Path(model)
         if model and not folder.is_dir():
             if is_path(model):
@@ -112,6 +113,7 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     from detoxlm.files import refuse_pointers
+    from detoxlm.loading import quiet_transformers
     from detoxlm.preflight import check_has_tokenizer, check_vocabulary
 
     where = f"{model}@{revision}" if revision else model
@@ -124,15 +126,16 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
         # float32 whatever the file holds: half precision moves scores by up to 0.01 and is slow on CPUs.
-        network, info = AutoModelForSequenceClassification.from_pretrained(
-            model,
-            revision=revision,
-            config=config,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype="float32",
-            output_loading_info=True,
-        )
+        with quiet_transformers():
+            network, info = AutoModelForSequenceClassification.from_pretrained(
+                model,
+                revision=revision,
+                config=config,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype="float32",
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
             raise UsageError(
