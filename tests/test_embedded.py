@@ -47,7 +47,7 @@ def run_folder(embedded: Target, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def test_the_main_job_measures_a_change_and_leaves_a_loadable_detoxifier(run_folder: Path, embedded: Target) -> None:
     untouched = Results.load(run_folder / "results" / "untouched.json")
-    fused = Results.load(run_folder / "results.json")
+    fused = Results.load(run_folder / "results" / "fusion-0.5.json")
     assert untouched.model.parameters == 134_515_008
     assert len(untouched.rows) == len(fused.rows) == 8
     # SmolLM2 writes text that it finds likely, and reads ordinary prose well: a broken load or cache would not
@@ -90,7 +90,7 @@ def test_a_fused_batch_of_32_gives_what_single_prompts_give(run_folder: Path, em
 
 
 def test_the_report_and_the_card_tell_what_the_results_tell(run_folder: Path) -> None:
-    fused = Results.load(run_folder / "results.json")
+    fused = Results.load(run_folder / "results" / "fusion-0.5.json")
     page = (run_folder / "report.html").read_text()
     assert "SmolLM2-135M-Instruct (embedded)" in page
     assert f"{fused.metrics['model_perplexity'].value:.2f}" in page

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from devices import DEVICE
+from fits import Forgetful
 
 from detoxlm.cli import main
 from detoxlm.errors import UsageError
@@ -22,20 +22,6 @@ from detoxlm.results import Results
 from detoxlm.scorers import Scorer
 
 FUSION = ["variant=paper", "layers=2", "steps=3", "train_batch=4", "samples=2"]
-
-
-class Forgetful(Scorer):
-    """Finds the first `toxic` texts that it is shown toxic, and no other: whatever is measured later is better."""
-
-    name, version, revision = "forgetful", "1", "test"
-
-    def __init__(self, toxic: int) -> None:
-        self.left = toxic
-
-    def _score_batch(self, texts: list[str]) -> np.ndarray:
-        toxic = min(self.left, len(texts))
-        self.left -= toxic
-        return np.array([1.0] * toxic + [0.0] * (len(texts) - toxic))
 
 
 class Run:

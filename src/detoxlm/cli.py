@@ -88,7 +88,7 @@ def run(
     console.print_results(results)
     print(f"\n{found.sentence}")
     if found.results is None:
-        print("So results.json is of the untouched model, and no model/ is written.")
+        print("So results.json is of the untouched model, and no checkpoint is written.")
     else:
         print("It is the detoxifier's own now: what names no strength takes it.")
     print(f"Report:     {out / 'report.html'}\nDetoxifier: {out / 'detoxifier'}\nResults:    {out / 'results.json'}")

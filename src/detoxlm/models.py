@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class Target:
     """A causal LM to detoxify, with its tokenizer and the view of its parts."""
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    architecture: Architecture
+    model: PreTrainedModel = field(repr=False)  # a notebook would print every layer
+    tokenizer: PreTrainedTokenizerBase = field(repr=False)
+    architecture: Architecture = field(repr=False)
     name: str
     revision: str
 

@@ -132,6 +132,7 @@ def test_a_recommended_strength_is_taken_where_none_is_named_and_changes_nothing
 ) -> None:
     target = tiny()
     detoxifier = fit(target, method_name, letter_scorer)
+    assert len(repr(detoxifier)) < 2000 and len(repr(target)) < 500, "a notebook prints them"
     content, own = detoxifier.content, detoxifier.default_strength
     assert detoxifier.check_strength(None) == own
     detoxifier.recommended_strength = strength = own / 2
@@ -144,12 +145,8 @@ def test_a_recommended_strength_is_taken_where_none_is_named_and_changes_nothing
     with again.attached(target.model):
         assert torch.equal(logits(target), named)
     if again.kind != "decoding":
-        assert torch.equal(logits_of(again.merge(target.model)), named)
-
-
-def logits_of(model: Any) -> torch.Tensor:
-    with torch.inference_mode():
-        return model(torch.tensor([list(b"the weather is")], device=model.device)).logits
+        again.merge(target.model)
+        assert torch.equal(logits(target), named)
 
 
 @decoding_and_shapes

@@ -78,7 +78,7 @@ class Detoxifier(ABC):
     settings: Settings
     target: dict[str, Any]  # name, revision, fingerprints, architecture, hidden_size, vocab_size
     tensors: dict[str, torch.Tensor] = field(repr=False)
-    fitting: dict[str, Any] = field(default_factory=dict)
+    fitting: dict[str, Any] = field(default_factory=dict, repr=False)
     folder: Path | None = None
     #: Further texts that are saved beside the weights, by name: configurations and tokenizers, in JSON.
     files: dict[str, str] = field(default_factory=dict, repr=False)

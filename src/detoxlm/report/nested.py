@@ -33,9 +33,9 @@ def blocks(data: dict[str, Any], caption: str = "", quotes: bool = False) -> lis
     found = []
     for hidden in (False, True):
         rows = {key: value for key, value in leaves.items() if (key in quoted) == hidden}
-        digits = _digits(rows.values()) if hidden else None
+        shares = _digits(rows.values()) if hidden else None
         if rows:
-            shown = [(_name(key, hidden), [plain(value, digits)]) for key, value in rows.items()]
+            shown = [(_name(key, hidden), [plain(value, shares)]) for key, value in rows.items()]
             found.append(Block(caption, [], shown, hidden))
     flat = {
         key: _with_n(value)
