@@ -92,12 +92,7 @@ def load_tokenizer(path: str, revision: str, name: str, *, trust_remote_code: bo
     Raises:
         UsageError: there is none, it is damaged, or it has code of its own that the user does not trust.
     """
-    folder = Path(path)
-    if folder.is_dir() and not has_tokenizer(folder):
-        raise UsageError(
-            f"model: the folder {path} has no tokenizer: none of {', '.join(_VOCABULARIES)} is there. Copy the model's "
-            "own into it: `tokenizer.save_pretrained(folder)`."
-        )
+    check_has_tokenizer(path)
     try:
         with quiet_transformers():
             found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
@@ -106,6 +101,15 @@ def load_tokenizer(path: str, revision: str, name: str, *, trust_remote_code: bo
     except Exception as error:  # what damaged files raise is no closed set; tokenizers raises plain Exception
         raise cannot_load(f"the tokenizer of {name!r}", error) from error
     return found
+
+
+def check_has_tokenizer(path: str, field: str = "model") -> None:
+    """Raise `UsageError`, which calls the model as `field` does, where a folder is no tokenizer's."""
+    if Path(path).is_dir() and not has_tokenizer(Path(path)):
+        raise UsageError(
+            f"{field}: the folder {path} has no tokenizer: none of {', '.join(_VOCABULARIES)} is there. Copy the "
+            "model's own into it: `tokenizer.save_pretrained(folder)`."
+        )
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -123,7 +127,7 @@ def cannot_load(what: str, error: Exception) -> UsageError:
     return UsageError(f"model: cannot load {what}: {first_line(error).rstrip(':')}")
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int | None, name: str) -> None:
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int | None, name: str, field: str = "model") -> None:
     """Refuse a tokenizer that has tokens for which the model has no embedding.
 
     Args:
@@ -131,6 +135,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int | None, name:
         rows: of the model's input embeddings; None: not known yet. Of a GGUF file nothing is refused: transformers
             gives its tokenizer tokens of its own that no text is made of.
         name: what the user calls the model.
+        field: the setting that named it.
 
     Raises:
         UsageError: it has; names the tokens and how to make room for them.
@@ -141,7 +146,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int | None, name:
     if outside:
         shown = ", ".join(sorted(outside)[:3]) + (", …" if len(outside) > 3 else "")
         raise UsageError(
-            f"model: the tokenizer of {name!r} has {len(outside)} tokens ({shown}) beyond the model's {rows:,} "
+            f"{field}: the tokenizer of {name!r} has {len(outside)} tokens ({shown}) beyond the model's {rows:,} "
             "embeddings. Add them to the model too, `model.resize_token_embeddings(len(tokenizer))`, train them and "
             "save both; or take the tokenizer without them."
         )

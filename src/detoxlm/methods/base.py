@@ -22,14 +22,15 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture, same_model
 from detoxlm.data import Example, Pair
+from detoxlm.descriptions import check_fields, read_object
 from detoxlm.errors import DetoxError, UsageError, first_line
-from detoxlm.files import folder_written_atomically
+from detoxlm.files import folder_written_atomically, refuse_pointers
 from detoxlm.methods.attachment import Sort, lent, prints_before
 from detoxlm.methods.registry import METHODS
 from detoxlm.models import Target
 from detoxlm.results import DetoxifierInfo
 from detoxlm.scorers.base import Scorer
-from detoxlm.settings import Settings
+from detoxlm.settings import Settings, validated
 
 FORMAT = 2
 CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
@@ -37,8 +38,17 @@ CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
 UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
 
 
-#: What an edit can be written as.
-Form = Literal["checkpoint", "adapter"]
+#: What CONFIG_FILE has, and what it has of the target; and how to mend what has not.
+_FIELDS = {"format": int, "method": str, "settings": dict, "target": dict, "fitting": dict, "files": list}
+_TARGET = {"name": str, "revision": str, "fingerprint": str, "architecture": str, "hidden_size": int, "vocab_size": int}
+_FIX = "take the file from a copy, or fit it again."
+
+#: What an edit can be written as, and why a method's cannot.
+_FORMS = {
+    "checkpoint": "merge: {} works at decoding time and cannot become plain weights; use it attached, or fit a method of "
+    "kind weights or adapter (see `detoxlm methods`).",
+    "adapter": "adapter: {} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or adapter.",
+}
 #: One strength, or one for each request of a batch.
 Strength = float | Sequence[float]
 
@@ -151,7 +161,7 @@ class Detoxifier(ABC):
             UsageError: another model, a strength out of range, or a method that works at decoding time and has no
                 weights form.
         """
-        raise self._lacks("checkpoint")
+        raise UsageError(_FORMS["checkpoint"].format(self.method))
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the detoxifier as a PEFT (LoRA) folder; `model` is read, not changed.
@@ -159,24 +169,13 @@ class Detoxifier(ABC):
         Raises:
             UsageError: another model, a strength out of range, or a method that has no such form.
         """
-        raise self._lacks("adapter")
+        raise UsageError(_FORMS["adapter"].format(self.method))
 
-    def check_form(self, form: Form) -> None:
+    def check_form(self, form: Literal["checkpoint", "adapter"]) -> None:
         """Raise `UsageError` where it has no such form, whatever the model."""
         cls = type(self)
         if (cls.merge is Detoxifier.merge) if form == "checkpoint" else (cls.save_adapter is Detoxifier.save_adapter):
-            raise self._lacks(form)
-
-    def _lacks(self, form: Form) -> UsageError:
-        if form == "adapter":
-            return UsageError(
-                f"adapter: {self.method} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights "
-                "or adapter."
-            )
-        return UsageError(
-            f"merge: {self.method} works at decoding time and cannot become plain weights; use it attached, or fit a "
-            "method of kind weights or adapter (see `detoxlm methods`)."
-        )
+            raise UsageError(_FORMS[form].format(self.method))
 
     @property
     def content(self) -> str:
@@ -210,7 +209,7 @@ class Detoxifier(ABC):
             "method": self.method,
             "settings": self.settings.model_dump(mode="json"),
             "target": self.target,
-            "fitting": self.fitting,
+            "fitting": self.fitting or {"method": self.method},  # one that was never fitted; empty is for damaged files
             "files": sorted(self.files),
         }
         if self.recommended_strength is not None:
@@ -244,18 +243,21 @@ class Detoxifier(ABC):
             DetoxError: the Hub does not have it, or does not answer.
         """
         folder = _local(str(folder_or_repo), revision)
+        refuse_pointers("detoxifier", folder)
+        config = _description(folder / CONFIG_FILE)
+        kind = METHODS.get_known(config["method"]).detoxifier_type
+        settings = validated(kind.settings_type, config["settings"], str(folder / CONFIG_FILE))
+        if not config["settings"]:
+            wanted = {"settings": dict} if kind.settings_type.model_fields else {}
+            check_fields(config, wanted, folder / CONFIG_FILE, field="detoxifier", fix=_FIX)
         try:
-            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            kind = METHODS.get_known(config["method"]).detoxifier_type
-            if config["format"] != FORMAT:
-                raise UsageError(f"detoxifier: {folder} has format {config['format']}; this version reads {FORMAT}.")
             tensors = load_file(folder / WEIGHTS_FILE)
             files = {name: (folder / f"{name}.json").read_text("utf-8") for name in map(_plain_name, config["files"])}
-            loaded = kind(
-                kind.settings_type(**config["settings"]), config["target"], tensors, config["fitting"], folder, files
-            )
+            loaded = kind(settings, config["target"], tensors, config["fitting"], folder, files)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UsageError(f"detoxifier: {folder} is damaged or not a detoxifier folder: {error!r}.") from error
+        for name in files:
+            read_object(folder / f"{name}.json", field="detoxifier", fix=_FIX)
         if not isinstance(loaded, cls):
             raise UsageError(f"detoxifier: {folder} holds {loaded.method}, not {cls.method}.")
         loaded.recommended_strength = _recommended_in(config, folder, loaded.max_strength)
@@ -332,6 +334,18 @@ def refuse_adapted(model: Any) -> None:
             "model: it is a PeftModel. Put the adapter into the weights first (model = model.merge_and_unload()) and "
             "use a detoxifier that was fitted for that model."
         )
+
+
+def _description(file: Path) -> dict[str, Any]:
+    """Return what a folder's CONFIG_FILE holds; raise `UsageError` where it is of another format, or not whole."""
+    config = read_object(file, field="detoxifier", fix=_FIX)
+    check_fields(config, _FIELDS, file, field="detoxifier", fix=_FIX, may_be_empty=("settings", "files"))
+    if config["format"] != FORMAT:
+        raise UsageError(f"detoxifier: {file.parent} has format {config['format']}; this version reads {FORMAT}.")
+    target = config["target"]
+    optional = {"fingerprint_float16": str} if "fingerprint_float16" in target else {}  # since 0.1.0's last weeks
+    check_fields(target, _TARGET | optional, file, field="detoxifier", fix=_FIX, inside="target.")
+    return config
 
 
 def describe_target(target: Target) -> dict[str, Any]:
