@@ -43,8 +43,12 @@ from detoxlm.results import DetoxifierInfo
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import Settings, validated
 
-#: What an edit can be written as.
-Form = Literal["checkpoint", "adapter"]
+#: What an edit can be written as, and why a method's cannot.
+_FORMS = {
+    "checkpoint": "merge: {} works at decoding time and cannot become plain weights; use it attached, or fit a method "
+    "of kind weights or adapter (see `detoxlm methods`).",
+    "adapter": "adapter: {} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or adapter.",
+}
 #: One strength, or one for each request of a batch.
 Strength = float | Sequence[float]
 
@@ -157,7 +161,7 @@ class Detoxifier(ABC):
             UsageError: another model, a strength out of range, or a method that works at decoding time and has no
                 weights form.
         """
-        raise self._lacks("checkpoint")
+        raise UsageError(_FORMS["checkpoint"].format(self.method))
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the detoxifier as a PEFT (LoRA) folder; `model` is read, not changed.
@@ -165,24 +169,13 @@ class Detoxifier(ABC):
         Raises:
             UsageError: another model, a strength out of range, or a method that has no such form.
         """
-        raise self._lacks("adapter")
+        raise UsageError(_FORMS["adapter"].format(self.method))
 
-    def check_form(self, form: Form) -> None:
+    def check_form(self, form: Literal["checkpoint", "adapter"]) -> None:
         """Raise `UsageError` where it has no such form, whatever the model."""
         cls = type(self)
         if (cls.merge is Detoxifier.merge) if form == "checkpoint" else (cls.save_adapter is Detoxifier.save_adapter):
-            raise self._lacks(form)
-
-    def _lacks(self, form: Form) -> UsageError:
-        if form == "adapter":
-            return UsageError(
-                f"adapter: {self.method} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights "
-                "or adapter."
-            )
-        return UsageError(
-            f"merge: {self.method} works at decoding time and cannot become plain weights; use it attached, or fit a "
-            "method of kind weights or adapter (see `detoxlm methods`)."
-        )
+            raise UsageError(_FORMS[form].format(self.method))
 
     @property
     def content(self) -> str:
