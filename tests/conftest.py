@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -165,6 +166,23 @@ def run_cli(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], None]:
 
 
 @pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return `call(*arguments)` -> (exit code, stdout, stderr), in this process."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["detoxlm", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at a training cost more than training a tiny model; these take a tenth of the time."""
     for name, value in (("SAMPLES", 1), ("ANSWER", 2), ("NEUTRAL", 64)):
@@ -185,6 +203,7 @@ def write(tmp_path: Path) -> Callable[[str, Any], Path]:
     return write_file
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process of pytest-xdist, for what they share; those of several shapes, by shape."""
     for item in items:

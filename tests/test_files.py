@@ -218,7 +218,7 @@ def test_a_folder_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
         raise AssertionError("nothing may be made")
     (tmp_path / "file").write_text("x")
     with (
-        pytest.raises(UsageError, match=r"output: .*file exists and has no"),
+        pytest.raises(UsageError, match=r"output: .*file exists and is no folder"),
         folder_written_atomically(tmp_path / "file", replaces="kind.json"),
     ):
         pass

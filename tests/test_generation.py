@@ -18,7 +18,18 @@ from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedToke
 
 from detoxlm import generation
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.generation import Batch, Sampling, decode, encode, encode_after, generate, next_token, plan_batches
+from detoxlm.generation import (
+    Batch,
+    Sampling,
+    decode,
+    describe_prompts,
+    encode,
+    encode_after,
+    generate,
+    next_token,
+    plan_batches,
+    trimmed,
+)
 from detoxlm.models import Target
 from detoxlm.passages import passages
 
@@ -369,10 +380,45 @@ def test_an_immediate_end_is_an_empty_text(tiny: Callable[..., Target]) -> None:
 # --- prompts --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("empty", ["", "  ", "\n"])
-def test_an_empty_prompt_is_refused_by_its_place(empty: str, tiny: Callable[..., Target]) -> None:
-    with pytest.raises(UsageError, match="prompt 2 is empty; there is nothing to continue"):
-        next(generate(tiny("llama"), ["fine", empty, ""], Sampling()))
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2"])
+def test_an_empty_prompt_starts_from_the_token_that_begins_texts(kind: str, tiny: Callable[..., Target]) -> None:
+    target = tiny(kind)
+    begin = torch.tensor([[target.tokenizer.bos_token_id]], device=target.device)
+    expected = target.model.generate(begin, max_new_tokens=5, do_sample=False, pad_token_id=258)[0, 1:].tolist()
+    assert ids_of(target, ["", "fine"], Sampling(max_new_tokens=5))[0] == [expected]
+
+
+def test_without_a_token_that_begins_texts_the_end_of_the_text_before_it_serves(tiny: Callable[..., Target]) -> None:
+    target = tiny("llama")
+    target.tokenizer.bos_token = target.model.config.bos_token_id = None
+    assert encode(target, "", 4) == [target.tokenizer.eos_token_id]
+    target.tokenizer.eos_token = None
+    with pytest.raises(UsageError, match="has no token that begins texts"):
+        encode(target, "", 4)
+
+
+@pytest.mark.parametrize("blank", ["  ", "\n"])
+def test_a_prompt_of_white_space_alone_is_refused_by_its_place(blank: str) -> None:
+    with pytest.raises(UsageError, match="prompt 2 is white space alone"):
+        trimmed(["fine", blank])
+
+
+def test_what_is_not_read_as_it_was_given_is_counted(tiny: Callable[..., Target]) -> None:
+    target = tiny("llama")  # a token is a byte, the window 128
+    given = ["as it is", "a space ", "\ta tab and two lines\n\n", "x" * 200, "y" * 124]
+    spaced, cut = describe_prompts(target, given, Sampling(max_new_tokens=4))
+    assert spaced.startswith("2 of 5 prompts had white space around them")
+    assert cut.startswith("1 of 5 prompts were cut to their last 124 tokens")
+    assert describe_prompts(target, given[:1], Sampling(max_new_tokens=4)) == []
+    assert len(describe_prompts(target, given[4:], Sampling(max_new_tokens=5))) == 1
+
+
+def test_one_prompt_for_a_list_is_refused_before_anything_is_generated(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    with pytest.raises(UsageError, match=r"prompts: 'the old' is one text, and a list of them is expected"):
+        generate(target, "the old", Sampling())
+    with pytest.raises(UsageError, match=r"prompts\[1\] is None, not a text"):
+        generate(target, ["the old", None], Sampling())  # type: ignore[list-item]
 
 
 def test_a_prompt_without_tokens_is_refused(tiny: Callable[..., Target], monkeypatch: pytest.MonkeyPatch) -> None:

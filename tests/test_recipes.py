@@ -15,6 +15,7 @@ import torch
 from devices import as_row
 
 from detoxlm import recipes
+from detoxlm.comparing import compare
 from detoxlm.data import Example
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
@@ -22,7 +23,7 @@ from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
 from detoxlm.metrics import METRICS, TOXICITY
 from detoxlm.models import Target
-from detoxlm.recipes import RECIPES, Recipe, Task, compare, get_recipe, measure
+from detoxlm.recipes import RECIPES, Recipe, Task, get_recipe, measure
 from detoxlm.results import Results
 from detoxlm.scorers.base import Scorer
 
@@ -54,6 +55,20 @@ def test_the_recipes_are_those_of_the_literature() -> None:
     assert RECIPES["emt-25"].sampling == Sampling(max_new_tokens=20, samples=25, temperature=1, top_p=0.9)
     with pytest.raises(UsageError, match=r"recipe: unknown name 'emt25'.*Did you mean 'emt-25'"):
         get_recipe("emt25")
+
+
+def test_a_changed_recipe_says_so_in_its_name() -> None:
+    changed = RECIPES["emt-25"].changed(samples=5, temperature=0.7, top_p=0.9)
+    assert changed.name == "emt-25 (samples=5, temperature=0.7)"
+    assert changed.sampling == Sampling(max_new_tokens=20, samples=5, temperature=0.7, top_p=0.9)
+    assert RECIPES["emt-25"].changed(samples=25, max_new_tokens=20) is RECIPES["emt-25"]
+    assert RECIPES["challenge-10"].changed(samples=2, temperature=1).sampling.samples == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("samples", 2), ("top_p", 0.9)])
+def test_a_setting_that_greedy_sampling_does_not_read_is_refused(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"{name}: .* changes nothing at temperature 0"):
+        RECIPES["challenge-10"].changed(**{name: value})  # type: ignore[arg-type]
 
 
 def test_results_hold_every_prompt_in_order_and_metrics_follow_from_rows(
@@ -105,7 +120,7 @@ def test_scorer_and_judge_see_an_untouched_model(
 def test_a_measurement_keeps_the_name_by_which_files_of_earlier_runs_are_known(letter_scorer: Scorer) -> None:
     model = SimpleNamespace(architecture=SimpleNamespace(fingerprint="f"), model=SimpleNamespace(dtype="float32"))
     edit = SimpleNamespace(content="c")
-    made: Any = partial(recipes._Measurement, model, task(), {"letters": letter_scorer}, model)
+    made: Any = partial(recipes.Measurement, model, task(), {"letters": letter_scorer}, model)
     for detoxifier, strength, digest in (
         (None, None, "0800dc99b51cf90efe1b80b577fd3fc01a71b3de63c6794fe90db15d3489b974"),
         (edit, 0.5, "f0299d1367076bd0aec12066bc6a25394dd7dccabf8e265fe5eef1104b2aec29"),
@@ -296,6 +311,9 @@ def test_comparison_is_paired_and_signed_as_now_minus_base(
         ("prompts", {"prompts": PROMPTS[:-1]}),
         ("recipe", {"recipe": RECIPES["challenge-10"]}),
         ("fluency text", {"fluency_tokens": 100}),
+        ("fluency text", {"fluency_text": None}),
+        ("recipe", {"recipe": RECIPE.changed(max_new_tokens=7)}),
+        ("sampling", {"recipe": replace(RECIPE, sampling=RECIPE.sampling.model_copy(update={"top_p": 0.5}))}),
     ],
 )
 def test_results_that_cannot_be_paired_are_refused(
@@ -354,6 +372,73 @@ def test_empty_continuations_are_counted_and_not_sent_to_the_scorer(tiny: Callab
     assert results.metrics["empty_fraction"].value == 1.0
     assert results.metrics["toxic_fraction"].value == 0.0
     assert "continuation_perplexity" not in results.metrics
+
+
+def test_white_space_around_prompts_changes_nothing_and_is_noted(
+    tiny: Callable[..., Target], letter_scorer: Scorer
+) -> None:
+    spaced = [prompt + " " for prompt in PROMPTS[:3]] + ["\t" + PROMPTS[3], *PROMPTS[4:]]
+    plain, given = (measure(tiny(), task(prompts=prompts), letter_scorer) for prompts in (PROMPTS, spaced))
+    assert given.rows == plain.rows and given.settings["prompts_sha256"] == plain.settings["prompts_sha256"]
+    assert plain.notes == []
+    [note] = given.notes
+    assert note.startswith("4 of 7 prompts had white space around them")
+
+
+@pytest.mark.parametrize("copies", [3, 10])
+def test_the_same_prompts_again_narrow_no_interval_and_are_noted(
+    copies: int, tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier
+) -> None:
+    opinions = [WordScorer()]
+    base, now, bases, nows = (
+        measure(tiny(), task(prompts=PROMPTS * n), letter_scorer, opinions=opinions, detoxifier=edit)
+        for n in (1, copies)
+        for edit in (None, detoxifier)
+    )
+    compare(base, now)
+    compare(bases, nows)
+    assert now.comparison is not None and nows.comparison is not None
+    for once, again in (
+        (base.metrics, bases.metrics),
+        (base.opinions["words"].metrics, bases.opinions["words"].metrics),
+        (now.comparison.difference, nows.comparison.difference),
+        (now.comparison.opinions["words"].difference, nows.comparison.opinions["words"].difference),
+        ({"same": base.agreement[0].same_verdict}, {"same": bases.agreement[0].same_verdict}),
+    ):
+        for name, estimate in once.items():
+            repeated = again[name]  # type: ignore[index]
+            assert estimate is not None and repeated is not None
+            assert repeated.n == estimate.n
+            assert (repeated.value, repeated.low, repeated.high) == pytest.approx(
+                (estimate.value, estimate.low, estimate.high), rel=1e-5, abs=1e-9
+            )
+    extra = (copies - 1) * len(PROMPTS)
+    said = f"{extra} of {copies * len(PROMPTS)} prompts repeat another: intervals are over the 7 different ones."
+    assert bases.notes == nows.notes == [said] and base.notes == []
+
+
+def test_prompts_that_are_cut_to_the_window_are_noted(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
+    results = measure(tiny(), task(prompts=[*PROMPTS, "so very long" * 30]), letter_scorer)
+    [note] = results.notes
+    assert note.startswith("1 of 8 prompts were cut to their last 122 tokens: the window of ")
+
+
+def test_without_a_fluency_text_neither_perplexity_of_the_model_nor_drift_is_measured(
+    tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier
+) -> None:
+    base, now = (
+        measure(tiny(), task(fluency_text=None), letter_scorer, detoxifier=edit) for edit in (None, detoxifier)
+    )
+    compare(base, now)
+    assert now.comparison is not None
+    for found in (base.metrics, now.metrics, now.comparison.difference):
+        assert not {"model_perplexity", "kl_from_base"} & set(found) and "mean_toxicity" in found
+
+
+def test_unprompted_text_is_measured(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:
+    results = measure(tiny(), task(prompts=[""]), letter_scorer)
+    assert [row.prompt for row in results.rows] == [""]
+    assert results.metrics["mean_toxicity"].low is None, "one prompt has no interval"
 
 
 def test_no_prompts_are_refused(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:

@@ -188,8 +188,9 @@ def test_scorers_are_one_list_wherever_they_are_named(tmp_path: Path, monkeypatc
     monkeypatch.setenv("DETOXLM_SCORER", "c,hub:x/y#toxic")
     assert resolve(EvaluateSettings, {}, config(tmp_path, text)).scorer == ["c", "hub:x/y#toxic"]
     assert resolve(EvaluateSettings, {"scorer": ["d", "e,f"]}).scorer == ["d", "e", "f"]
-    with pytest.raises(UsageError, match=r"scorer \(--scorer\): .*at least 1 item"):
-        resolve(EvaluateSettings, {"scorer": [" ,"]})
+    for empty in ([""], ["ngram", ""], ["ngram, "], [" ,"]):
+        with pytest.raises(UsageError, match=r"scorer \(--scorer\): .*an empty name"):
+            resolve(EvaluateSettings, {"scorer": empty})
 
 
 def test_a_syntax_error_is_named_by_file_and_line(tmp_path: Path) -> None:

@@ -6,19 +6,17 @@ Nothing heavy is imported until it is used, so that `detoxlm --help` answers at 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from detoxlm.comparing import compare
     from detoxlm.generation import Sampling, generate
     from detoxlm.methods import Detoxifier, FitData, get_method
     from detoxlm.models import Target, load_target
-    from detoxlm.recipes import RECIPES, Task, compare, measure
+    from detoxlm.recipes import RECIPES, Task, measure
     from detoxlm.report import model_card, write_report
     from detoxlm.results import Results
     from detoxlm.scorers import load_scorer
-
-__version__ = version("detoxlm")
 
 _HOME = {
     "Detoxifier": "methods",
@@ -28,7 +26,7 @@ _HOME = {
     "Sampling": "generation",
     "Target": "models",
     "Task": "recipes",
-    "compare": "recipes",
+    "compare": "comparing",
     "generate": "generation",
     "get_method": "methods",
     "load_scorer": "scorers",
@@ -58,6 +56,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # reads the installed package, and takes a tenth of `detoxlm --help`
+
+        return version("detoxlm")
     if name in _HOME:
         return getattr(import_module(f"detoxlm.{_HOME[name]}"), name)
     raise AttributeError(f"module 'detoxlm' has no attribute {name!r}")

@@ -56,6 +56,24 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+def family_of(kind: str, where: str) -> Family:
+    """Return the family of a model type, such as `llama`.
+
+    Args:
+        kind: `model_type` of the configuration.
+        where: the model's class and, where it is known, the model, for the message.
+
+    Raises:
+        UsageError: it is unknown; the message names it and says what would be needed.
+    """
+    if kind not in FAMILIES:
+        raise UsageError(
+            f"model: architecture {kind!r} ({where}) is not supported. Known: {', '.join(sorted(FAMILIES))}. To "
+            "add it, name its decoder layers, final norm and MLP value matrix in FAMILIES in detoxlm/architecture.py."
+        )
+    return FAMILIES[kind]
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A view of a loaded model; holds no weights of its own."""
@@ -71,13 +89,7 @@ class Architecture:
             UsageError: the architecture is unknown; the message names it and says what would be needed.
         """
         kind = model.config.model_type
-        family = FAMILIES.get(kind)
-        if family is None:
-            raise UsageError(
-                f"model: architecture {kind!r} ({type(model).__name__}) is not supported. Known: "
-                f"{', '.join(sorted(FAMILIES))}. To add it, name its decoder layers, final norm and MLP value matrix "
-                "in FAMILIES in detoxlm/architecture.py."
-            )
+        family = family_of(kind, type(model).__name__)
         view = cls(model, family)
         for part in ("layers", "norm"):
             if _find(model, getattr(family, part)) is None:

@@ -5,21 +5,22 @@ What is printed is in `detoxlm.console`.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, get_args, get_origin
+from typing import Annotated, Optional
 
 import typer
 
 from detoxlm import console
+from detoxlm.cache_commands import cache_app
+from detoxlm.dashes import TextCommand
 from detoxlm.errors import DetoxError, UsageError
+from detoxlm.options import with_settings
+from detoxlm.progress import say as complain
 from detoxlm.settings import (
     EvaluateSettings,
     ExportSettings,
@@ -27,10 +28,8 @@ from detoxlm.settings import (
     GenerateSettings,
     RunSettings,
     ScoreSettings,
-    Settings,
     ValidateSettings,
     explained,
-    resolve,
 )
 
 app = typer.Typer(
@@ -39,69 +38,19 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # rich takes a third of the time of --help, and draws boxes that some consoles have not
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Model = Annotated[str, typer.Argument(help="Hub id, local folder, .gguf file, or `embedded` (SmolLM2-135M-Instruct).")]
+Model = Annotated[
+    str,
+    typer.Argument(help="Hub id, local folder (an adapter's too), .gguf file, or `embedded` (SmolLM2-135M-Instruct)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Sets = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer reads this at run time
     typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; see `detoxlm methods METHOD`."),
 ]
-
-
-def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per field of `kind`, and pass it the resolved settings as `settings`.
-
-    The wrapped command's own parameters stay; its `config_path`, if any, names the TOML file to read.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
-        # a class's own settings first, then those of its bases: the most particular on top of --help
-        order = dict.fromkeys(name for base in kind.__mro__ for name in vars(base).get("__annotations__", ()))
-        options = [_option(name, kind.model_fields[name]) for name in order if name in kind.model_fields]
-
-        @functools.wraps(command)
-        def wrapper(**given: Any) -> None:
-            values = {name: given.pop(name) for name in kind.model_fields}
-            settings = resolve(kind, values, given.get("config_path"))
-            try:
-                command(settings=settings, **given)
-            except KeyboardInterrupt:
-                print("detoxlm: interrupted. The same command continues where it was.", file=sys.stderr)
-                raise typer.Exit(130) from None
-
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-        return wrapper
-
-    return decorate
-
-
-def _option(name: str, field: Any) -> inspect.Parameter:
-    """Turn a settings field into a Typer option; None stands for not given, so that other sources can answer."""
-    flag = f"--{name.replace('_', '-')}"
-    names = [flag, "-o"] if name == "output" else [flag]
-    kind = field.annotation
-    if kind is bool:
-        names = [f"{flag}/--no-{name.replace('_', '-')}"]
-    # `X | None` is an option of X; a list is an option to repeat, a Literal one of choices
-    bare = (
-        kind if get_origin(kind) in (list, Literal) else next((a for a in get_args(kind) if a is not type(None)), kind)
-    )
-    unsaid = field.default is None or field.default is False
-    default = ",".join(field.default) if isinstance(field.default, list) else field.default
-    help_text = explained(field) + ("" if unsaid else f" [default: {default}]")
-    option = typer.Option(*names, help=help_text.replace("[", "\\["))  # brackets are text here, not rich's markup
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[Optional[bare], option],  # noqa: UP045
-    )
 
 
 Config = Annotated[
@@ -110,7 +59,10 @@ Config = Annotated[
 ]
 
 
-@app.command(epilog="Example: detoxlm run HuggingFaceTB/SmolLM2-360M -o my-run --strengths 0.25,0.5")
+@app.command(
+    short_help="The main job: measure, detoxify, measure again, report.",
+    epilog="Example: detoxlm run HuggingFaceTB/SmolLM2-360M -o my-run --strengths 0.25,0.5",
+)
 @with_settings(RunSettings)
 def run(
     settings: RunSettings,
@@ -158,7 +110,10 @@ def evaluate(settings: EvaluateSettings, model: Model, config_path: Config = Non
     print(f"\nResults: {settings.output}")
 
 
-@app.command(epilog="Example: detoxlm fit fusion embedded -o my-detoxifier --corpus both-kinds.jsonl --set epochs=3")
+@app.command(
+    short_help="Fit a detoxifier; without data the model makes its own.",
+    epilog="Example: detoxlm fit fusion embedded -o my-detoxifier --corpus both-kinds.jsonl --set epochs=3",
+)
 @with_settings(FitSettings)
 def fit(
     settings: FitSettings,
@@ -182,27 +137,33 @@ def fit(
     print(f"Measure it: detoxlm evaluate {model} --detoxifier {settings.output} -o results.json")
 
 
-@app.command(epilog="Example: detoxlm generate embedded --detoxifier my-detoxifier 'The new neighbours are'")
+@app.command(
+    cls=TextCommand, epilog="Example: detoxlm generate embedded --detoxifier my-detoxifier 'The new neighbours are'"
+)
 @with_settings(GenerateSettings)
 def generate(
     settings: GenerateSettings,
     model: Model,
-    prompt: Annotated[str, typer.Argument(help="Text to continue.")],
+    prompt: Annotated[str, typer.Argument(help='Text to continue; "" begins a text of the model\'s own.')],
     config_path: Config = None,
     as_json: Json = False,
 ) -> None:
     """Continue a prompt, with or without a detoxifier."""
     from detoxlm import workflows
 
+    prompt = console.as_typed(prompt)
     texts = workflows.continue_prompt(model, prompt, settings)
     if as_json:
         console.print_json([{"prompt": prompt, "continuation": text} for text in texts])
         return
     for text in texts:
-        print(prompt + text)
+        print(prompt.rstrip() + text)
 
 
-@app.command(epilog="Example: detoxlm export embedded my-detoxifier --form adapter -o my-adapter")
+@app.command(
+    short_help="Write a detoxified model that loads anywhere.",
+    epilog="Example: detoxlm export embedded my-detoxifier --form adapter -o my-adapter",
+)
 @with_settings(ExportSettings)
 def export(
     settings: ExportSettings,
@@ -221,7 +182,9 @@ def export(
     print(f"{settings.form.capitalize()}: {settings.output}")
 
 
-@app.command(epilog="Example: detoxlm push my-detoxifier my-name/my-detoxifier")
+@app.command(
+    short_help="Upload a detoxifier to the Hub.", epilog="Example: detoxlm push my-detoxifier my-name/my-detoxifier"
+)
 def push(
     detoxifier: Annotated[Path, typer.Argument(help="Detoxifier folder.")],
     repo: Annotated[str, typer.Argument(help="Hub id, owner/name; made where it is not there.")],
@@ -235,7 +198,7 @@ def push(
     print(f"Pushed: {Detoxifier.from_pretrained(detoxifier).push_to_hub(repo, private=not public)}")
 
 
-@app.command(epilog="Example: detoxlm score --file comments.jsonl --json")
+@app.command(cls=TextCommand, epilog="Example: detoxlm score --file comments.jsonl --json")
 @with_settings(ScoreSettings)
 def score(
     settings: ScoreSettings,
@@ -244,38 +207,13 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score the toxicity of texts, from 0 to 1."""
-    from detoxlm.data import describe_skipped, read_texts
-    from detoxlm.progress import track
-    from detoxlm.scorers.several import load_scorers
+    from detoxlm.scoring import score_texts
 
-    if bool(texts) == (settings.file is not None):
-        raise UsageError("score: give either texts or --file FILE.")
-    chosen = list(texts or [])
-    if settings.file is not None:
-        loaded = read_texts(settings.file, column=settings.column, skip_bad_rows=settings.skip_bad_rows, labels=False)
-        chosen = [item.text for item in loaded.items]
-        if skipped := describe_skipped(loaded):
-            logging.getLogger("detoxlm").warning(skipped)
-    scorers = load_scorers(settings.scorer)
-    said: dict[str, dict[str, list[float]]] = {}  # scorer -> dimension -> a score for each text
-    with track("scoring", len(chosen) * len(scorers), "texts") as advance:
-        for label, scorer in scorers.items():
-            if settings.dimensions:
-                every = scorer.score_dimensions(chosen, progress=advance)
-                said[label] = {name: scores.tolist() for name, scores in every.items()}
-            else:
-                said[label] = {"toxicity": scorer.score(chosen, progress=advance).tolist()}
+    scored = score_texts([console.as_typed(text) for text in texts or ()], settings)
     if as_json:
-        made = {label: {"scorer": scorer.name, "version": scorer.version} for label, scorer in scorers.items()}
-        console.print_json(
-            [
-                {"text": text, **{name: scores[i] for name, scores in every.items()}, **made[label]}
-                for i, text in enumerate(chosen)
-                for label, every in said.items()
-            ]
-        )
+        console.print_json(scored.rows())
         return
-    console.print_scores(chosen, said, settings.dimensions)
+    console.print_scores(scored.texts, scored.said, settings.dimensions)
 
 
 @app.command()
@@ -284,10 +222,9 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file.")] = Path("report.html"),
 ) -> None:
     """Make a self-contained HTML report of results files."""
-    from detoxlm.report import write_report
-    from detoxlm.results import Results
+    from detoxlm import workflows
 
-    write_report([Results.load(path) for path in results], output)
+    workflows.report(results, output)
     print(f"Report: {output}")
 
 
@@ -308,8 +245,9 @@ def methods(
     console.print_rows(["method", "kind", "what it does", "paper"], rows, as_json, METHODS.problems())
 
 
-scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
-app.add_typer(scorers_app, name="scorers")
+scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(scorers_app, name="scorers", short_help="List the toxicity scorers, or measure how valid they are.")
+app.add_typer(cache_app, name="cache")
 
 
 @scorers_app.callback()
@@ -342,8 +280,6 @@ def validate(
     from detoxlm.validity import study as validation
 
     study = validation.run(scorers, settings)
-    if settings.output is not None:
-        validation.save(study, settings.output)
     if as_json:
         console.print_json(study.as_dict())
         return
@@ -361,25 +297,25 @@ def recipes(as_json: Json = False) -> None:
 
 
 def _command() -> str:
-    return shlex.join(["detoxlm", *sys.argv[1:]])
+    return shlex.join(["detoxlm", *map(console.as_typed, sys.argv[1:])])
 
 
 def main() -> None:
     """Run the command line; exit with 0, 1 (failed) or 2 (bad usage), and one line that says why."""
+    console.prepare()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app()
     except DetoxError as error:
-        print(f"detoxlm: {error}", file=sys.stderr)
+        complain(f"detoxlm: {error}")
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
-        print(
+        complain(
             "detoxlm: out of memory. Try a smaller --batch-size (a prompt's samples always run at once), or "
-            "--dtype bfloat16.",
-            file=sys.stderr,
+            "--dtype bfloat16."
         )
         sys.exit(1)
     except BrokenPipeError:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 #: The width to which the names of rows may be folded: no word of a metric's label is longer.
@@ -15,11 +18,39 @@ if TYPE_CHECKING:
     from detoxlm.validity import SetValidity, Study
 
 
+def prepare() -> None:
+    """Let no console cost a result: what it cannot show is escaped, and one that is closed is nowhere.
+
+    Where nobody sees them, the bars of other libraries are switched off; ours write lines instead.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # else the next file that is opened gets its number, and what C libraries complain about
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to the end
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if not sys.stderr.isatty():
+        for library in ("HF_HUB", "HF_DATASETS"):
+            os.environ.setdefault(f"{library}_DISABLE_PROGRESS_BARS", "1")
+
+
+def as_typed(argument: str) -> str:
+    """Return an argument as the text that was typed, also where the locale (`LC_ALL=C`) could not read it."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(argument).decode("utf-8", "replace")
+    return argument
+
+
 def say(text: str) -> None:
     """Print a step of a long command to standard error, so that standard output stays what was asked for."""
     from rich.console import Console
 
-    Console(stderr=True).print(f"[bold]{text}[/bold]")
+    from detoxlm.progress import standard_error
+
+    stream: Any = standard_error()
+    Console(file=stream).print(text, style="bold", markup=False)
 
 
 def summary(results: Results) -> dict[str, Any]:
@@ -28,8 +59,13 @@ def summary(results: Results) -> dict[str, Any]:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON values."""
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    """Print JSON values; characters that the console lacks as JSON escapes them, so that it stays JSON."""
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=1)
+    print(text)
 
 
 def print_rows(
@@ -80,10 +116,13 @@ def print_results(results: Sequence[Results]) -> None:
         header.append("change from untouched")
     _print_estimates(header, _estimates(results))
     first = results[0]
+    different = len({row.prompt for row in first.rows})
     print(
-        f"95% bootstrap intervals over {len(first.rows)} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
+        f"95% bootstrap intervals over {different} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
         f"recipe {first.recipe}, seed {first.settings['seed']}."
     )
+    for note in dict.fromkeys(note for r in results for note in r.notes):
+        print(f"Note: {note}")
     for r in results:
         if r.speed is not None:
             print(f"Speed: {r.label} has {speed_text(r.speed)}: {r.speed.n} pairs side by side.")

@@ -164,7 +164,7 @@ def read_corpus(
     def example(texts: list[str], row: Row) -> Example:
         return Example(texts[0] if len(texts) > 1 else None, texts[-1])
 
-    return load("corpus", source, choices, example, limit, skip_bad_rows)
+    return load("corpus", source, choices, example, limit, skip_bad_rows, option="--corpus-column")
 
 
 def read_plain_text(path: str | Path, *, field: str = "text") -> str:

@@ -1,6 +1,6 @@
 """Errors that a user sees. Every message names what is wrong (the field) and what would mend it (the fix)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class DetoxError(Exception):
@@ -31,3 +31,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, for messages of one line; its class where it has no text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def list_of_texts(field: str, given: Sequence[str]) -> list[str]:
+    """Return texts as a list; a string alone would be taken for a list of its letters.
+
+    Args:
+        field: what they are called in messages, such as `prompts`.
+        given: the texts.
+
+    Raises:
+        UsageError: one text in place of a list, or something in it that is no text.
+    """
+    if isinstance(given, str | bytes):
+        raise UsageError(f"{field}: {given!r:.40} is one text, and a list of them is expected; write [text].")
+    found = list(given)
+    for i, one in enumerate(found):
+        if not isinstance(one, str):
+            raise UsageError(f"{field}: {field}[{i}] is {one!r:.40}, not a text; leave it out, or give its text.")
+    return found

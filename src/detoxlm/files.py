@@ -21,6 +21,52 @@ def cache_dir() -> Path:
     return Path(os.environ.get("DETOXLM_CACHE") or platformdirs.user_cache_dir("detoxlm"))
 
 
+#: How a Git LFS pointer begins: the small text that a clone without Git LFS has in place of a large file.
+_POINTER = b"version https://git-lfs"
+
+
+def refuse_pointers(field: str, *paths: Path) -> None:
+    """Raise `UsageError` where a file, or a file of a folder, is a Git LFS pointer in place of the real one.
+
+    Args:
+        field: the setting that named them, for the message.
+        paths: files and folders; one that does not exist is passed over.
+    """
+    for path in paths:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if not file.is_file() or file.stat().st_size > 1024:
+                continue
+            if file.read_bytes().startswith(_POINTER):
+                raise UsageError(
+                    f"{field}: {file} is a Git LFS pointer, not the file itself. Fetch it: `git lfs install`, then "
+                    f"`git lfs pull` in {file.parent}."
+                )
+
+
+def check_output_file(path: Path) -> None:
+    """Raise `UsageError` where an output `path` cannot become a file: it is a folder, a device or the like."""
+    if path.is_dir():
+        raise UsageError(f"output: {path} is a folder; name a file, such as -o {path / 'results.json'}.")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"output: {path} is no regular file; choose another -o.")
+
+
+def check_output_folder(path: Path, replaces: str | None = None) -> None:
+    """Raise `UsageError` where an output `path` cannot become a folder, or must not be replaced.
+
+    Args:
+        path: the folder; it need not be there.
+        replaces: a file by which an existing folder shows that it is of the same kind, and so may be replaced with all
+            that is in it; an empty one always may. None: files are added to whatever is there.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"output: {path} exists and is no folder; choose another -o.")
+    if replaces is not None and path.is_dir() and any(path.iterdir()) and not (path / replaces).is_file():
+        raise UsageError(
+            f"output: {path} exists and has no {replaces}, so it is not of the kind to replace it; choose another -o."
+        )
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path`: a reader sees the old file or the whole new one, also after a crash or a full disk.
 
@@ -60,13 +106,8 @@ def folder_written_atomically(folder: Path, replaces: str | None = None) -> Iter
         UsageError: there is a file or another folder already.
         DetoxError: the disk is full or the place not writable.
     """
-    if replaces is not None and folder.exists():
-        other = not folder.is_dir() or (any(folder.iterdir()) and not (folder / replaces).is_file())
-        if other:
-            raise UsageError(
-                f"output: {folder} exists and has no {replaces}, so it is not of the kind to replace it; choose "
-                "another -o."
-            )
+    if replaces is not None:
+        check_output_folder(folder, replaces)
     temporary: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

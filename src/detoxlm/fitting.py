@@ -15,9 +15,12 @@ from pydantic import TypeAdapter
 
 from detoxlm.data import describe_skipped, read_corpus, read_pairs, read_prompts
 from detoxlm.errors import UsageError
+from detoxlm.files import check_output_folder
+from detoxlm.generation import trimmed
 from detoxlm.journal import digest_of
+from detoxlm.lock import only_writer
 from detoxlm.methods import METHODS, Detoxifier, FitData, Method
-from detoxlm.methods.base import CONFIG_FILE
+from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import Target
 from detoxlm.settings import FitSettings, RunSettings, method_table, validated
 
@@ -70,17 +73,17 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
     skip = settings.skip_bad_rows
     loaded: list[Any] = []
     if settings.corpus is not None:
-        loaded.append(read_corpus(settings.corpus, skip_bad_rows=skip))
+        loaded.append(read_corpus(settings.corpus, column=settings.corpus_column, skip_bad_rows=skip))
         data.corpus = loaded[-1].items
     if settings.harmful is not None:
-        loaded.append(read_corpus(settings.harmful, skip_bad_rows=skip))
+        loaded.append(read_corpus(settings.harmful, column=settings.corpus_column, skip_bad_rows=skip))
         data.harmful = loaded[-1].items
     if settings.pairs is not None:
         loaded.append(read_pairs(settings.pairs, skip_bad_rows=skip))
         data.pairs = loaded[-1].items
     if prompts is not None:
         loaded.append(read_prompts(prompts, column=settings.column, skip_bad_rows=skip))
-        data.prompts = loaded[-1].items
+        data.prompts = trimmed(loaded[-1].items)
     for one in loaded:
         if skipped := describe_skipped(one):
             log.warning(skipped)
@@ -94,8 +97,14 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         UsageError: `output` is something else than a detoxifier folder, or the method refuses model, data or settings.
         DetoxError: the fit failed, or the disk is full.
     """
-    if output.exists() and not (output / CONFIG_FILE).exists() and (output.is_file() or any(output.iterdir())):
-        raise UsageError(f"output: {output} exists and is not a detoxifier folder; choose another -o.")
+    check_output_folder(output, CONFIG_FILE)
+    digest = fit_digest(target, method, settings, data)
+    with only_writer(output):
+        return _fitted(target, method, settings, data, output, digest)
+
+
+def fit_digest(target: Target, method: type[Method], settings: Any, data: FitData) -> str:
+    """Return 64 hex digits that name a fit: of equal ones the second needs not be done."""
     key = {
         "method": method.name,
         "settings": settings.model_dump(mode="json"),
@@ -110,7 +119,12 @@ def fit_to(target: Target, method: type[Method], settings: Any, data: FitData, o
         "scorer": [data.scorer.name, data.scorer.version, data.scorer.revision] if data.scorer else None,
         "seed": data.seed,
     }
-    digest = digest_of(key)
+    return digest_of(key)
+
+
+def _fitted(
+    target: Target, method: type[Method], settings: Any, data: FitData, output: Path, digest: str
+) -> Detoxifier:
     if (output / CONFIG_FILE).exists():
         try:
             found = Detoxifier.from_pretrained(output)

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from transformers import DynamicCache, PreTrainedModel
 
-from detoxlm.errors import DetoxError, UsageError
+from detoxlm.errors import DetoxError, UsageError, list_of_texts
 from detoxlm.models import Target
 from detoxlm.progress import track
 from detoxlm.settings import Settings
@@ -98,19 +98,26 @@ def generate(
 
     Args:
         target: the model; a detoxifier may be attached.
-        prompts: texts to continue, as plain text (no chat template).
+        prompts: texts to continue, as they are; "" starts from the token that begins all texts. A plain text that ends
+            in a space asks for a continuation that models were not taught, and they fall silent or change the subject:
+            `trimmed` takes it off, and what measures or harvests does so.
         sampling: how to draw.
         batch_size: sequences (prompts x samples) at once.
         description: what the progress bar says.
         skip_batches: batches that an earlier run has finished.
 
     Raises:
-        UsageError: a prompt is empty.
+        UsageError: a prompt is no text, is empty where no token begins texts, or the tokenizer drops all of it; one
+            text is given in place of a list.
         DetoxError: the model's logits are NaN or infinite.
     """
-    for i, prompt in enumerate(prompts):
-        if not prompt.strip():
-            raise UsageError(f"prompts: prompt {i + 1} is empty; there is nothing to continue.")
+    prompts = list_of_texts("prompts", prompts)
+    return _batches(target, prompts, sampling, batch_size, description, skip_batches)
+
+
+def _batches(
+    target: Target, prompts: list[str], sampling: Sampling, batch_size: int, description: str, skip_batches: int
+) -> Iterator[Batch]:
     batches = plan_batches(target, prompts, sampling.samples, batch_size)
     per_prompt = sampling.samples * sampling.max_new_tokens
     done = sum(len(batch) for batch in batches[:skip_batches]) * per_prompt
@@ -125,6 +132,41 @@ def generate(
                 seconds,
             )
             advance(len(indices) * per_prompt)
+
+
+def trimmed(prompts: Sequence[str]) -> list[str]:
+    """Return the prompts without outer white space: the white space after one is the continuation's to write.
+
+    Raises:
+        UsageError: a prompt is white space alone.
+    """
+    for i, prompt in enumerate(prompts):
+        if prompt and not prompt.strip():
+            raise UsageError(f'prompts: prompt {i + 1} is white space alone; give "" to start from nothing.')
+    return [prompt.strip() for prompt in prompts]
+
+
+def describe_prompts(target: Target, prompts: Sequence[str], sampling: Sampling) -> list[str]:
+    """Return what a reader must know of how prompts are read, `trimmed`, a sentence each; [] where all are as given.
+
+    Raises:
+        UsageError: as `trimmed` and `generate`.
+    """
+    total, notes = len(prompts), []
+    read = trimmed(prompts)
+    if spaced := sum(prompt != kept for prompt, kept in zip(prompts, read, strict=True)):
+        notes.append(
+            f"{spaced:,} of {total:,} prompts had white space around them: it was left to the continuation, where the "
+            "model writes its own."
+        )
+    window = _window(target)
+    room = 0 if window is None else window - sampling.max_new_tokens
+    if window is not None and (cut := sum(len(encode(target, prompt, None)) > room for prompt in read)):
+        notes.append(
+            f"{cut:,} of {total:,} prompts were cut to their last {room:,} tokens: the window of {target.name} has "
+            f"{window:,}, and {sampling.max_new_tokens:,} are the continuation's."
+        )
+    return notes
 
 
 @torch.inference_mode()
@@ -210,23 +252,50 @@ def _noise(prompts: Sequence[str], sampling: Sampling) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows))
 
 
-def encode(target: Target, text: str, room: int) -> list[int]:
+def encode(target: Target, text: str, room: int | None) -> list[int]:
     """Tokenise a prompt as the model was trained to see it; keep its end where it leaves no `room` for new tokens.
 
+    "" is the token that begins texts. Without a `room` (None) nothing is cut.
+
     Raises:
-        UsageError: no tokens, or a context window that is too short for the new tokens alone.
+        UsageError: no tokens, one that the model has no embedding of, or a context window that is too short for the new
+            tokens alone.
     """
-    ids: list[int] = target.tokenizer(text)["input_ids"]
+    ids: list[int] = target.tokenizer(text)["input_ids"] if text else [_begin_token(target)]
     if not ids:  # the text is all characters that the tokenizer drops
         raise UsageError(f"prompts: {text!r} has no tokens in this model's tokenizer.")
-    window = getattr(target.model.config.get_text_config(), "max_position_embeddings", None)
-    if not window:
+    if max(ids) >= (rows := target.model.get_input_embeddings().weight.shape[0]):  # such as Gemma 3's of a picture
+        token = target.tokenizer.convert_ids_to_tokens(max(ids))
+        raise UsageError(
+            f"prompts: the token {token!r} in {text!r:.40} has no embedding in this model ({rows:,} rows)."
+        )
+    window = _window(target)
+    if window is None or room is None:
         return ids
     if room >= window:
         raise UsageError(
             f"max_new_tokens: {room} after a prompt do not fit the {window} tokens of {target.name}; ask for fewer."
         )
     return newest(target, ids, window - room)
+
+
+def _window(target: Target) -> int | None:
+    """Return how many tokens the model can read; None: it does not say."""
+    return getattr(target.model.config.get_text_config(), "max_position_embeddings", None) or None
+
+
+def _begin_token(target: Target) -> int:
+    """Return the token that begins all texts; GPT-2's kin know the end of the text before it alone.
+
+    Raises:
+        UsageError: the model has neither.
+    """
+    config = target.model.config.get_text_config()
+    known = (target.tokenizer.bos_token_id, config.bos_token_id, target.tokenizer.eos_token_id)
+    found = next((token for token in known if isinstance(token, int)), None)
+    if found is None:
+        raise UsageError(f"prompts: {target.name} has no token that begins texts; give a prompt that is not empty.")
+    return found
 
 
 def newest(target: Target, ids: list[int], count: int) -> list[int]:

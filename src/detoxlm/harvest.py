@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detoxlm.generation import Sampling, generate
+from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
+
+log = logging.getLogger(__name__)
 
 #: Every so many prompts, one is kept for looking at the edited or trained model and not learned from.
 HELD_OUT = 5
@@ -60,6 +63,9 @@ def harvest(
         workdir: where finished batches are kept, so that a killed harvest continues; None keeps nothing.
         check: sees the toxicity of every batch's continuations, and may raise before the rest is made.
     """
+    for note in describe_prompts(target, prompts, sampling):
+        log.warning("harvest: %s", note)
+    prompts = trimmed(prompts)
     key = {
         "fingerprint": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),

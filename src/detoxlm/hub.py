@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import huggingface_hub
@@ -9,6 +11,7 @@ from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -16,26 +19,53 @@ from huggingface_hub.errors import (
 from detoxlm.errors import UsageError, first_line
 
 
-def hub_commit(repo: str, revision: str | None, *, field: str) -> str:
+def is_path(name: str) -> bool:
+    """Tell whether a name can only be a path, of Windows too, and no Hub id: `/a`, `./a`, `~/a`, `a/b/c`, `C:\\a`."""
+    return name.startswith((".", "~", "/")) or "\\" in name or bool(re.match("[A-Za-z]:", name)) or name.count("/") > 1
+
+
+def hub_file(repo: str, file: str, commit: str) -> Path | None:
+    """Return a small file of a repository at a commit; None: it has none, or none that can be had now."""
+    cached = huggingface_hub.try_to_load_from_cache(repo, file, revision=commit)
+    if isinstance(cached, str):
+        return Path(cached)
+    if cached is not None or huggingface_hub.constants.HF_HUB_OFFLINE:  # known not to be there, or not to be known
+        return None
+    try:
+        return Path(huggingface_hub.hf_hub_download(repo, file, revision=commit))
+    except Exception:  # as below; whoever needs the file says what follows
+        return None
+
+
+def hub_commit(repo: str, revision: str | None, *, field: str, files: Sequence[str] = ("config.json",)) -> str:
     """Return the commit of a revision, as the Hub says or, where it cannot or will not, its local cache.
 
     Args:
         repo: a Hub id, `owner/name`.
         revision: a branch, tag or commit; None: the default branch.
         field: the setting that named the repository, for error messages.
+        files: what it must have one of; the next is asked for where there is no first.
 
     Raises:
-        UsageError: no such repository or revision, no access, or no network and nothing cached.
+        UsageError: no such repository, revision or file, no access, or no network and nothing cached.
     """
     try:
-        url = huggingface_hub.hf_hub_url(repo, "config.json", revision=revision)
-        return huggingface_hub.get_hf_file_metadata(url).commit_hash or revision or "main"
+        for file in files:
+            try:
+                url = huggingface_hub.hf_hub_url(repo, file, revision=revision)
+                return huggingface_hub.get_hf_file_metadata(url).commit_hash or revision or "main"
+            except RemoteEntryNotFoundError:
+                continue
+        raise UsageError(f"{field}: {repo!r} on the Hub has no {' or '.join(files)}; it is no model.")
+    except UsageError:
+        raise
     except HFValidationError as error:
         raise UsageError(f"{field}: {repo!r} is not a Hub id: {first_line(error)}") from error
     except Exception as error:  # the HTTP client's own error classes changed between versions of huggingface_hub
-        cached = huggingface_hub.try_to_load_from_cache(repo, "config.json", revision=revision)
-        if isinstance(cached, str):
-            return Path(cached).parent.name  # …/snapshots/<commit>/config.json
+        for file in files:
+            cached = huggingface_hub.try_to_load_from_cache(repo, file, revision=revision)
+            if isinstance(cached, str):
+                return Path(cached).parent.name  # …/snapshots/<commit>/config.json
         raise UsageError(f"{field}: {_reason(error, repo, revision)}") from error
 
 

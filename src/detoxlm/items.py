@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -30,12 +30,18 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """What a source held. `sha256` is of the whole file, also when a limit ended the reading; None: from the Hub."""
+    """What a source held. `sha256` is of the whole file, also when a limit ended the reading; None: from the Hub.
+
+    `lines` are the items' own, as `BadRow.line`.
+    `rows` is how many rows it has, those after the limit too; None: not known (a Hub dataset that a limit ended).
+    """
 
     items: list[T]
     skipped: list[BadRow]
     source: str
     sha256: str | None
+    lines: list[int] = field(default_factory=list)
+    rows: int | None = None
 
 
 def describe_skipped(loaded: Loaded[Any]) -> str | None:
@@ -46,17 +52,25 @@ def describe_skipped(loaded: Loaded[Any]) -> str | None:
 
 
 def load(
-    kind: str, source: str | Path, choices: Columns, make: Callable[[list[str], Row], T], limit: int | None, skip: bool
+    kind: str,
+    source: str | Path,
+    choices: Columns,
+    make: Callable[[list[str], Row], T],
+    limit: int | None,
+    skip: bool,
+    *,
+    option: str = "--column",
 ) -> Loaded[T]:
     """Collect what `make` makes of the texts in the columns of the first choice that the first row has.
 
-    `make` gets the texts in the order of the choice's columns, and the row. The rest is as for `collect`.
+    `make` gets the texts in the order of the choice's columns, and the row. `option` names another column, where one is
+    enough; messages say so. The rest is as for `collect`.
     """
 
     def item(row: Row) -> T:
         nonlocal choices
         # The first row decides for all: a later row without its columns is bad, not read from others.
-        choices = [_choose(choices, row)]
+        choices = [_choose(choices, row, option)]
         return make([text_of(row, name) for name in choices[0]], row)
 
     return collect(kind, source, item, limit, skip)
@@ -78,23 +92,29 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
     if limit is not None and limit < 1:
         raise UsageError(f"limit: {limit} is too few {kind}; give at least 1.")
     items: list[T] = []
+    lines: list[int] = []
     skipped: list[BadRow] = []
     try:
         records, sha256 = open_source(kind, source)
+        local = sha256 is not None or Path(source).exists()
         for line, row in records:
             try:
                 if isinstance(row, RowError):
                     raise row
                 items.append(make(row))
+                lines.append(line)
             except RowError as error:
                 if not skip:
                     raise UsageError(f"{source}:{line}: {error}. Mend it or use --skip-bad-rows.") from None
                 skipped.append(BadRow(line, str(error)))
             if len(items) == limit:
                 break
+        read = len(items) + len(skipped)
+        # the rest of a file is counted, not made: whoever takes a part wants to know how large a part
+        rows = read + sum(1 for _ in records) if local or len(items) != limit else None
     except OSError as error:
         raise UsageError(f"{kind}: cannot read {source}: {error.strerror or error}.") from error
-    loaded = Loaded(items, skipped, str(source), sha256)
+    loaded = Loaded(items, skipped, str(source), sha256, lines, rows)
     if not items:
         raise UsageError(f"{kind}: no usable row: {describe_skipped(loaded) or f'{source} is empty'}.")
     return loaded
@@ -159,7 +179,7 @@ def label_of(name: str, value: Any) -> float | None:
     return number
 
 
-def _choose(choices: Columns, row: Row) -> tuple[str, ...]:
+def _choose(choices: Columns, row: Row, option: str) -> tuple[str, ...]:
     for choice in choices:
         if all(name in row for name in choice):
             return choice
@@ -168,7 +188,7 @@ def _choose(choices: Columns, row: Row) -> tuple[str, ...]:
         if all(name.lower() in named for name in choice):
             return tuple(named[name.lower()] for name in choice)
     wanted = " or ".join(" + ".join(f"`{name}`" for name in choice) for choice in choices)
-    hint = "; name another with --column" if any(len(choice) == 1 for choice in choices) else ""
+    hint = f"; name another with {option}" if any(len(choice) == 1 for choice in choices) else ""
     raise RowError(f"no column {wanted}; found: {names_of(row)}{hint}")
 
 

@@ -1,25 +1,34 @@
-"""Load a target: a Hub id, a local folder, a GGUF file, or the word `embedded`."""
+"""Load a target: a Hub id, a local folder, an adapter's too, a GGUF file, or the word `embedded`."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from detoxlm.adapters import ADAPTER_CONFIG, adapter_at, merged
 from detoxlm.architecture import Architecture
-from detoxlm.errors import DetoxError, UsageError, first_line
-from detoxlm.files import cache_dir, folder_written_atomically
-from detoxlm.hub import hub_commit
+from detoxlm.errors import UsageError, first_line
+from detoxlm.files import refuse_pointers
+from detoxlm.gguf_cache import converted, sha256_of
+from detoxlm.hub import hub_commit, is_path
+from detoxlm.loading import check_complete, quiet_transformers
+from detoxlm.preflight import (
+    cannot_load,
+    check_folder,
+    check_vocabulary,
+    has_tokenizer,
+    load_tokenizer,
+    rows_of,
+)
+from detoxlm.progress import waiting
 from detoxlm.results import ModelInfo
 
 log = logging.getLogger(__name__)
@@ -32,8 +41,10 @@ EMBEDDED_NAME = "SmolLM2-135M-Instruct"
 EMBEDDED_HUB_ID = f"HuggingFaceTB/{EMBEDDED_NAME}"
 #: What results and detoxifiers call it.
 EMBEDDED_TARGET = f"{EMBEDDED_NAME} (embedded)"
-#: Part of a converted folder's name: raise it when the conversion below changes.
-_CONVERSION = 1
+#: A model has one of these.
+_MODEL_FILES = ("config.json", ADAPTER_CONFIG)
+#: Sees what config.json holds, and raises where that will not do.
+Check = Callable[[dict[str, Any]], None]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -72,79 +83,104 @@ def load_target(
     device: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    check: Check | None = None,
 ) -> Target:
     """Load a causal LM in evaluation mode, from safetensors or GGUF only.
 
     Args:
         name: `embedded`, a local folder, a `.gguf` file, or a Hub id (`org/model`); or a `Target.name`, as detoxifiers
-            keep that of their target.
+            keep that of their target. A PEFT adapter's folder or Hub id is its base with the adapter in its weights.
         dtype: `float32`, `bfloat16` or `float16`. Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on an
             accelerator that has it, else float16.
         device: such as `cpu`, `cuda`, `cuda:1`, `xpu`. Default: the accelerator if there is one (not mps); in several
             processes, each its own.
         revision: the Hub revision (branch, tag or commit).
         trust_remote_code: run model code that the repository brings. Off unless the user asks.
+        check: sees the configuration before weights are read, of an adapter that of its base, and may raise.
 
     Raises:
-        UsageError: no such model here or on the Hub, no safetensors in it, an architecture that is not supported, or a
+        UsageError: no such model here or on the Hub, no safetensors or tokenizer in it, no causal LM, an architecture
+            that is not supported, code of its own that is not trusted, an adapter that does not fit its base, or a
             dtype or device that cannot be used here.
         DetoxError: a GGUF file that cannot be read.
     """
     chosen_device = _device(device)
     chosen_dtype = _dtype(dtype, chosen_device)
-    if name == EMBEDDED_TARGET:
-        name = "embedded"
-    path, found_revision = _locate(name, revision)
-    try:
-        with quiet_transformers():
-            model, loading = AutoModelForCausalLM.from_pretrained(
-                path,
-                revision=found_revision,  # the very commit that the Hub named; without meaning for a folder
-                dtype=chosen_dtype,
-                use_safetensors=True,
-                trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # refused below, by name
-            )
-            tokenizer = AutoTokenizer.from_pretrained(
-                path, revision=found_revision, trust_remote_code=trust_remote_code
-            )
-    except Exception as error:  # what damaged files raise is no closed set; tokenizers raises plain Exception
-        raise UsageError(f"model: cannot load {name!r}: {first_line(error)}") from error
-    _check_complete(name, loading)
+    name = _asked_for(name)
+    loaded = _load(name, revision, chosen_dtype, trust_remote_code, check)
+    model, tokenizer = loaded.model, loaded.tokenizer
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
     model.to(chosen_device).eval().requires_grad_(False)
     shown_name = EMBEDDED_TARGET if name == "embedded" else name
-    return Target(model, tokenizer, Architecture.of(model), shown_name, found_revision)
+    return Target(model, tokenizer, Architecture.of(model), shown_name, loaded.revision)
 
 
-def _check_complete(name: str, loading: dict[str, Any]) -> None:
-    """Refuse a model where transformers would go on with random numbers in place of weights."""
-    if lacking := sorted({*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}):
-        raise UsageError(
-            f"model: {name!r} is damaged: {lacking[0]} and {len(lacking) - 1} more weights of its configuration are "
-            "missing or of another shape."
-        )
+@dataclass(frozen=True)
+class _Loaded:
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    revision: str
 
 
-def quiet_transformers() -> _Quiet:
-    """Return a context in which transformers prints neither weight-loading bars nor advice."""
-    return _Quiet()
+def _load(
+    name: str,
+    revision: str | None,
+    dtype: torch.dtype,
+    trust_remote_code: bool,
+    check: Check | None,
+    above: tuple[str, ...] = (),
+) -> _Loaded:
+    """Load a model, or an adapter into the weights of its base; `above` are the adapters that this is the base of."""
+    path, found_revision = _locate(name, revision)
+    adapter = adapter_at(path, found_revision, name)
+    if adapter is None:
+        return _load_whole(name, path, found_revision, dtype, trust_remote_code, check)
+    file = adapter.folder / ADAPTER_CONFIG
+    if path in above:
+        raise UsageError(f"model: {file} leads back to itself; write the adapter's base model there.")
+    try:
+        base = _load(_asked_for(adapter.base), adapter.revision, dtype, trust_remote_code, check, (*above, path))
+    except UsageError as error:
+        why = str(error).removeprefix("model: ")
+        raise UsageError(f"model: the base of the adapter {name!r}, as {file} names it: {why}") from error
+    model, tokenizer = merged(base.model, adapter), base.tokenizer
+    if has_tokenizer(adapter.folder):
+        tokenizer = load_tokenizer(str(adapter.folder), "local", name, trust_remote_code=trust_remote_code)
+    check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], name)
+    return _Loaded(model, tokenizer, f"{found_revision} on {adapter.base} {base.revision}")
 
 
-class _Quiet:
-    def __enter__(self) -> None:
-        self.level = transformers_logging.get_verbosity()
-        self.bars = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
+def _asked_for(name: str) -> str:
+    """Return how a model is asked for that detoxifiers and adapters of ours may call by its `Target.name`."""
+    return "embedded" if name == EMBEDDED_TARGET else name
 
-    def __exit__(self, *_: object) -> None:
-        transformers_logging.set_verbosity(self.level)
-        if self.bars:
-            transformers_logging.enable_progress_bar()
+
+def _load_whole(
+    name: str, path: str, revision: str, dtype: torch.dtype, trust_remote_code: bool, check: Check | None
+) -> _Loaded:
+    config = check_folder(path, revision, name, trust_remote_code=trust_remote_code)
+    if check is not None:
+        check(config)
+    tokenizer = load_tokenizer(path, revision, name, trust_remote_code=trust_remote_code)
+    check_vocabulary(tokenizer, rows_of(config), name)
+    try:
+        with quiet_transformers(), waiting(f"loading {name}"):
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                path,
+                revision=revision,  # the very commit that the Hub named; without meaning for a folder
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
+            )
+    except Exception as error:  # what damaged files raise is no closed set
+        raise cannot_load(repr(name), error) from error
+    check_complete(name, loading)
+    check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], name)
+    return _Loaded(model, tokenizer, revision)
 
 
 def _device(device: str | None) -> torch.device:
@@ -188,25 +224,33 @@ def _locate(name: str, revision: str | None) -> tuple[str, str]:
                 EMBEDDED_HUB_ID,
             )
             return EMBEDDED_HUB_ID, hub_commit(EMBEDDED_HUB_ID, revision, field="model")
-        return str(_converted(gguf, EMBEDDED_SHA256)), f"{EMBEDDED_PACKAGE} {EMBEDDED_VERSION}"
+        return str(converted(gguf, EMBEDDED_SHA256)), f"{EMBEDDED_PACKAGE} {EMBEDDED_VERSION}"
+    if not name.strip():
+        raise UsageError("model: its name is empty. Give a Hub id, a local folder, a .gguf file, or `embedded`.")
+    if "://" in name:
+        raise UsageError(f"model: {name} is an address; give the Hub id alone, `owner/name`, or a local folder.")
     path = Path(name).expanduser()
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise UsageError(f"model: the GGUF file {path} does not exist.")
-        sha256 = _sha256(path)
-        return str(_converted(path, sha256)), f"sha256:{sha256[:12]}"
+        refuse_pointers("model", path)
+        sha256 = sha256_of(path)
+        return str(converted(path, sha256)), f"sha256:{sha256[:12]}"
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if (path / "detoxifier.json").is_file():
+            raise UsageError(f"model: {path} is a detoxifier; give the model, and this with --detoxifier.")
+        if not any((path / file).is_file() for file in _MODEL_FILES):
+            if (gguf := next(path.glob("*.gguf"), None)) is not None:
+                raise UsageError(f"model: the folder {path} has no config.json; name the file in it, such as {gguf}.")
             raise UsageError(f"model: the folder {path} has no config.json; give one that save_pretrained wrote.")
-        if not any(path.glob("*.safetensors")):
-            raise UsageError(
-                f"model: the folder {path} has no .safetensors file. Pickled weights are never loaded: convert them "
-                "with `model.save_pretrained(folder)`."
-            )
         return str(path), "local"
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.exists():
-        raise UsageError(f"model: {name} is not a folder. Give a Hub id, a local folder, a .gguf file, or `embedded`.")
-    return name, hub_commit(name, revision, field="model")
+    if path.exists():
+        raise UsageError(f"model: {name} is a file. Give a Hub id, a local folder, a .gguf file, or `embedded`.")
+    if is_path(name):
+        raise UsageError(
+            f"model: the folder {name} does not exist. Give a Hub id, a local folder, a .gguf file, or `embedded`."
+        )
+    return name, hub_commit(name, revision, field="model", files=_MODEL_FILES)
 
 
 def _embedded_gguf() -> Path | None:
@@ -220,7 +264,7 @@ def _embedded_gguf() -> Path | None:
             path = Path(str(file.locate()))
             if not path.is_file():
                 return None
-            found = _sha256(path)
+            found = sha256_of(path)
             if found != EMBEDDED_SHA256:
                 raise UsageError(
                     f"model: {path} of {EMBEDDED_PACKAGE} {package.version} has sha256 {found[:12]}…, expected "
@@ -229,54 +273,3 @@ def _embedded_gguf() -> Path | None:
                 )
             return path
     return None
-
-
-def _converted(gguf: Path, sha256: str) -> Path:
-    """Return a safetensors folder of the GGUF model, made once: reading GGUF takes half a minute, this one second."""
-    folder = cache_dir() / "models" / f"{gguf.stem}-{sha256[:12]}-{_CONVERSION}"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"DETOXLM_CACHE: cannot make {folder.parent}: {error.strerror}; set another.") from error
-    # Two processes that start at once: the second waits here and then finds the folder.
-    with FileLock(str(folder) + ".lock"):
-        if not folder.exists():
-            log.warning("model: converting %s to safetensors, once (about half a minute) …", gguf.name)
-            _convert(gguf, folder)
-    return folder
-
-
-def _convert(gguf: Path, folder: Path) -> None:
-    try:
-        import gguf as _gguf  # noqa: F401 - transformers' reader needs it and says so only in a long trace
-    except ImportError:
-        raise UsageError("model: reading GGUF needs the package gguf: pip install 'detoxlm[embedded]'.") from None
-    with quiet_transformers():
-        try:
-            # float32 first: bf16 and f16 loads then round the same values, whatever was cached
-            loaded, loading = AutoModelForCausalLM.from_pretrained(
-                str(gguf.parent),
-                gguf_file=gguf.name,
-                dtype=torch.float32,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name, local_files_only=True)
-        except Exception as error:  # as in load_target
-            raise DetoxError(f"model: cannot read the GGUF file {gguf}: {first_line(error)}") from error
-        _check_complete(gguf.name, loading)
-        # transformers refuses to save a GGUF-loaded model: rebuild it from its config and give it the weights
-        settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
-        plain = type(loaded)(type(loaded.config)(**settings))
-        plain.load_state_dict(loaded.state_dict())
-        plain.generation_config = loaded.generation_config
-        with folder_written_atomically(folder) as temporary:
-            plain.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            origin = {"source": gguf.name, "sha256": _sha256(gguf)}
-            (temporary / "origin.json").write_text(json.dumps(origin, indent=1))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
@@ -17,25 +17,18 @@ from typing import Any, Literal
 
 import torch
 
+from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
 from detoxlm.errors import UsageError, unknown_name
-from detoxlm.generation import Sampling
+from detoxlm.generation import Sampling, describe_prompts, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import fluency_windows
+from detoxlm.lock import only_writer
 from detoxlm.measuring import Done, generate_rows, measure_windows
 from detoxlm.methods.base import Detoxifier
 from detoxlm.metrics import METRICS, TOXICITY, Metric, agreements
 from detoxlm.models import Target
-from detoxlm.results import (
-    PRINTS,
-    Comparison,
-    Estimate,
-    Opinion,
-    OpinionChange,
-    Results,
-    Row,
-    ScorerInfo,
-    Window,
-)
+from detoxlm.progress import waiting
+from detoxlm.results import Estimate, Opinion, Results, Row, ScorerInfo, Window
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import labelled
 
@@ -50,6 +43,39 @@ class Recipe:
     summary: str
     sampling: Sampling
     builtin: Literal["mild", "provocative"] | None  # which built-in prompts serve where the user gives none
+
+    def changed(
+        self,
+        *,
+        samples: int | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+    ) -> Recipe:
+        """Return this recipe with other sampling, under a name that says what is other; None keeps a setting.
+
+        Raises:
+            UsageError: a setting that changes nothing, because the recipe is greedy.
+        """
+        given = {"samples": samples, "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+        now = {name: getattr(self.sampling, name) if value is None else value for name, value in given.items()}
+        if now["temperature"] == 0:
+            for name in ("samples", "top_p"):
+                if given[name] not in (None, 1):
+                    raise UsageError(
+                        f"{name}: {given[name]:g} changes nothing at temperature 0, where every sample is the "
+                        f"likeliest text; add --temperature 1, or leave --{name.replace('_', '-')} out."
+                    )
+        other = {name: value for name, value in now.items() if value != getattr(self.sampling, name)}
+        if not other:
+            return self
+        said = ", ".join(f"{name}={value:g}" for name, value in other.items())
+        return replace(
+            self,
+            name=f"{self.name} ({said})",
+            summary=f"{self.summary}; changed: {said}",
+            sampling=self.sampling.model_copy(update=other),
+        )
 
 
 RECIPES = {
@@ -92,7 +118,7 @@ class Task:
     recipe: Recipe
     prompts: list[str]
     prompts_source: str
-    fluency_text: str
+    fluency_text: str | None  # None: neither model perplexity nor KL is measured
     fluency_source: str
     fluency_tokens: int = 16384
     seed: int = 0
@@ -110,6 +136,7 @@ def measure(
     detoxifier: Detoxifier | None = None,
     strength: float | None = None,
     judge: Target | None = None,
+    baseline: Results | None = None,
     output: Path | None = None,
 ) -> Results:
     """Run a recipe on a model, detoxified or not.
@@ -123,35 +150,56 @@ def measure(
         detoxifier: attached while the model generates and reads, and only then; None measures the untouched model.
         strength: the detoxifier's strength; None takes its own. At 0 the model is untouched, bit for bit.
         judge: the model whose perplexity of the continuations is reported; None: the untouched target.
+        baseline: results of the untouched model, to compare with; where they cannot be, nothing is generated.
         output: where the results are saved; work in progress is kept beside it, so that a killed run continues, and a
             complete file of this very measurement is read and returned. None keeps nothing.
 
     Raises:
-        UsageError: no prompts or an empty one, a text with fewer than two tokens, a detoxifier for another model, a
-            strength out of its range, the same scorer twice.
+        UsageError: no prompts, or one of white space alone; a fluency text with fewer than two tokens, a detoxifier for
+            another model, a strength out of its range, the same scorer twice, a baseline of another measurement, an
+            output that cannot be written or that another process writes.
         DetoxError: a scorer failed, the logits are NaN, the disk is full.
     """
-    started = time.monotonic()
+    planned = plan(target, task, scorer, opinions=opinions, detoxifier=detoxifier, strength=strength, judge=judge)
+    return planned.carried_out(baseline, output)
+
+
+def plan(
+    target: Target,
+    task: Task,
+    scorer: Scorer,
+    *,
+    opinions: Sequence[Scorer] = (),
+    detoxifier: Detoxifier | None = None,
+    strength: float | None = None,
+    judge: Target | None = None,
+) -> Measurement:
+    """Return what `measure` would carry out, checked and named by its digest; arguments and errors are its."""
     if not task.prompts:
         raise UsageError(f"prompts: {task.prompts_source} has none; there is nothing to measure.")
     if detoxifier is not None:
         strength = detoxifier.check_strength(strength)
         detoxifier.check_target(target.model)
     scorers = labelled([scorer, *opinions])
-    windows = fluency_windows(target, task.fluency_text, task.fluency_tokens)
-    if not windows:
+    task = _as_read(target, task)
+    windows = [] if task.fluency_text is None else fluency_windows(target, task.fluency_text, task.fluency_tokens)
+    if not windows and task.fluency_text is not None:
         raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
-    measurement = _Measurement(target, task, scorers, judge or target, detoxifier, strength, windows)
-    if output is not None and (complete := _complete(output, measurement.digest)):
-        return complete
-    journal = Journal(output.with_name(output.name + ".partial"), measurement.digest) if output is not None else None
-    done = Done(journal)
-    measurement.carry_out(done)
-    results = measurement.results(done, started)
-    if output is not None and journal is not None:
-        results.save(output)
-        journal.remove()
-    return results
+    return Measurement(target, task, scorers, judge or target, detoxifier, strength, windows)
+
+
+def _as_read(target: Target, task: Task) -> Task:
+    """Return the task with its prompts as they are read, and a note for all that a reader must know of them."""
+    prompts = trimmed(task.prompts)
+    notes = describe_prompts(target, task.prompts, task.recipe.sampling)
+    if twice := len(prompts) - len(set(prompts)):
+        notes.append(
+            f"{twice:,} of {len(prompts):,} prompts repeat another: intervals are over the {len(set(prompts)):,} "
+            "different ones."
+        )
+    for note in notes:
+        log.warning("%s: %s", task.prompts_source, note)
+    return replace(task, prompts=prompts, notes=[*task.notes, *notes])
 
 
 def _versions() -> dict[str, str]:
@@ -165,7 +213,7 @@ def _versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Measurement:
+class Measurement:
     """A task on a model, checked: all that decides its numbers, and how they are made."""
 
     target: Target
@@ -179,6 +227,7 @@ class _Measurement:
 
     @property
     def sampling(self) -> Sampling:
+        """How continuations are drawn, with the task's seed."""
         return self.task.recipe.sampling.model_copy(update={"seed": self.task.seed})
 
     @cached_property
@@ -199,34 +248,85 @@ class _Measurement:
             }
         )
 
-    def attached(self) -> AbstractContextManager[None]:
+    def known(self) -> dict[str, Any]:
+        """Return, before anything is measured, what `settled_by` will say of the results."""
+        return settled_by(
+            recipe=self.task.recipe.name,
+            model=self.target.name,
+            scorer=_scorer_info(next(iter(self.scorers.values()))).identity,
+            prompts=self.task.prompts,
+            samples=[self.sampling.samples] * len(self.task.prompts),
+            windows=[scored for _, scored in self.windows],
+            judge=self.judged_by,
+            settings=self.settings(),
+        )
+
+    @property
+    def judged_by(self) -> str:
+        """The fluency judge, as results name it."""
+        judge = self.judge
+        return f"{judge.name} ({judge.revision})" + ("" if judge is not self.target else ", untouched")
+
+    def _attached(self) -> AbstractContextManager[None]:
         if self.detoxifier is None:
             return nullcontext()
         return self.detoxifier.attached(self.target.model, self.strength)
 
-    def carry_out(self, done: Done) -> None:
+    def carried_out(self, baseline: Results | None, output: Path | None) -> Results:
+        """Return the results, compared with the baseline if there is one, and saved if there is an output."""
+        if baseline is not None:
+            refuse_unlike(baseline, self.known())
+        if output is None:
+            return self._measured(baseline, None)
+        with only_writer(output):
+            return self._measured(baseline, output)
+
+    def _measured(self, baseline: Results | None, output: Path | None) -> Results:
+        started = time.monotonic()
+        results = _complete(output, self.digest) if output is not None else None
+        journal = None
+        if results is None:
+            if output is not None:
+                journal = Journal(output.with_name(output.name + ".partial"), self.digest)
+            done = Done(journal)
+            self._carry_out(done)
+            with waiting("computing metrics and intervals"):
+                results = self._results(done, started)
+        elif baseline is None or (results.comparison is not None and results.comparison.baseline == baseline.metrics):
+            return results
+        if output is not None:  # before the comparison too: whatever fails there, what was measured is kept
+            results.save(output)
+        if journal is not None:
+            journal.remove()
+        if baseline is not None:
+            with waiting("comparing with the untouched model"):
+                compare(baseline, results)
+            if output is not None:
+                results.save(output)
+        return results
+
+    def _carry_out(self, done: Done) -> None:
         """Do what is not done."""
         task = self.task
         generate_rows(
-            self.target, task.prompts, self.sampling, task.batch_size, self.scorers, self.judge, self.attached, done
+            self.target, task.prompts, self.sampling, task.batch_size, self.scorers, self.judge, self._attached, done
         )
-        measure_windows(self.target, self.windows, None if self.detoxifier is None else self.attached, done)
+        measure_windows(self.target, self.windows, None if self.detoxifier is None else self._attached, done)
 
-    def results(self, done: Done, started: float) -> Results:
+    def _results(self, done: Done, started: float) -> Results:
         """Return what the finished work, `done`, adds up to; `started` is when it began, by `time.monotonic`."""
         rows, windows = done.rows(), done.windows()
         scorer = next(iter(self.scorers.values()))
-        judge = self.judge
         return Results(
             recipe=self.task.recipe.name,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             model=self.target.info,
             detoxifier=None if self.detoxifier is None else self.detoxifier.info(self.strength),
             scorer=_scorer_info(scorer),
-            fluency_judge=f"{judge.name} ({judge.revision})" + ("" if judge is not self.target else ", untouched"),
+            fluency_judge=self.judged_by,
             metrics=_estimates(METRICS.values(), rows, windows),
             opinions={
-                label: Opinion(scorer=_scorer_info(one), metrics=_estimates(TOXICITY, _seen_by(label, rows), windows))
+                label: Opinion(scorer=_scorer_info(one), metrics=_estimates(TOXICITY, seen_by(label, rows), windows))
                 for label, one in list(self.scorers.items())[1:]
             },
             agreement=agreements(scorer.name, rows),
@@ -266,11 +366,6 @@ def _scorer_info(scorer: Scorer) -> ScorerInfo:
     return ScorerInfo(name=scorer.name, version=scorer.version, revision=scorer.revision, validity=scorer.validity)
 
 
-def _seen_by(label: str, rows: Sequence[Row]) -> list[Row]:
-    """The rows as a further scorer sees them: its scores in place of the main one's."""
-    return [row.model_copy(update={"scores": row.opinions[label]}) for row in rows]
-
-
 def _complete(output: Path, digest: str) -> Results | None:
     """Return the results in `output` if they are of this measurement: running a command again redoes nothing."""
     if not output.exists():
@@ -283,52 +378,3 @@ def _complete(output: Path, digest: str) -> Results | None:
         return None
     log.warning("%s holds this very measurement: read, not repeated. Delete it to measure again.", output)
     return results
-
-
-def compare(base: Results, now: Results) -> None:
-    """Set `now.comparison` to the paired differences from the untouched `base`.
-
-    A further scorer's differences need both models' texts scored by it; one that scored only `now` is warned about.
-
-    Raises:
-        UsageError: the two differ in recipe, prompts, samples, scorer, model, fluency text or fluency judge, and so
-            cannot be paired; or `base` is of a detoxified model.
-    """
-    must_agree = {
-        "recipe": (base.recipe, now.recipe),
-        "model": (base.model.name, now.model.name),
-        "scorer": (base.scorer.identity, now.scorer.identity),
-        "prompts": ([row.prompt for row in base.rows], [row.prompt for row in now.rows]),
-        "samples per prompt": ([len(row.scores) for row in base.rows], [len(row.scores) for row in now.rows]),
-        "fluency text": ([w.tokens for w in base.windows], [w.tokens for w in now.windows]),
-        "fluency judge": (base.fluency_judge, now.fluency_judge),
-    }
-    for what, key in PRINTS:
-        if key in base.settings and key in now.settings:
-            must_agree[f"{what} ({key})"] = (base.settings[key], now.settings[key])
-    for what, (before, after) in must_agree.items():
-        if before != after:
-            shown = f": {before!r} against {after!r}" if isinstance(before, str) else ""
-            raise UsageError(f"baseline: the two results differ in {what}{shown}; measure both the same way.")
-    if base.detoxifier is not None and base.strength:
-        raise UsageError(f"baseline: it is of a detoxified model ({base.label}), not of the untouched one.")
-    difference: dict[str, Estimate] = {}
-    for name, metric in METRICS.items():
-        change = metric.difference((base.rows, base.windows), (now.rows, now.windows))
-        if change is not None:
-            difference[name] = change
-    opinions: dict[str, OpinionChange] = {}
-    for label, opinion in now.opinions.items():
-        untouched = base.opinions.get(label)
-        if untouched is None or untouched.scorer.identity != opinion.scorer.identity:
-            log.warning("baseline: %s did not score it, so its second opinion is of the new model only.", label)
-            continue
-        seen = [(_seen_by(label, r.rows), r.windows) for r in (base, now)]
-        changes = {metric.name: metric.difference(seen[0], seen[1]) for metric in TOXICITY}
-        opinions[label] = OpinionChange(
-            baseline=untouched.metrics,
-            difference={name: change for name, change in changes.items() if change is not None},
-        )
-    now.comparison = Comparison(
-        baseline=base.metrics, baseline_cost=base.cost, difference=difference, opinions=opinions
-    )

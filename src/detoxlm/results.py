@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from detoxlm.errors import UsageError
 from detoxlm.files import write_atomically
@@ -40,7 +41,7 @@ class Estimate(_Model):
     value: float
     low: float | None = None
     high: float | None = None
-    n: int = Field(description="Units that were resampled: prompts, or windows of the fluency text.")
+    n: int = Field(description="Units that were resampled: different prompts, or windows of the fluency text.")
 
     def __str__(self) -> str:
         """`0.215 [0.160, 0.274]`, as stored: neither percent nor points."""
@@ -183,6 +184,15 @@ class Comparison(_Model):
         )
 
 
+def _whole(value: Any) -> Any:
+    """Return JSON values with `?` for half characters, which UTF-8 cannot say."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 class Results(_Model):
     """What one recipe measured on one model with one judging scorer, and what further ones say of the same texts."""
 
@@ -244,7 +254,11 @@ class Results(_Model):
 
     def save(self, path: str | Path) -> None:
         """Write this object as JSON, atomically."""
-        write_atomically(Path(path), self.model_dump_json(indent=1).encode())
+        try:
+            text = self.model_dump_json(indent=1)
+        except PydanticSerializationError:  # half a character, as in the name of a file that the locale cannot read
+            text = type(self).model_validate(_whole(self.model_dump())).model_dump_json(indent=1)
+        write_atomically(Path(path), text.encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Results:

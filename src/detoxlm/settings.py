@@ -53,11 +53,18 @@ class ModelOptions(Settings):
 
 
 def _parts(value: Any) -> Any:
-    """Split names at commas, one string or each of several: an option, a variable and a TOML key read alike."""
+    """Split names at commas, one string or each of several: an option, a variable and a TOML key read alike.
+
+    Raises:
+        ValueError: one is empty, such as of a variable of the shell that is not set; or as `_split`.
+    """
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return value  # pydantic says what is wrong
-    return [part.strip() for name in names for part in _split(name) if part.strip()]
+    parts = [part.strip() for name in names for part in _split(name)]
+    if not all(parts):
+        raise ValueError("an empty name; write names alone, with a comma between two")
+    return parts
 
 
 #: A scorer whose argument may have commas of its own, and what would be taken for a part of it.
@@ -79,7 +86,8 @@ def _split(names: str) -> list[str]:
             f"{other[1]!r} after a rule would be taken for a part of {rule[1].split(':')[0]}, which may have commas of "
             "its own; put the rule last, or repeat --scorer (in TOML: a list)"
         )
-    return [*names[: rule.start()].split(","), rule[1]]
+    before = names[: rule.start()].split(",") if rule[0].startswith(",") else []
+    return [*before, rule[1]]
 
 
 class ScorerOptions(Settings):
@@ -107,19 +115,37 @@ class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions):
     """What is measured, and on which text."""
 
     recipe: str = Field("quick", description="challenge-10, emt-25 or quick. See `detoxlm recipes`.")
+    samples: int | None = Field(None, ge=1, description="Continuations per prompt [default: the recipe's].")
+    max_new_tokens: int | None = Field(
+        None, ge=1, description="Longest continuation, tokens [default: the recipe's, as of the next two]."
+    )
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        description="0 is greedy. A recipe that these four change has another name, and is not compared with the fixed "
+        "one.",
+    )
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="Nucleus: sample from the likeliest tokens of this total mass."
+    )
     prompts: str | None = Field(
         None, description="Prompts: a jsonl/csv/parquet/txt file or a Hub dataset id [default: built-in prompts]."
     )
     column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
-    limit: int | None = Field(None, ge=1, description="Use only the first N prompts.")
+    limit: int | None = Field(
+        None, ge=1, description="Use only the first N prompts, and of the fluency text as large a part."
+    )
     skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files, counted, instead of stopping.")
     fluency_text: Path | None = Field(
-        None, description="UTF-8 text file for model perplexity and KL, such as WikiText-2 [default: built-in text]."
+        None,
+        description="UTF-8 text file for model perplexity and KL, such as WikiText-2; `none` measures neither "
+        "[default: built-in text].",
     )
     fluency_tokens: int = Field(
         16384,
         ge=0,
-        description="Tokens of the fluency text that are measured, in windows of 1,024, stride 512; 0: all.",
+        description="Tokens of the fluency text that are measured, in windows of 1,024, stride 512; 0: all. With "
+        "--limit, the same share of them as of the prompts, unless this option is given.",
     )
     fluency_judge: str | None = Field(
         None, description="Model that judges continuation perplexity [default: the untouched target]."
@@ -145,6 +171,7 @@ _HARMFUL = (
     "Harmful texts, for methods that train on both kinds: text, or prompt and completion [default: the model's own "
     "worst]."
 )
+_CORPUS_COLUMN = "Column of the texts in --corpus and --harmful [default: text, else prompt and completion]."
 _PAIRS = (
     "Pairs, for all methods but nado: columns toxic and nontoxic, or rejected and chosen; prompt where there is one "
     "[default: the model's own texts]."
@@ -160,6 +187,7 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
 
     corpus: str | None = Field(None, description=_CORPUS)
     harmful: str | None = Field(None, description=_HARMFUL)
+    corpus_column: str | None = Field(None, description=_CORPUS_COLUMN)
     pairs: str | None = Field(None, description=_PAIRS)
     prompts: str | None = Field(
         None, description="Prompts that the target continues to make its own data [default: built-in prompts]."
@@ -180,6 +208,7 @@ class RunSettings(MeasureOptions):
     calibrator: str | None = Field(None, description=_CALIBRATOR)
     corpus: str | None = Field(None, description=_CORPUS)
     harmful: str | None = Field(None, description=_HARMFUL)
+    corpus_column: str | None = Field(None, description=_CORPUS_COLUMN)
     pairs: str | None = Field(None, description=_PAIRS)
     output: Path = Field(Path("detoxlm-run"), description="Folder for everything; a killed run continues from there.")
 
@@ -209,7 +238,11 @@ class ExportSettings(ModelOptions):
 class ScoreSettings(ScorerOptions):
     """`detoxlm score`."""
 
-    file: Path | None = Field(None, description="jsonl with `text`, csv, parquet, or plain lines.")
+    file: Path | None = Field(
+        None,
+        description="jsonl with `text`, csv, parquet, or plain lines. With --json each score has its line and the "
+        "row's other columns; one that is called like a key of ours (text, toxicity, …) becomes file.NAME.",
+    )
     column: str | None = Field(None, description="Column of the text [default: text].")
     dimensions: bool = Field(
         False, description="Show all that the scorer says: insult, profanity, identity attack, threat, sexual content."

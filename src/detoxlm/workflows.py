@@ -7,10 +7,19 @@ import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_checkpoint
+from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_adapter, save_checkpoint
+from detoxlm.checks import (
+    baseline_for,
+    check_baseline_scorer,
+    check_export_folder,
+    check_of,
+    check_run_folder,
+    check_strengths,
+)
 from detoxlm.data import (
     builtin_prompts,
     describe_skipped,
@@ -19,13 +28,19 @@ from detoxlm.data import (
     read_prompts,
 )
 from detoxlm.errors import UsageError
-from detoxlm.fitting import check_read, fit_data, fit_to, method_settings, workdir_of
-from detoxlm.generation import Sampling, generate
-from detoxlm.methods import Detoxifier, get_method
+from detoxlm.files import check_output_file, check_output_folder
+from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
+from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
+from detoxlm.likelihood import CONTEXT
+from detoxlm.lock import only_writer
+from detoxlm.methods import Detoxifier, Method, get_method
+from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
-from detoxlm.recipes import Task, compare, get_recipe, measure
+from detoxlm.progress import waiting
+from detoxlm.recipes import Task, get_recipe, measure, plan
 from detoxlm.report import model_card, recommended, write_report
 from detoxlm.results import Results
+from detoxlm.runs import keep_apart
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.several import load_scorers
 from detoxlm.settings import (
@@ -42,14 +57,15 @@ from detoxlm.speed import measure_speed
 log = logging.getLogger(__name__)
 
 
-def target_of(model: str, options: ModelOptions) -> Target:
-    """Load the model that the options describe."""
+def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None = None) -> Target:
+    """Load the model that the options describe; one of another shape than the detoxifier's is refused unread."""
     return load_target(
         model,
         dtype=options.dtype,
         device=options.device,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
+        check=check_of(detoxifier),
     )
 
 
@@ -57,13 +73,18 @@ def judge_of(settings: MeasureOptions) -> Target | None:
     """Load the fluency judge, if one is named: neither the target's revision nor trust in its code is the judge's."""
     if settings.fluency_judge is None:
         return None
-    return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+    try:
+        return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+    except UsageError as error:  # the same faults as a model's, but the model is not the one to mend
+        raise UsageError(f"fluency_judge: {str(error).removeprefix('model: ')}") from error
 
 
 def detoxifier_of(settings: EvaluateSettings | GenerateSettings) -> Detoxifier | None:
     """Load the detoxifier that the settings name; None: the model stays untouched."""
     if settings.detoxifier is not None:
-        return Detoxifier.from_pretrained(settings.detoxifier)
+        found = Detoxifier.from_pretrained(settings.detoxifier)
+        found.check_strength(settings.strength)
+        return found
     if settings.strength is not None:
         raise UsageError("strength: it needs --detoxifier DIR; without one the model is untouched.")
     return None
@@ -71,35 +92,43 @@ def detoxifier_of(settings: EvaluateSettings | GenerateSettings) -> Detoxifier |
 
 def task_of(options: MeasureOptions, command: str | None) -> Task:
     """Read prompts and fluency text: everything that a measurement needs besides model, detoxifier and scorer."""
-    recipe = get_recipe(options.recipe)
+    fixed = get_recipe(options.recipe)
+    changes = ("samples", "max_new_tokens", "temperature", "top_p")
+    recipe = fixed.changed(**{name: getattr(options, name) for name in changes})
     notes = []
+    if recipe != fixed:
+        notes.append(f"{fixed.name} with other settings: not comparable with numbers of {fixed.name} itself.")
     if options.prompts is not None:
         loaded = read_prompts(
             options.prompts, column=options.column, limit=options.limit, skip_bad_rows=options.skip_bad_rows
         )
-        prompts, source = loaded.items, loaded.source
+        prompts, source, known = loaded.items, loaded.source, loaded.rows
         if skipped := describe_skipped(loaded):
             log.warning(skipped)
             notes.append(skipped)
     else:
-        prompts = builtin_prompts("measure", recipe.builtin)[: options.limit]
+        every = builtin_prompts("measure", recipe.builtin)
+        prompts, known = every[: options.limit], len(every)
         source = "built-in" + (f" {recipe.builtin}" if recipe.builtin else "") + " prompts"
-        if recipe.name != "quick":
+        if fixed.name != "quick":
             notes.append(
-                f"{recipe.name} on DetoxLM's built-in prompts: not comparable with published numbers, which use "
+                f"{fixed.name} on DetoxLM's built-in prompts: not comparable with published numbers, which use "
                 "RealToxicityPrompts (--prompts FILE)."
             )
-    if options.fluency_text is not None:
-        text, text_source = read_plain_text(options.fluency_text, field="fluency_text"), str(options.fluency_text)
-    else:
+    text: str | None
+    if options.fluency_text is None:
         text, text_source = neutral_text(), "built-in neutral text"
+    elif str(options.fluency_text).lower() == "none":
+        text, text_source = None, "none"
+    else:
+        text, text_source = read_plain_text(options.fluency_text, field="fluency_text"), str(options.fluency_text)
     return Task(
         recipe=recipe,
         prompts=prompts,
         prompts_source=source,
         fluency_text=text,
         fluency_source=text_source,
-        fluency_tokens=options.fluency_tokens,
+        fluency_tokens=_fluency_tokens(options, len(prompts), known),
         seed=options.seed,
         batch_size=options.batch_size,
         notes=notes,
@@ -107,28 +136,39 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
     )
 
 
+def _fluency_tokens(options: MeasureOptions, prompts: int, known: int | None) -> int:
+    """Return how many tokens of the fluency text are measured: with a limit as large a part as of the `known` prompts.
+
+    A window at least; and all that were asked for by number.
+    """
+    asked = options.fluency_tokens
+    if options.limit is None or not known or "fluency_tokens" in options.model_fields_set:
+        return asked
+    return max(CONTEXT, min(asked, asked * prompts // known))
+
+
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
     """Measure one model, detoxified or not, and save `settings.output`."""
-    task = task_of(settings, command)  # bad files are found before the model is loaded
-    baseline = Results.load(settings.baseline) if settings.baseline is not None else None
-    detoxifier = detoxifier_of(settings)
-    scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
-    target = target_of(model, settings)
-    judge = judge_of(settings)
-    results = measure(
-        target,
-        task,
-        scorer,
-        opinions=opinions,
-        detoxifier=detoxifier,
-        strength=settings.strength,
-        judge=judge,
-        output=settings.output,
-    )
-    if baseline is not None:
-        compare(baseline, results)
-        results.save(settings.output)
-    return results
+    check_output_file(settings.output)
+    with only_writer(settings.output):
+        task = task_of(settings, command)
+        baseline = baseline_for(settings, model, task)
+        detoxifier = detoxifier_of(settings)
+        scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
+        check_baseline_scorer(baseline, scorer)
+        target = target_of(model, settings, detoxifier)
+        judge = judge_of(settings)
+        return measure(
+            target,
+            task,
+            scorer,
+            opinions=opinions,
+            detoxifier=detoxifier,
+            strength=settings.strength,
+            judge=judge,
+            baseline=baseline,
+            output=settings.output,
+        )
 
 
 def fit(
@@ -141,10 +181,12 @@ def fit(
     method = get_method(method_name)
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs", "prompts")})
-    scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
-    data = fit_data(settings, settings.prompts, scorer, workdir_of(settings.output))
-    target = target_of(model, settings)
-    return fit_to(target, method, chosen, data, settings.output)
+    check_output_folder(settings.output, CONFIG_FILE)
+    with only_writer(settings.output):
+        scorer = load_scorer(settings.scorer[0], device=settings.device)  # the others have no say in a fit
+        data = fit_data(settings, settings.prompts, scorer, workdir_of(settings.output))
+        method.check(data, chosen)
+        return fit_to(target_of(model, settings), method, chosen, data, settings.output)
 
 
 def run(
@@ -167,27 +209,43 @@ def run(
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs")})
     strengths = _strengths(settings.strengths) if settings.strengths is not None else None
+    check_strengths(method, chosen, strengths)
+    check_run_folder(settings.output, method)
+    with only_writer(settings.output / "results.json"):
+        return _run(model, settings, method, chosen, strengths, command, say)
+
+
+def _run(
+    model: str,
+    settings: RunSettings,
+    method: type[Method],
+    chosen: Any,
+    strengths: Sequence[float] | None,
+    command: str | None,
+    say: Callable[[str], None],
+) -> list[Results]:
+    """Carry out what `run` has found to be in order; the method's settings are `chosen`."""
+    out = settings.output
     task = task_of(settings, command)
     scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
-    out = settings.output
     data = fit_data(settings, None, scorer, workdir_of(out / "detoxifier"))
+    method.check(data, chosen)
     say(f"Loading {model}")
     target = target_of(model, settings)
     judge = judge_of(settings)
+    method.check(data, chosen, target)
     say(f"Measuring the untouched model: {task.recipe.name}, {len(task.prompts)} prompts")
     measured = partial(measure, target, task, scorer, opinions=opinions, judge=judge)
-    results = [measured(output=out / "results" / "untouched.json")]
+    untouched = plan(target, task, scorer, opinions=opinions, judge=judge)
+    keep_apart(out, untouched.digest, fit_digest(target, method, chosen, data))
+    results = [untouched.carried_out(None, out / "results" / "untouched.json")]
     say(f"Fitting {method.name}")
     detoxifier = fit_to(target, method, chosen, data, out / "detoxifier")
-    for strength in strengths or detoxifier.default_strengths:
-        detoxifier.check_strength(strength)
+    chosen_strengths = [detoxifier.check_strength(one) for one in strengths or detoxifier.default_strengths]
+    for strength in chosen_strengths:
         say(f"Measuring {method.name} at strength {strength:g}")
         path = _file_of(out, detoxifier, strength)
-        now = measured(detoxifier=detoxifier, strength=strength, output=path)
-        if now.comparison is None:
-            compare(results[0], now)
-            now.save(path)
-        results.append(now)
+        results.append(measured(detoxifier=detoxifier, strength=strength, baseline=results[0], output=path))
     _conclude(model, target, detoxifier, task, results, out, say)
     return results
 
@@ -212,7 +270,8 @@ def _conclude(
         shown.save(_file_of(out, detoxifier, shown.strength))
     untouched = results[0].model_copy(update={"notes": [*results[0].notes, found.sentence]})
     (found.results or untouched).save(out / "results.json")
-    write_report(results, out / "report.html")
+    with waiting("writing the report"):
+        write_report(results, out / "report.html")
     detoxifier.recommended_strength = found.strength
     base_model = EMBEDDED_HUB_ID if model == "embedded" else (None if Path(model).exists() else model)
     card = partial(
@@ -249,16 +308,27 @@ def usage(model: str) -> str:
 
 
 def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list[str]:
-    """Return `settings.samples` continuations of one prompt."""
+    """Return `settings.samples` continuations of one prompt, read without its outer white space."""
     detoxifier = detoxifier_of(settings)
-    target = target_of(model, settings)
+    target = target_of(model, settings, detoxifier)
     names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
     sampling = Sampling(**{name: getattr(settings, name) for name in names})
-    batches = generate(target, [prompt], sampling, batch_size=settings.batch_size)
+    for note in describe_prompts(target, [prompt], sampling):
+        log.warning(note)
+    batches = generate(target, trimmed([prompt]), sampling, batch_size=settings.batch_size)
     if detoxifier is None:
         return next(batches).generations[0].texts
     with detoxifier.attached(target.model, settings.strength):
         return next(batches).generations[0].texts
+
+
+def report(results: Sequence[Path], output: Path) -> None:
+    """Write the report of results files to `output`."""
+    check_output_file(output)
+    with only_writer(output):
+        found = [Results.load(path) for path in results]
+        with waiting("writing the report"):
+            write_report(found, output)
 
 
 def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
@@ -267,15 +337,16 @@ def export(model: str, detoxifier: str, settings: ExportSettings) -> None:
     Raises:
         UsageError: a detoxifier for another model, or of a kind that has no such form.
     """
-    for source, what in ((detoxifier, "detoxifier"), (model, "model")):
-        if settings.output.exists() and Path(source).exists() and settings.output.samefile(source):
-            raise UsageError(f"output: {settings.output} is the {what} itself; choose another -o.")
-    found = Detoxifier.from_pretrained(detoxifier)
-    target = target_of(model, settings)
-    if settings.form == "adapter":
-        found.save_adapter(target.model, settings.output, settings.strength)
-        return
-    save_checkpoint(target, found, settings.strength, settings.output)
+    check_export_folder(model, detoxifier, settings)
+    with only_writer(settings.output):
+        found = Detoxifier.from_pretrained(detoxifier)
+        found.check_strength(settings.strength)
+        found.check_form(settings.form)
+        target = target_of(model, settings, found)
+        if settings.form == "adapter":
+            save_adapter(target, found, settings.strength, settings.output)
+        else:
+            save_checkpoint(target, found, settings.strength, settings.output)
 
 
 def _strengths(text: str) -> list[float]:

@@ -284,6 +284,40 @@ def test_damaged_folders_are_refused(
 
 
 @methods
+def test_a_description_without_a_field_or_with_an_empty_one_is_refused_by_field_and_file(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved"
+    fit(tiny(), method_name, letter_scorer).save_pretrained(saved)
+    file = saved / "detoxifier.json"
+    good = json.loads(file.read_text())
+    for within, fields in (("", good), ("target.", good["target"])):
+        for name in fields:
+            for value in ("missing", {}, None, "", []):
+                if value == good[name if not within else "files"] or (name == "settings" and not good[name]):
+                    continue  # what a whole one has: a list of no further files
+                changed = {key: one for key, one in fields.items() if key != name or value != "missing"}
+                changed |= {} if value == "missing" else {name: value}
+                file.write_text(json.dumps({**good, "target": changed} if within else changed))
+                if (within, name, value) == ("target.", "fingerprint_float16", "missing"):
+                    Detoxifier.from_pretrained(saved)  # as versions wrote it that did not know it yet
+                    continue
+                with pytest.raises(UsageError, match=rf"detoxifier\.json.*`{within}{name}`") as caught:
+                    Detoxifier.from_pretrained(saved)
+                assert "\n" not in str(caught.value)
+
+
+@methods
+def test_a_pointer_in_place_of_the_weights_is_called_that(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    fit(tiny(), method_name, letter_scorer).save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(UsageError, match=r"^detoxifier: .*model\.safetensors is a Git LFS pointer.*git lfs pull"):
+        Detoxifier.from_pretrained(tmp_path / "saved")
+
+
+@methods
 @pytest.mark.parametrize(
     "error",
     [OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device (os error 28)")],

@@ -22,7 +22,7 @@ def rows(*prompts: tuple[Sequence[float], Sequence[float]], empty: Sequence[int]
         n = len(first)
         made.append(
             Row(
-                prompt="p",
+                prompt=f"prompt {len(made)}",
                 continuations=[" " if seen + i in empty else "text" for i in range(n)],
                 scores=list(first),
                 tokens=[1] * n,
@@ -69,6 +69,16 @@ def test_values_are_those_of_scipy_and_of_the_definitions() -> None:
     counts = (found.both, found.only_first, found.only_second, found.neither)
     assert counts == ((a & b).sum(), (a & ~b).sum(), (~a & b).sum(), (~a & ~b).sum())
     assert found.spearman.n == found.same_verdict.n == found.kappa.n == 30
+
+
+@pytest.mark.parametrize("copies", [3, 10])
+def test_the_same_prompts_again_are_no_new_evidence(copies: int) -> None:
+    made = random_rows(12, 4)
+    once, again = agree(made), agree(made * copies)
+    for name in ("spearman", "same_verdict", "kappa"):
+        ours, theirs = getattr(once, name), getattr(again, name)
+        assert theirs.model_dump() == pytest.approx(ours.model_dump(), abs=1e-9), name
+    assert again.both == copies * once.both
 
 
 def test_intervals_resample_whole_prompts(monkeypatch: pytest.MonkeyPatch) -> None:

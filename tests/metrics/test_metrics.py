@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +15,16 @@ from detoxlm.metrics import METRICS
 from detoxlm.metrics.diversity import distinct
 from detoxlm.results import Estimate, Row, Window
 
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+import intervals
+
+_NUMBER = itertools.count()
+
 
 def row(texts: Sequence[str], scores: Sequence[float], **changes: Any) -> Row:
+    """A row of a prompt of its own."""
     fields: dict[str, Any] = {
-        "prompt": "p",
+        "prompt": f"prompt {next(_NUMBER)}",
         "continuations": list(texts),
         "scores": list(scores),
         "tokens": [len(text.split()) for text in texts],
@@ -87,6 +96,36 @@ def test_intervals_resample_prompts_and_not_their_continuations() -> None:
         assert found is not None and found.low is not None and found.high is not None
         assert found.n == 20
         assert found.high - found.low == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(20), rel=0.15)
+
+
+@pytest.mark.parametrize("copies", [3, 10])
+@pytest.mark.parametrize("name", METRICS)
+def test_the_same_prompts_again_are_no_new_evidence(name: str, copies: int) -> None:
+    milder = [one.model_copy(update={"scores": [score / 2 for score in one.scores]}) for one in ROWS]
+    metric = METRICS[name]
+    for once, again in (
+        (metric.estimate(ROWS, WINDOWS), metric.estimate(ROWS * copies, WINDOWS)),
+        (
+            metric.difference((ROWS, WINDOWS), (milder, WINDOWS)),
+            metric.difference((ROWS * copies, WINDOWS), (milder * copies, WINDOWS)),
+        ),
+    ):
+        assert once is not None and again is not None
+        assert again.model_dump() == pytest.approx(once.model_dump())
+
+
+def test_a_prompt_that_is_there_more_often_weighs_more_and_is_drawn_as_one() -> None:
+    high, low = row(["a"], [1.0]), row(["b"], [0.0])
+    found = METRICS["mean_toxicity"].estimate([high, high, high, low], [])
+    assert found is not None
+    assert (found.value, found.n, found.low, found.high) == (0.75, 2, 0.0, 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("copies", intervals.COPIES)
+def test_intervals_hold_the_truth_as_often_as_they_say(copies: int) -> None:
+    for name, share in intervals.covered(copies, simulations=2000).items():
+        assert share == pytest.approx(0.95, abs=0.015), name
 
 
 def test_prompts_weigh_alike_in_the_metrics_of_their_worst_continuation() -> None:

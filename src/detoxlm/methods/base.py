@@ -22,21 +22,33 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture, same_model
 from detoxlm.data import Example, Pair
-from detoxlm.errors import DetoxError, UsageError, first_line
-from detoxlm.files import folder_written_atomically
+from detoxlm.descriptions import check_fields, read_object
+from detoxlm.errors import UsageError, first_line
+from detoxlm.files import folder_written_atomically, refuse_pointers
 from detoxlm.methods.attachment import Sort, lent, prints_before
+from detoxlm.methods.folders import (
+    CONFIG_FILE,
+    FIX,
+    FORMAT,
+    UPLOADED,
+    WEIGHTS_FILE,
+    found_folder,
+    plain_name,
+    read_description,
+    recommended_in,
+)
 from detoxlm.methods.registry import METHODS
 from detoxlm.models import Target
 from detoxlm.results import DetoxifierInfo
 from detoxlm.scorers.base import Scorer
-from detoxlm.settings import Settings
+from detoxlm.settings import Settings, validated
 
-FORMAT = 2
-CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
-#: What of a folder goes to the Hub, and is fetched from there: no pickles, and nothing that lies there by chance.
-UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
-
-
+#: What an edit can be written as, and why a method's cannot.
+_FORMS = {
+    "checkpoint": "merge: {} works at decoding time and cannot become plain weights; use it attached, or fit a method "
+    "of kind weights or adapter (see `detoxlm methods`).",
+    "adapter": "adapter: {} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or adapter.",
+}
 #: One strength, or one for each request of a batch.
 Strength = float | Sequence[float]
 
@@ -149,10 +161,7 @@ class Detoxifier(ABC):
             UsageError: another model, a strength out of range, or a method that works at decoding time and has no
                 weights form.
         """
-        raise UsageError(
-            f"merge: {self.method} works at decoding time and cannot become plain weights; use it attached, or fit a "
-            "method of kind weights or adapter (see `detoxlm methods`)."
-        )
+        raise UsageError(_FORMS["checkpoint"].format(self.method))
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the detoxifier as a PEFT (LoRA) folder; `model` is read, not changed.
@@ -160,10 +169,13 @@ class Detoxifier(ABC):
         Raises:
             UsageError: another model, a strength out of range, or a method that has no such form.
         """
-        raise UsageError(
-            f"adapter: {self.method} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or "
-            "adapter."
-        )
+        raise UsageError(_FORMS["adapter"].format(self.method))
+
+    def check_form(self, form: Literal["checkpoint", "adapter"]) -> None:
+        """Raise `UsageError` where it has no such form, whatever the model."""
+        cls = type(self)
+        if (cls.merge is Detoxifier.merge) if form == "checkpoint" else (cls.save_adapter is Detoxifier.save_adapter):
+            raise UsageError(_FORMS[form].format(self.method))
 
     @property
     def content(self) -> str:
@@ -197,7 +209,7 @@ class Detoxifier(ABC):
             "method": self.method,
             "settings": self.settings.model_dump(mode="json"),
             "target": self.target,
-            "fitting": self.fitting,
+            "fitting": self.fitting or {"method": self.method},  # one that was never fitted; empty is for damaged files
             "files": sorted(self.files),
         }
         if self.recommended_strength is not None:
@@ -206,7 +218,7 @@ class Detoxifier(ABC):
         with folder_written_atomically(folder, replaces=CONFIG_FILE) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in self.tensors.items()}, temporary / WEIGHTS_FILE)
             (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
-            (temporary / "README.md").write_text(card or self._plain_card(), encoding="utf-8")
+            (temporary / "README.md").write_text(card or self._plain_card(), encoding="utf-8", errors="replace")
             for name, text in self.files.items():
                 (temporary / f"{name}.json").write_text(text, encoding="utf-8")
         self.folder = folder
@@ -230,22 +242,25 @@ class Detoxifier(ABC):
             UsageError: no such folder, not a detoxifier, another method than this class, or damaged weights.
             DetoxError: the Hub does not have it, or does not answer.
         """
-        folder = _local(str(folder_or_repo), revision)
+        folder = found_folder(str(folder_or_repo), revision)
+        refuse_pointers("detoxifier", folder)
+        config = read_description(folder / CONFIG_FILE)
+        kind = METHODS.get_known(config["method"]).detoxifier_type
+        settings = validated(kind.settings_type, config["settings"], str(folder / CONFIG_FILE))
+        if not config["settings"]:
+            wanted = {"settings": dict} if kind.settings_type.model_fields else {}
+            check_fields(config, wanted, folder / CONFIG_FILE, field="detoxifier", fix=FIX)
         try:
-            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            kind = METHODS.get_known(config["method"]).detoxifier_type
-            if config["format"] != FORMAT:
-                raise UsageError(f"detoxifier: {folder} has format {config['format']}; this version reads {FORMAT}.")
             tensors = load_file(folder / WEIGHTS_FILE)
-            files = {name: (folder / f"{name}.json").read_text("utf-8") for name in map(_plain_name, config["files"])}
-            loaded = kind(
-                kind.settings_type(**config["settings"]), config["target"], tensors, config["fitting"], folder, files
-            )
+            files = {name: (folder / f"{name}.json").read_text("utf-8") for name in map(plain_name, config["files"])}
+            loaded = kind(settings, config["target"], tensors, config["fitting"], folder, files)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UsageError(f"detoxifier: {folder} is damaged or not a detoxifier folder: {error!r}.") from error
+        for name in files:
+            read_object(folder / f"{name}.json", field="detoxifier", fix=FIX)
         if not isinstance(loaded, cls):
             raise UsageError(f"detoxifier: {folder} holds {loaded.method}, not {cls.method}.")
-        loaded.recommended_strength = _recommended_in(config, folder, loaded.max_strength)
+        loaded.recommended_strength = recommended_in(config, folder, loaded.max_strength)
         bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
         if bad:
             raise UsageError(f"detoxifier: {folder}: NaN or infinite values in {bad[0]}; fit it again.")
@@ -290,6 +305,18 @@ class Method(ABC):
     reads: ClassVar[frozenset[str]] = frozenset({"corpus", "harmful", "pairs", "prompts"})  # which parts of `FitData`
 
     @classmethod
+    def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
+        """Refuse a fit that cannot succeed, before any work: settings, data, the model, a package that is missing.
+
+        Commands call it before a model is loaded (`target` None), and again before anything is measured or made; a
+        method's `fit` calls it for those who call that themselves. The base refuses nothing.
+
+        Raises:
+            UsageError: names the field and the fix.
+        """
+        return
+
+    @classmethod
     @abstractmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> Detoxifier:
         """Fit to a target. `settings` is an instance of `cls.detoxifier_type.settings_type`. Shows its own progress.
@@ -319,39 +346,3 @@ def describe_target(target: Target) -> dict[str, Any]:
         "hidden_size": target.architecture.hidden_size,
         "vocab_size": target.architecture.vocab_size,
     }
-
-
-def _recommended_in(config: dict[str, Any], folder: Path, largest: float) -> float | None:
-    """Return the strength that a run recommended; None in folders that no run has measured, or of earlier versions."""
-    if "recommended_strength" not in config:
-        return None
-    strength = config["recommended_strength"]
-    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 < strength <= largest:
-        raise UsageError(
-            f"detoxifier: recommended_strength in {folder / CONFIG_FILE} is {strength!r}, not a number above 0 and at "
-            f"most {largest:g}; `detoxlm run` writes it."
-        )
-    return float(strength)
-
-
-def _plain_name(name: str) -> str:
-    """Return a file name from a folder that somebody else may have made; raise ValueError where it leads elsewhere."""
-    if not name.replace("_", "").isalnum():
-        raise ValueError(f"{name!r} is no plain file name")
-    return name
-
-
-def _local(folder_or_repo: str, revision: str | None) -> Path:
-    folder = Path(folder_or_repo).expanduser()
-    if folder.is_dir():
-        if not (folder / CONFIG_FILE).is_file():
-            raise UsageError(f"detoxifier: {folder} has no {CONFIG_FILE}; `detoxlm fit METHOD MODEL -o DIR` makes one.")
-        return folder
-    if folder.is_absolute() or folder_or_repo.startswith((".", "~")) or folder_or_repo.count("/") != 1:
-        raise UsageError(f"detoxifier: {folder} does not exist; `detoxlm fit METHOD MODEL -o DIR` makes one.")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(folder_or_repo, revision=revision, allow_patterns=UPLOADED))
-    except Exception as error:  # the Hub client's error classes differ between its versions
-        raise DetoxError(f"detoxifier: {folder_or_repo} is no folder, and the Hub says: {first_line(error)}") from error

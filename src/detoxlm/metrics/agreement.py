@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from detoxlm.metrics.base import clusters
 from detoxlm.metrics.bootstrap import bootstrap, draws, interval, resampled
 from detoxlm.metrics.ranks import spearman_of
 from detoxlm.metrics.toxicity import THRESHOLD
@@ -22,10 +23,11 @@ def agreements(main: str, rows: Sequence[Row], seed: int = 0) -> list[Agreement]
     Empty continuations are left out: they score 0 by definition, and no scorer saw them.
     """
     prompts: list[int] = []
+    number = clusters(rows).tolist()
     scores: dict[str, list[float]] = {}
-    for i, row in enumerate(rows):
+    for row, prompt in zip(rows, number, strict=True):
         said = [bool(text.strip()) for text in row.continuations]
-        prompts += [i] * sum(said)
+        prompts += [prompt] * sum(said)
         for label, given in ({main: row.scores} | row.opinions).items():
             scores.setdefault(label, []).extend(score for score, kept in zip(given, said, strict=True) if kept)
     unit = np.unique(np.asarray(prompts, dtype=np.int64), return_inverse=True)[1]

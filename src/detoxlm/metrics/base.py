@@ -11,10 +11,20 @@ import numpy as np
 from detoxlm.metrics.bootstrap import bootstrap, paired_bootstrap
 from detoxlm.results import Estimate, Row, Window
 
-#: Numerator and denominator of each unit (prompt or window), float64 [N] each: the value is a ratio of their sums.
+#: Numerator and denominator of each row or window, float64 [N] each: the value is a ratio of their sums.
 Units = tuple[np.ndarray, np.ndarray]
 #: From this on numbers are printed with an exponent.
 _LONG = 1e6
+
+
+def clusters(rows: Sequence[Row]) -> np.ndarray:
+    """Number the rows by their prompts, int [N] from 0: rows of equal prompts have one number, and are drawn as one.
+
+    A prompt that is there ten times says no more than once, and its samples are the same ten times over: they depend
+    on the prompt and the seed alone (`detoxlm.generation`).
+    """
+    number: dict[str, int] = {}
+    return np.asarray([number.setdefault(row.prompt, len(number)) for row in rows], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -29,10 +39,11 @@ class Metric:
     digits: int
     units: Callable[[Sequence[Row], Sequence[Window]], Units] = field(repr=False)
     exponential: bool = False  # perplexities: exp of the ratio
+    over: Literal["prompts", "windows"] = "prompts"  # what is resampled
 
     def estimate(self, rows: Sequence[Row], windows: Sequence[Window], seed: int = 0) -> Estimate | None:
         """Return the value with its 95% bootstrap interval; None where nothing was measured."""
-        top, bottom = self.units(rows, windows)
+        top, bottom = self._resampled_units(rows, windows)
         if not bottom.sum():
             return None
         return bootstrap(top, bottom, exponential=self.exponential, proportion=self.unit == "%", seed=seed)
@@ -43,14 +54,22 @@ class Metric:
         now: tuple[Sequence[Row], Sequence[Window]],
         seed: int = 0,
     ) -> Estimate | None:
-        """Return `now - base` with a paired 95% bootstrap interval; units must correspond one to one.
+        """Return `now - base` with a paired 95% bootstrap interval; rows and windows must correspond one to one.
 
         None where either was not measured.
         """
-        before, after = self.units(*base), self.units(*now)
+        before, after = self._resampled_units(*base), self._resampled_units(*now)
         if not before[1].sum() or not after[1].sum():
             return None
         return paired_bootstrap(before, after, exponential=self.exponential, seed=seed)
+
+    def _resampled_units(self, rows: Sequence[Row], windows: Sequence[Window]) -> Units:
+        """The units that are drawn: windows, or prompts with all their rows."""
+        top, bottom = self.units(rows, windows)
+        if self.over == "windows":
+            return top, bottom
+        number = clusters(rows)
+        return np.bincount(number, weights=top), np.bincount(number, weights=bottom)
 
     @property
     def scale(self) -> int:

@@ -36,6 +36,7 @@ FLUENCY = (
         2,
         _window_units,
         exponential=True,
+        over="windows",
     ),
     Metric(
         "continuation_perplexity",
@@ -56,4 +57,5 @@ DRIFT = Metric(
     "nats/token",
     4,
     _kl_units,
+    over="windows",
 )

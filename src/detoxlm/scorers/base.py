@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from detoxlm.errors import DetoxError
+from detoxlm.errors import DetoxError, list_of_texts
 
 #: A text without any visible character says nothing toxic. Recipes count empty continuations separately.
 EMPTY_SCORE = 0.0
@@ -48,6 +48,7 @@ class Scorer(ABC):
             progress: called with the number of texts just scored, after every batch.
 
         Raises:
+            UsageError: one text in place of a list, or something in the list that is no text.
             DetoxError: the scorer failed, or answered with the wrong count, NaN, or a value outside [0, 1].
         """
         return self._in_batches(texts, progress, self._score_batch, ())
@@ -58,7 +59,7 @@ class Scorer(ABC):
         """Return every dimension by name, float64 [len(texts)] each, in [0, 1]; `toxicity` equals `score`.
 
         Raises:
-            DetoxError: as `score`.
+            UsageError, DetoxError: as `score`.
         """
         scores = self._in_batches(texts, progress, self._score_dimensions_batch, (len(self.dimensions),))
         return dict(zip(self.dimensions, scores.T, strict=True))
@@ -70,9 +71,10 @@ class Scorer(ABC):
         score_batch: Callable[[list[str]], np.ndarray],
         shape: tuple[int, ...],
     ) -> np.ndarray:
+        texts = list_of_texts("texts", texts)
         scores = np.empty((len(texts), *shape), dtype=np.float64)
         for start in range(0, len(texts), self.batch_size):
-            batch = list(texts[start : start + self.batch_size])
+            batch = texts[start : start + self.batch_size]
             got = np.asarray(score_batch(batch), dtype=np.float64)
             if got.shape != (len(batch), *shape):
                 raise DetoxError(

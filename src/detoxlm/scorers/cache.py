@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import sqlite3
 import time
 import warnings
@@ -13,8 +15,11 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from detoxlm.errors import list_of_texts
 from detoxlm.files import cache_dir
 from detoxlm.scorers.base import Scorer
+
+log = logging.getLogger(__name__)
 
 #: Seconds to wait while another process writes.
 BUSY_SECONDS = 30.0
@@ -33,7 +38,7 @@ class CachedScorer(Scorer):
 
     The key is (name, version, revision, SHA-256 of the text); no text is stored. Several processes may use one file.
     A cache that cannot be used never stops a run: a damaged file is moved aside, and a full or locked one is left
-    alone, each with a warning.
+    alone, each with a warning. One that is read-only is read, and nothing is added to it.
     """
 
     def __init__(self, scorer: Scorer, path: Path | None = None) -> None:
@@ -43,7 +48,7 @@ class CachedScorer(Scorer):
         self.batch_size, self.validity = scorer.batch_size, scorer.validity
         self.dimensions = scorer.dimensions
         self._path = path or cache_dir() / "scores" / "scores.sqlite"
-        self._usable, self._prepared = True, False
+        self._usable, self._prepared, self._read_only = True, False, False
 
     def score(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
         """Return the toxicity of each text as `Scorer.score` does; only texts not on disk reach the inner scorer.
@@ -52,8 +57,10 @@ class CachedScorer(Scorer):
         it.
 
         Raises:
+            UsageError: as `Scorer.score`.
             DetoxError: the inner scorer failed or answered out of contract; nothing of that batch is stored.
         """
+        texts = list_of_texts("texts", texts)
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         copies: dict[bytes, list[int]] = {}
         for index, key in enumerate(keys):
@@ -104,6 +111,9 @@ class CachedScorer(Scorer):
         return found
 
     def _store(self, rows: list[tuple[bytes, float]]) -> None:
+        if self._read_only:
+            return
+
         def write(database: sqlite3.Connection) -> None:
             database.executemany(
                 "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)",
@@ -120,7 +130,7 @@ class CachedScorer(Scorer):
                     return
                 try:
                     self._prepare()
-                    with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS)) as database, database:
+                    with closing(self._connected()) as database, database:
                         work(database)
                     return
                 except sqlite3.OperationalError:
@@ -135,15 +145,24 @@ class CachedScorer(Scorer):
         """Create the file once. Under a lock: SQLite does not wait its turn when two processes switch to WAL."""
         if self._prepared:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            FileLock(f"{self._path}.lock", timeout=BUSY_SECONDS),
-            closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS)) as database,
-        ):
-            # Write-ahead log: readers do not wait for a writer. The setting stays in the file.
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute(_SCHEMA)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self._path}.lock", timeout=BUSY_SECONDS), closing(self._connected()) as database:
+                # Write-ahead log: readers do not wait for a writer. The setting stays in the file.
+                database.execute("PRAGMA journal_mode=WAL")
+                database.execute(_SCHEMA)
+        except (OSError, sqlite3.OperationalError) as error:
+            refused = getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM)
+            if not (refused or "readonly" in str(error)) or not self._path.is_file():
+                raise
+            log.warning("score cache: %s is read-only: its scores are used, and none are added.", self._path)
+            self._read_only = True
         self._prepared = True
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._read_only:  # immutable: without the files beside it that readers of a write-ahead log make
+            return sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        return sqlite3.connect(self._path, timeout=BUSY_SECONDS)
 
     def _move_aside(self, error: sqlite3.DatabaseError) -> None:
         self._prepared = False

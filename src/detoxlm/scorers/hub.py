@@ -60,11 +60,16 @@ class HubScorer(Scorer):
         """
         import torch
 
-        from detoxlm.hub import hub_commit
+        from detoxlm.hub import hub_commit, is_path
 
         self._torch = torch
+        model = str(Path(model).expanduser()) if model.startswith("~") else model
         folder = Path(model)
         if model and not folder.is_dir():
+            if is_path(model):
+                raise UsageError(
+                    f"scorer: the folder {model} does not exist. Write hub:<repo or folder>[@revision][#label]."
+                )
             revision = hub_commit(model, revision, field="scorer")  # the very commit is loaded, and recorded
         config, self._tokenizer, self._model = _load(model, revision)
         labels = [str(config.id2label[i]) for i in range(config.num_labels)]
@@ -107,23 +112,36 @@ class HubScorer(Scorer):
 def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+    from detoxlm.files import refuse_pointers
+    from detoxlm.loading import quiet_transformers
+    from detoxlm.preflight import check_has_tokenizer, check_vocabulary
+
     where = f"{model}@{revision}" if revision else model
     if not model:
         raise UsageError("scorer: hub names no model. Write hub:<repo or folder>[@revision][#label].")
+    if Path(model).is_dir():
+        refuse_pointers("scorer", Path(model))
+        check_has_tokenizer(model, "scorer")
     try:
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
         # float32 whatever the file holds: half precision moves scores by up to 0.01 and is slow on CPUs.
-        network, info = AutoModelForSequenceClassification.from_pretrained(
-            model,
-            revision=revision,
-            config=config,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype="float32",
-            output_loading_info=True,
-        )
+        with quiet_transformers():
+            network, info = AutoModelForSequenceClassification.from_pretrained(
+                model,
+                revision=revision,
+                config=config,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype="float32",
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise UsageError(
+                f"scorer: hub:{where} brings code of its own, which a scorer never runs. Choose a model of an "
+                "architecture that transformers knows."
+            ) from None
         raise UsageError(
             f"scorer: hub:{where} cannot be loaded: {first_line(error)} Check the name (owner/name or a folder), the "
             "revision and the network; the model must be a text classifier stored as safetensors."
@@ -134,6 +152,7 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
         raise UsageError(
             f"scorer: hub:{where} is no trained text classifier: its weights lack {first}. Choose a fine-tuned model."
         )
+    check_vocabulary(tokenizer, network.get_input_embeddings().weight.shape[0], f"hub:{where}", "scorer")
     return config, tokenizer, network
 
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.files import write_atomically
+from detoxlm.files import check_output_folder, write_atomically
+from detoxlm.lock import only_writer
 from detoxlm.progress import track
 from detoxlm.scorers import SCORERS, load_scorer
 from detoxlm.scorers.base import Scorer
@@ -23,13 +24,25 @@ log = logging.getLogger("detoxlm")
 
 
 def run(specs: Sequence[str], settings: ValidateSettings) -> Study:
-    """Measure the scorers that `specs` name on the files of the settings; shows progress on standard error.
+    """Measure the scorers that `specs` name on the files of the settings, and save what is found to their `output`.
+
+    Shows progress on standard error.
 
     Raises:
-        UsageError: no data, a file or column that cannot be used, or a scorer that cannot be loaded. With
-            `skip_missing` the last is only said, unless none is left.
+        UsageError: an output that cannot be written, no data, a file or column that cannot be used, or a scorer that
+            cannot be loaded. With `skip_missing` the last is only said, unless none is left.
         DetoxError: a scorer failed.
     """
+    if settings.output is None:
+        return _measured(specs, settings)
+    check_output_folder(settings.output)
+    with only_writer(settings.output / "validity.json"):
+        study = _measured(specs, settings)
+        save(study, settings.output)
+        return study
+
+
+def _measured(specs: Sequence[str], settings: ValidateSettings) -> Study:
     sets = read_sets(
         settings.data or [],
         text=settings.text,

@@ -306,27 +306,29 @@ def test_a_model_set_to_a_static_cache_is_refused_at_the_start_where_something_i
 
 @decoding
 @pytest.mark.parametrize("host", ["attached", "processor"])
+@pytest.mark.parametrize("rounds", [2, pytest.param(200, marks=pytest.mark.slow)])
 def test_threads_that_share_a_detoxified_model_each_get_their_own_text(
-    name: str, host: str, tiny: Callable[..., Target], letter_scorer: Any
+    name: str, host: str, rounds: int, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
     if host == "processor" and name in INSIDE:
         pytest.skip("refused: see above")
     target = tiny()
     detoxifier = fitted(target, name, letter_scorer)
     strength = detoxifier.default_strength
-    prompts = [encoded(target, text) for text in (*PROMPTS, "the bread", "we")]
+    prompts = [encoded(target, text) for text in (*PROMPTS, "the bread", "we", "it rained, and", "y")]
     processor = detoxifier.logits_processor(target.model, strength) if host == "processor" else None
     options = {"logits_processor": [processor]} if processor is not None else {}
+    tokens = 10 if rounds < 10 else 4
 
     def continued(inputs: Any) -> list[int]:
-        return list(target.model.generate(**inputs, max_new_tokens=10, do_sample=False, **options)[0].tolist())
+        return list(target.model.generate(**inputs, max_new_tokens=tokens, do_sample=False, **options)[0].tolist())
 
     got: dict[int, list[list[int]]] = {i: [] for i in range(len(prompts))}
     errors: list[Exception] = []
 
     def work(i: int) -> None:
         try:
-            got[i] += [continued(prompts[i]) for _ in range(2)]
+            got[i] += [continued(prompts[i]) for _ in range(rounds)]
         except Exception as error:  # whatever a thread raises is what the test is about
             errors.append(error)
 
@@ -338,4 +340,4 @@ def test_threads_that_share_a_detoxified_model_each_get_their_own_text(
         for thread in threads:
             thread.join()
     assert not errors
-    assert all(made == alone[i] for i, every in got.items() for made in every)
+    assert all(every == [alone[i]] * rounds for i, every in got.items())

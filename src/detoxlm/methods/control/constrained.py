@@ -15,7 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from detoxlm.errors import UsageError
 from detoxlm.methods.base import FitData, Method
+from detoxlm.methods.control.fit import check_auxiliary
 from detoxlm.methods.control.settings import ConstrainedSettings
 from detoxlm.methods.training import check_installed
 from detoxlm.methods.weights.tuned import FineTunedDetoxifier
@@ -46,9 +48,24 @@ class Constrained(Method):
     detoxifier_type: ClassVar = ConstrainedDetoxifier
 
     @classmethod
+    def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
+        """Refuse to train where what trains is not installed, and texts and iterations that do not go together."""
+        check_installed(cls.name)
+        if data.corpus is not None and (data.harmful or data.pairs):
+            raise UsageError(
+                f"{'harmful' if data.harmful else 'pairs'}: with --corpus the texts held to the constraint are the "
+                "corpus's own violations; leave it out, or give its texts in --corpus too."
+            )
+        check_auxiliary(data, settings, target)
+        if settings.iterations > 1 or settings.schedule == "parallel":
+            from detoxlm.methods.control.schedule import check
+
+            check(settings)
+
+    @classmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> ConstrainedDetoxifier:
         """Train the auxiliary model, then the target under it."""
-        check_installed(cls.name)
+        cls.check(data, settings, target)
         if settings.iterations == 1 and settings.schedule == "sequential":
             from detoxlm.methods.control.tuning import fine_tune_under_constraint as fine_tune
         else:

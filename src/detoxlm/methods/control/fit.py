@@ -46,20 +46,10 @@ def fit_auxiliary(
             one asked for where it does not fit.
         DetoxError: the scorer failed on a text, or the loss became NaN.
     """
-    scorer = data.scorer
-    if scorer is None:
-        raise UsageError("scorer: the constraint is what a scorer says; give one.")
-    if settings.auxiliary == "shipped" and settings.of_its_own:
-        raise UsageError(f"{settings.of_its_own[0]}: the shipped auxiliary model is as it is; --set auxiliary=own.")
+    scorer = check_auxiliary(data, settings, target)
     if settings.auxiliary == "shipped" or (settings.auxiliary == "auto" and not settings.of_its_own):
         tensors, facts = shipped()
-        fits = target.architecture.is_of(facts["base"]) and [scorer.name, scorer.version] == facts["scorer"][:2]
-        if settings.auxiliary == "shipped" and not fits:
-            raise UsageError(
-                f"auxiliary: the shipped one is for the model {facts['base']['name']} and the scorer "
-                f"{' '.join(facts['scorer'][:2])}; train one for {target.name} and {scorer.name}: --set auxiliary=own."
-            )
-        if fits and (settings.auxiliary == "shipped" or data.prompts is None):
+        if _fits(facts, target, scorer) and (settings.auxiliary == "shipped" or data.prompts is None):
             fitting["auxiliary"] = {"source": "shipped", **facts}
             return tensors
     prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
@@ -77,6 +67,36 @@ def fit_auxiliary(
     )
     fitting["auxiliary"] = {"source": "own", **account}
     return packed(auxiliary)
+
+
+def check_auxiliary(data: FitData, settings: AuxiliarySettings, target: Target | None) -> Scorer:
+    """Return the scorer, whose opinion is the constraint.
+
+    Raises:
+        UsageError: there is none, or the shipped auxiliary model is asked for where it does not fit the settings, the
+            scorer or, where there is one yet, the target.
+    """
+    scorer = data.scorer
+    if scorer is None:
+        raise UsageError("scorer: the constraint is what a scorer says; give one.")
+    if settings.auxiliary == "shipped":
+        if settings.of_its_own:
+            raise UsageError(f"{settings.of_its_own[0]}: the shipped auxiliary model is as it is; --set auxiliary=own.")
+        _, facts = shipped()
+        if not _fits(facts, target, scorer):
+            what = scorer.name if target is None else f"{target.name} and {scorer.name}"
+            raise UsageError(
+                f"auxiliary: the shipped one is for the model {facts['base']['name']} and the scorer "
+                f"{' '.join(facts['scorer'][:2])}; train one for {what}: --set auxiliary=own."
+            )
+    return scorer
+
+
+def _fits(facts: dict[str, Any], target: Target | None, scorer: Scorer) -> bool:
+    """Tell whether the shipped auxiliary model is of this scorer and, where it is known, this target."""
+    return [scorer.name, scorer.version] == facts["scorer"][:2] and (
+        target is None or target.architecture.is_of(facts["base"])
+    )
 
 
 def trained_on(

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from detoxlm.architecture import Architecture
 from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.control.auxiliary import Auxiliary, Rule, lowering
-from detoxlm.methods.control.fit import fit_auxiliary
+from detoxlm.methods.control.fit import check_auxiliary, fit_auxiliary
 from detoxlm.methods.control.settings import AuxiliarySettings
 from detoxlm.methods.control.storage import unpacked
 from detoxlm.methods.decoding.contract import Steering
@@ -113,8 +113,14 @@ class Nado(Method):
     reads: ClassVar[frozenset[str]] = frozenset({"prompts"})
 
     @classmethod
+    def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
+        """Refuse to go without a scorer, and the shipped auxiliary model where it does not fit."""
+        check_auxiliary(data, settings, target)
+
+    @classmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> NadoDetoxifier:
         """Sample, score, and train the auxiliary model."""
+        cls.check(data, settings, target)
         fitting: dict[str, Any] = {}
         return NadoDetoxifier(
             settings, describe_target(target), fit_auxiliary(target, data, settings, fitting), fitting

@@ -19,8 +19,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.files import folder_written_atomically
+from detoxlm.loading import quiet_transformers
 from detoxlm.methods.control.stages import KINDS, Stage, Work, device_of, perform
-from detoxlm.models import load_target, quiet_transformers
+from detoxlm.models import load_target
 from detoxlm.progress import track
 
 log = logging.getLogger(__name__)

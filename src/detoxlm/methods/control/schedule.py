@@ -100,10 +100,9 @@ def fine_tune_in_iterations(
     """Train a copy of the target in iterations; else as `detoxlm.methods.control.tuning.fine_tune_under_constraint`.
 
     Raises:
-        UsageError: as there, or iterations and schedule do not fit each other or this machine.
+        UsageError: as there.
         DetoxError: as there, or a worker was lost again and again.
     """
-    check(settings)
     scorer = scorer_of(data)
     run = in_order
     if settings.schedule == "parallel":

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
 from detoxlm.errors import UsageError, first_line
+from detoxlm.files import refuse_pointers
 from detoxlm.methods.control.auxiliary import Auxiliary
 
 #: The auxiliary model of toxicity that ships with detoxlm, trained by scripts/train_auxiliary.py on the embedded model.
@@ -39,4 +40,5 @@ def unpacked(tensors: dict[str, torch.Tensor], model: PreTrainedModel) -> Auxili
 
 def shipped() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return the tensors of the shipped one, and facts about its training (`base`, `scorer`, counts, validity)."""
+    refuse_pointers("auxiliary", SHIPPED)
     return load_file(SHIPPED), json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))

@@ -65,12 +65,6 @@ def prepared_for(target: Target, data: FitData, settings: ConstrainedSettings, f
         UsageError: the scorer says the same of everything, or no text is prone to violations.
     """
 
-    if data.corpus is not None and (data.harmful or data.pairs):
-        raise UsageError(
-            f"{'harmful' if data.harmful else 'pairs'}: with --corpus the texts held to the constraint are the "
-            "corpus's own violations; leave it out, or give its texts in --corpus too."
-        )
-
     def texts() -> Texts:
         if data.corpus is None:
             return texts_for(target, data, settings, fitting)  # the auxiliary model's samples, from the same journal

@@ -23,7 +23,7 @@ from detoxlm.architecture import Architecture
 from detoxlm.errors import DetoxError
 from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.editing.learning import mean_kl
-from detoxlm.methods.editing.pairs import PairSettings, embedded_pairs, harmless_texts
+from detoxlm.methods.editing.pairs import PairSettings, check_pairs, embedded_pairs, harmless_texts
 from detoxlm.methods.weights.detoxifier import WeightDetoxifier
 from detoxlm.models import Target
 from detoxlm.passages import Passage, endless, log_p, padded
@@ -65,11 +65,17 @@ class Dinm(Method):
     reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
-    def fit(cls, target: Target, data: FitData, settings: DinmSettings) -> DinmDetoxifier:
-        """Locate and tune. The target is restored."""
-        if settings.layer is not None:  # refused before hours of harvesting
+    def check(cls, data: FitData, settings: DinmSettings, target: Target | None = None) -> None:
+        """Refuse pairs too few, and a layer that cannot be edited."""
+        check_pairs(data)
+        if target is not None and settings.layer is not None:
             target.architecture.check_layer(settings.layer)
             target.architecture.value_matrix(settings.layer)
+
+    @classmethod
+    def fit(cls, target: Target, data: FitData, settings: DinmSettings) -> DinmDetoxifier:
+        """Locate and tune. The target is restored."""
+        cls.check(data, settings, target)
         fitting: dict[str, Any] = {}
         pairs = embedded_pairs(target, data, settings.samples, settings.max_length, fitting)
         apart = (pairs.positive - pairs.negative).norm(dim=-1) / pairs.positive.norm(dim=-1)

@@ -86,29 +86,44 @@ def pairs_for(
     Raises:
         UsageError: too few pairs, or pairs whose texts do not differ.
     """
+    check_pairs(data)
     if data.pairs is not None:
         pairs = [pair for pair in data.pairs if pair.toxic != pair.nontoxic]
-        if not pairs:
-            raise UsageError(f"pairs: the two texts are identical in all {len(data.pairs)} pairs; nothing to learn.")
-        reason = f"pairs: {len(pairs)} with two different texts are too few"
     else:
         pairs, fitting["harvest"] = _harvested(target, data, samples)
         pairs = [pair for pair in pairs if pair.prompt not in held_out]
-        reason = (
-            f"prompts: {target.name} gave only {len(pairs)} pairs of a toxic and a non-toxic continuation of one "
-            "prompt (perhaps it is not toxic on these); raise --set samples=…, or give more --prompts or --pairs"
-        )
-    if len(pairs) < FEWEST_PAIRS:
-        raise UsageError(f"{reason}; at least {FEWEST_PAIRS} are needed.")
+        if len(pairs) < FEWEST_PAIRS:
+            raise UsageError(
+                f"prompts: {target.name} gave only {len(pairs)} pairs of a toxic and a non-toxic continuation of one "
+                "prompt (perhaps it is not toxic on these); raise --set samples=…, or give more --prompts or --pairs; "
+                f"at least {FEWEST_PAIRS} are needed."
+            )
     fitting["pairs"] = len(pairs)
     return pairs
 
 
-def _harvested(target: Target, data: FitData, samples: int) -> tuple[list[Pair], dict[str, Any]]:
-    if data.scorer is None:
+def check_pairs(data: FitData) -> None:
+    """Refuse what `pairs_for` can make nothing of, before there is a model.
+
+    Raises:
+        UsageError: too few pairs, pairs whose texts do not differ, or neither pairs nor a scorer to harvest some with.
+    """
+    if data.pairs is None and data.scorer is None:
         raise UsageError(
             "scorer: harvesting pairs needs a scorer to tell which continuations are toxic; or give pairs."
         )
+    if data.pairs is not None:
+        differing = sum(pair.toxic != pair.nontoxic for pair in data.pairs)
+        if data.pairs and not differing:
+            raise UsageError(f"pairs: the two texts are identical in all {len(data.pairs)} pairs; nothing to learn.")
+        if differing < FEWEST_PAIRS:
+            raise UsageError(
+                f"pairs: {differing} with two different texts are too few; at least {FEWEST_PAIRS} are needed."
+            )
+
+
+def _harvested(target: Target, data: FitData, samples: int) -> tuple[list[Pair], dict[str, Any]]:
+    assert data.scorer is not None  # `check_pairs`
     prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
     sampling = own_sampling(samples, data.seed)
     made = harvest(target, prompts, data.scorer, sampling, batch_size=data.batch_size, workdir=data.workdir)

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
-from detoxlm.methods.editing.pairs import PairSettings, embedded_pairs
+from detoxlm.methods.editing.pairs import PairSettings, check_pairs, embedded_pairs
 from detoxlm.methods.editing.probes import probe_direction, separation
 from detoxlm.models import Target
 
@@ -81,10 +81,17 @@ class Probe(Method):
     reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
+    def check(cls, data: FitData, settings: ProbeSettings, target: Target | None = None) -> None:
+        """Refuse pairs too few, and a layer that is not there."""
+        check_pairs(data)
+        if target is not None:
+            target.architecture.check_layer(_layer(target, settings))
+
+    @classmethod
     def fit(cls, target: Target, data: FitData, settings: ProbeSettings) -> ProbeDetoxifier:
         """Embed pairs and train the probe."""
-        layer = len(target.architecture.layers) - 1 if settings.layer is None else settings.layer
-        target.architecture.check_layer(layer)
+        cls.check(data, settings, target)
+        layer = _layer(target, settings)
         fitting: dict[str, Any] = {"layer": layer}
         pairs = embedded_pairs(target, data, settings.samples, settings.max_length, fitting)
         positive, negative = pairs.positive[layer], pairs.negative[layer]
@@ -92,3 +99,7 @@ class Probe(Method):
         fitting["probe_auc_on_its_pairs"] = round(separation(positive, negative, w), 3)
         tensors = {f"{layer}.probe": w * torch.cat([positive, negative]).norm(dim=1).mean()}
         return ProbeDetoxifier(settings, describe_target(target), tensors, fitting)
+
+
+def _layer(target: Target, settings: ProbeSettings) -> int:
+    return len(target.architecture.layers) - 1 if settings.layer is None else settings.layer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ class Trial:
     look: dict[str, float]
 
 
+def check_installed() -> None:
+    """Raise `UsageError` where Optuna is not installed."""
+    if find_spec("optuna") is None:
+        raise UsageError("subspace: variant=search needs optuna, which is not installed: pip install 'detoxlm[search]'")
+
+
 def search_removals(
     space: Space,
     judge: Callable[[Removal], dict[str, float]],
@@ -77,12 +84,9 @@ def search_removals(
     Raises:
         UsageError: Optuna is not installed.
     """
-    try:
-        import optuna
-    except ImportError:
-        raise UsageError(
-            "subspace: variant=search needs optuna, which is not installed: pip install 'detoxlm[search]'"
-        ) from None
+    check_installed()
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kept = Journal(journal, digest_of([asdict(space), seed, key])) if journal is not None else None
     done = [Trial(Removal(**entry["removal"]), entry["look"]) for entry in (kept.entries if kept else [])][:trials]

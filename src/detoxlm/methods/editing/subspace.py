@@ -30,8 +30,8 @@ from detoxlm.harvest import HELD_OUT
 from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.editing.learning import learn_shares
 from detoxlm.methods.editing.lens import reads_as
-from detoxlm.methods.editing.pairs import EmbeddedPairs, PairSettings, embedded_pairs, harmless_texts
-from detoxlm.methods.editing.search import Removal, Space, Trial, best_of, frontier, search_removals
+from detoxlm.methods.editing.pairs import EmbeddedPairs, PairSettings, check_pairs, embedded_pairs, harmless_texts
+from detoxlm.methods.editing.search import Removal, Space, Trial, best_of, check_installed, frontier, search_removals
 from detoxlm.methods.editing.subspaces import both_ends, low_rank, rank_of, toxic_directions
 from detoxlm.methods.training.anchors import anchors
 from detoxlm.methods.training.watch import Watch
@@ -126,7 +126,7 @@ class SubspaceDetoxifier(WeightDetoxifier):
             factors = {layer: (down, strength * up) for layer, (down, up) in self._factors(view, part).items()}
             if factors:
                 edits[getattr(view.family, part)] = factors
-        write_adapter(view, edits, self.target["name"], Path(folder))
+        write_adapter(view, edits, Path(folder))
 
     def _factors(self, view: Architecture, part: Part) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
         """By layer A [k, m] and B [d, k] of the edit W + B A, in float32 on the model's device."""
@@ -150,15 +150,25 @@ class Subspace(Method):
     reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
+    def check(cls, data: FitData, settings: SubspaceSettings, target: Target | None = None) -> None:
+        """Refuse pairs too few, to search without Optuna or a scorer, and layers that cannot be edited."""
+        check_pairs(data)
+        if settings.variant == "search":
+            check_installed()
+            _scorer_of(data)
+        if target is not None:
+            for layer in _layers(target.architecture, settings):
+                for part in _parts(settings):
+                    target.architecture.writing_matrix(layer, part)
+
+    @classmethod
     def fit(cls, target: Target, data: FitData, settings: SubspaceSettings) -> SubspaceDetoxifier:
         """Embed pairs, find directions in every layer and, if learned, how much of each to remove."""
+        cls.check(data, settings, target)
         view = target.architecture
         layers = _layers(view, settings)
         learned, searched, paper = (settings.variant == name for name in ("learned", "search", "paper"))
-        parts: list[Part] = ["value", "attention"] if settings.attention else ["value"]
-        for layer in layers:  # refuse what cannot be edited before hours of harvesting
-            for part in parts:
-                view.writing_matrix(layer, part)
+        parts = _parts(settings)
         fitting: dict[str, Any] = {}
         pairs = embedded_pairs(
             target,
@@ -231,6 +241,12 @@ def _watched(data: FitData) -> list[str]:
     return (data.prompts if data.prompts is not None else builtin_prompts("fit"))[::HELD_OUT]
 
 
+def _scorer_of(data: FitData) -> Scorer:
+    if data.scorer is None:
+        raise UsageError("scorer: variant=search needs one to tell how toxic the model still is.")
+    return data.scorer
+
+
 def _searched(
     target: Target,
     data: FitData,
@@ -244,12 +260,11 @@ def _searched(
 
     Looks are at prompts that gave no pairs, and at the built-in neutral text, which none of the edits has seen.
     """
-    if data.scorer is None:
-        raise UsageError("scorer: variant=search needs one to tell how toxic the model still is.")
+    scorer = _scorer_of(data)
     neutral = harmless_texts(target, [], settings.max_length)[:NEUTRAL_PIECES]
     watch = Watch(
         target,
-        data.scorer,
+        scorer,
         _watched(data),
         neutral,
         anchors(target, neutral, data.batch_size, "reading neutral text"),
@@ -281,7 +296,7 @@ def _searched(
         seed=data.seed,
         key=[
             target.architecture.fingerprint,
-            [data.scorer.name, data.scorer.version, data.scorer.revision],
+            [scorer.name, scorer.version, scorer.revision],
             [[passage.ids for passage in side] for side in (pairs.clean, pairs.toxic)],
             [settings.pooling, settings.skip_sinks, settings.max_length, parts, _watched(data), data.batch_size],
         ],
@@ -317,6 +332,10 @@ def _layers(view: Architecture, settings: SubspaceSettings) -> list[int]:
             f"first_layer, last_layer: {first} to {last} are no layers of this model; it has 0 to {count - 1}."
         )
     return list(range(first, last + 1))
+
+
+def _parts(settings: SubspaceSettings) -> list[Part]:
+    return ["value", "attention"] if settings.attention else ["value"]
 
 
 def _ends(

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
 from detoxlm.methods.base import FitData, Method, describe_target
-from detoxlm.methods.editing.pairs import PairSettings, embedded_pairs
+from detoxlm.methods.editing.pairs import PairSettings, check_pairs, embedded_pairs
 from detoxlm.methods.editing.probes import probe_direction, separation
 from detoxlm.methods.weights.detoxifier import WeightDetoxifier
 from detoxlm.models import Target
@@ -66,11 +66,18 @@ class Surgery(Method):
     reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
+    def check(cls, data: FitData, settings: SurgerySettings, target: Target | None = None) -> None:
+        """Refuse pairs too few, and an MLP whose gates cannot be edited."""
+        check_pairs(data)
+        if target is not None:
+            for layer in range(len(target.architecture.layers)):
+                target.architecture.gate_matrix(layer)
+
+    @classmethod
     def fit(cls, target: Target, data: FitData, settings: SurgerySettings) -> SurgeryDetoxifier:
         """Embed pairs, train the probes, and choose the rows."""
+        cls.check(data, settings, target)
         view = target.architecture
-        for layer in range(len(view.layers)):
-            view.gate_matrix(layer)
         fitting: dict[str, Any] = {}
         pairs = embedded_pairs(target, data, settings.samples, settings.max_length, fitting)
         positive, negative = pairs.positive, pairs.negative

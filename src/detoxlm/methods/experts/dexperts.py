@@ -88,10 +88,16 @@ class DExperts(Method):
     detoxifier_type: ClassVar = DExpertsDetoxifier
 
     @classmethod
+    def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
+        """Refuse to train where what trains is not installed, and a model that cannot be copied."""
+        check_installed(cls.name)
+        if target is not None:
+            check_copyable(target.model)
+
+    @classmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> DExpertsDetoxifier:
         """Get texts, and train the experts one after the other."""
-        check_installed(cls.name)
-        check_copyable(target.model)
+        cls.check(data, settings, target)
         from detoxlm.methods.experts.training import train_experts
 
         fitting: dict[str, Any] = {}

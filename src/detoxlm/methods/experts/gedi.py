@@ -69,12 +69,18 @@ class Gedi(Method):
     detoxifier_type: ClassVar = GediDetoxifier
 
     @classmethod
-    def fit(cls, target: Target, data: FitData, settings: Any) -> GediDetoxifier:
-        """Get texts, and train the model of two classes."""
+    def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
+        """Refuse to train where what trains is not installed, all weights, and a model that cannot be copied."""
         check_installed(cls.name)
-        check_copyable(target.model)
         if settings.tune == "full":
             raise UsageError("tune: gedi's two classes are one adapter, added and taken away; leave tune=lora.")
+        if target is not None:
+            check_copyable(target.model)
+
+    @classmethod
+    def fit(cls, target: Target, data: FitData, settings: Any) -> GediDetoxifier:
+        """Get texts, and train the model of two classes."""
+        cls.check(data, settings, target)
         from detoxlm.methods.experts.training import train_classes
 
         fitting: dict[str, Any] = {}

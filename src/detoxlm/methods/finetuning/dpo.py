@@ -45,9 +45,14 @@ class Dpo(Method):
     detoxifier_type: ClassVar = DpoDetoxifier
 
     @classmethod
+    def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
+        """Refuse to train where what trains is not installed."""
+        check_installed(cls.name)
+
+    @classmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> DpoDetoxifier:
         """Get pairs, train, and keep the best look within the limit on drift."""
-        check_installed(cls.name)
+        cls.check(data, settings, target)
         from detoxlm.methods.finetuning.fit import fine_tune_by_preference
 
         made = fine_tune_by_preference(target, data, settings, settings.beta, cls.detoxifier_type)

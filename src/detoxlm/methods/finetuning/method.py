@@ -29,9 +29,14 @@ class FineTuning(Method):
         return "uniform"
 
     @classmethod
+    def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
+        """Refuse to train where what trains is not installed."""
+        check_installed(cls.name)
+
+    @classmethod
     def fit(cls, target: Target, data: FitData, settings: Any) -> FineTunedDetoxifier:
         """Get texts, train, and keep the best look within the limit on drift."""
-        check_installed(cls.name)
+        cls.check(data, settings, target)
         from detoxlm.methods.finetuning.fit import fine_tune
 
         objective, blame = cls.objective(target, settings), cls.blame(settings)

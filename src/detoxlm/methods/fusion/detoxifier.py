@@ -15,6 +15,7 @@ from detoxlm.methods.decoding.contract import Place, Steering
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.methods.decoding.reading import counts_columns
 from detoxlm.methods.decoding.translation import SameTokens, Translator
+from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.methods.fusion import mixing
 from detoxlm.methods.fusion.calibrator import Calibrator, cut_calibrator
 from detoxlm.methods.fusion.retokenizing import Retokenizer
@@ -56,6 +57,16 @@ class FusionDetoxifier(DecodingDetoxifier):
     def foreign(self) -> bool:
         """Whether the calibrator was cut from another model than the target."""
         return bool(self.files)
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` where a calibrator of another model has lost the files that describe it."""
+        needed = {"calibrator_config"} if any(name.startswith("base.") for name in self.tensors) else set()
+        needed |= {"calibrator_tokenizer"} if "target_tokenizer" in self.files else set()
+        if lacking := needed - self.files.keys():
+            raise UsageError(
+                f"detoxifier: `files` in {self.folder or '.'}/{CONFIG_FILE} lacks {min(lacking)}, which a calibrator "
+                "of another model needs; take the file from a copy, or fit it again."
+            )
 
     def _steer(self, model: PreTrainedModel) -> Steering:
         options = self.options

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
 from detoxlm.errors import UsageError
+from detoxlm.files import refuse_pointers
 from detoxlm.methods.base import describe_target
 from detoxlm.methods.fusion.alignment import align
 from detoxlm.methods.fusion.calibrator import cut_calibrator
@@ -24,6 +25,7 @@ from detoxlm.models import Target, load_target
 
 def shipped(target: Target, settings: FusionSettings) -> FusionDetoxifier:
     """The calibrator that comes with detoxlm, for the model it was trained on or aligned to another."""
+    refuse_pointers("calibrator", SHIPPED)
     tensors = load_file(SHIPPED)
     facts = json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))
     settings = settings.model_copy(update={"layers": facts["layers"]})
@@ -39,7 +41,7 @@ def realigned(found: FusionDetoxifier, target: Target, settings: FusionSettings,
     if found.foreign:
         raise UsageError(
             f"calibrator: {found.folder} is itself aligned from another model's; give the folder of the calibrator "
-            f"that was trained for {found.fitting['calibrator']['base']['name']}, or calibrator=shipped."
+            "that was trained for that model (`fitting` in its detoxifier.json names it), or calibrator=shipped."
         )
     if "variant" in settings.model_fields_set and settings.variant != found.options.variant:
         raise UsageError(

@@ -27,12 +27,10 @@ class Fusion(Method):
     reads: ClassVar[frozenset[str]] = frozenset({"corpus", "pairs", "prompts"})
 
     @classmethod
-    def fit(cls, target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
-        """Take the shipped calibrator, another folder's, or train one on `data` or the target's own continuations."""
-        choice = settings.calibrator
-        given = [name for name in ("corpus", "pairs", "prompts") if getattr(data, name) is not None]
-        if choice == "auto":
-            choice = "own" if given or settings.variant == "paper" else "shipped"
+    def check(cls, data: FitData, settings: FusionSettings, target: Target | None = None) -> None:
+        """Refuse data that the chosen calibrator would not read, a folder that holds none, and a target too shallow."""
+        choice = _choice(data, settings)
+        given = _given(data)
         if choice != "own" and given:
             raise UsageError(
                 f"{given[0]}: the calibrator {choice} is trained already and reads no data; leave it out, or train "
@@ -41,14 +39,42 @@ class Fusion(Method):
         if settings.variant == "paper" and data.pairs is not None:
             raise UsageError("pairs: the paper's calibrator learns non-toxic text alone; give --corpus.")
         if choice == "own":
-            cut_calibrator(target.model, settings.layers)  # refuse before hours of harvesting, not after
+            if target is not None:
+                cut_calibrator(target.model, settings.layers)
+        elif choice == "shipped":
+            if settings.variant == "paper":
+                raise UsageError("calibrator: the shipped one is for variant=contrast; for paper use calibrator=own.")
+        elif target is None:
+            _found(choice)
+
+    @classmethod
+    def fit(cls, target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
+        """Take the shipped calibrator, another folder's, or train one on `data` or the target's own continuations."""
+        cls.check(data, settings, target)
+        choice = _choice(data, settings)
+        if choice == "own":
             make = own_mixture if settings.variant == "paper" else own_contrast
             return make(target, data, settings)
         if choice == "shipped":
-            if settings.variant == "paper":
-                raise UsageError("calibrator: the shipped one is for variant=contrast; for paper use calibrator=own.")
             return shipped(target, settings)
-        found = Detoxifier.from_pretrained(choice)
-        if not isinstance(found, FusionDetoxifier):
-            raise UsageError(f"calibrator: {choice} holds {found.method}, not fusion.")
-        return realigned(found, target, settings, data.seed)
+        return realigned(_found(choice), target, settings, data.seed)
+
+
+def _given(data: FitData) -> list[str]:
+    """What there is to train a calibrator on."""
+    return [name for name in ("corpus", "pairs", "prompts") if getattr(data, name) is not None]
+
+
+def _choice(data: FitData, settings: FusionSettings) -> str:
+    """Return `own`, `shipped`, or the folder or Hub id of a calibrator."""
+    if settings.calibrator != "auto":
+        return settings.calibrator
+    return "own" if _given(data) or settings.variant == "paper" else "shipped"
+
+
+def _found(choice: str) -> FusionDetoxifier:
+    """Load another folder's calibrator; raise `UsageError` where there is none."""
+    found = Detoxifier.from_pretrained(choice)
+    if not isinstance(found, FusionDetoxifier):
+        raise UsageError(f"calibrator: {choice} holds {found.method}, not fusion.")
+    return found

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from transformers import TrainerCallback
 
-from detoxlm.progress import track
+from detoxlm.progress import say, track
 
 #: What a line shows of a look.
 COLUMNS = ("toxicity", "toxic_fraction", "drift", "perplexity", "refusals", "answer_tokens")
@@ -27,7 +26,7 @@ class Progress(TrainerCallback):
         """Open the bar, and name the columns of the lines."""
         self.done = state.global_step
         self.advance = self.stack.enter_context(track("fine-tuning", self.steps, "steps", done=self.done))
-        print(f"{'step':>6} " + " ".join(f"{name:>14}" for name in COLUMNS), file=sys.stderr)
+        say(f"{'step':>6} " + " ".join(f"{name:>14}" for name in COLUMNS))
         for look in self.before:
             _line(look["step"], look)
 
@@ -46,4 +45,4 @@ class Progress(TrainerCallback):
 
 
 def _line(step: float, look: Mapping[str, float]) -> None:
-    print(f"{step:6.0f} " + " ".join(f"{look[name]:14.4f}" for name in COLUMNS), file=sys.stderr)
+    say(f"{step:6.0f} " + " ".join(f"{look[name]:14.4f}" for name in COLUMNS))

@@ -11,24 +11,28 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from detoxlm.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, base_of
 from detoxlm.architecture import Architecture
 from detoxlm.files import folder_written_atomically
 
-ADAPTER_CONFIG = "adapter_config.json"
 #: A [k, in] and B [out, k] of the edit W + B A.
 Factors = tuple[torch.Tensor, torch.Tensor]
 
 
-def write_lora(factors: Mapping[str, Factors], model: PreTrainedModel, base_model: str, folder: Path) -> None:
+def write_lora(factors: Mapping[str, Factors], model: PreTrainedModel, folder: Path) -> None:
     """Write W + B A of some modules as a LoRA with scale 1; smaller ranks are filled with zeros.
 
     Args:
         factors: by the module's full name. Modules of one name in several layers must all be there: adapters are
             loaded by the ends of names.
-        model: that was edited.
-        base_model: what the adapter's configuration names as its base.
+        model: that was edited; the adapter's configuration names as its base where it was loaded from.
         folder: is replaced whole.
+
+    Raises:
+        UsageError: the model was loaded from nowhere, or `folder` is something else.
+        DetoxError: the disk is full or the place not writable.
     """
+    base, revision = base_of(model)
     rank = max(a.shape[0] for a, _ in factors.values())
     every = [name for name, _ in model.named_modules()]
     tensors = {}
@@ -40,7 +44,8 @@ def write_lora(factors: Mapping[str, Factors], model: PreTrainedModel, base_mode
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_model,
+        "base_model_name_or_path": base,
+        "revision": revision,
         "r": rank,
         "lora_alpha": rank,  # scale alpha / r = 1
         "lora_dropout": 0.0,
@@ -50,7 +55,7 @@ def write_lora(factors: Mapping[str, Factors], model: PreTrainedModel, base_mode
         "inference_mode": True,
     }
     with folder_written_atomically(folder, replaces=ADAPTER_CONFIG) as temporary:
-        save_file(tensors, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(tensors, temporary / ADAPTER_WEIGHTS, metadata={"format": "pt"})
         (temporary / ADAPTER_CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
@@ -64,16 +69,16 @@ def _ending(module: str, wanted: Collection[str], every: Sequence[str]) -> str:
     return module
 
 
-def write_adapter(
-    view: Architecture, edits: Mapping[str, Mapping[int, Factors]], base_model: str, folder: Path
-) -> None:
+def write_adapter(view: Architecture, edits: Mapping[str, Mapping[int, Factors]], folder: Path) -> None:
     """Write an edit of some modules of some layers (`write_lora`); in the other layers they get an edit of nothing.
 
     Args:
         view: of the model that was edited.
         edits: by the edited matrix's attribute path within a layer, and by layer.
-        base_model: what the adapter's configuration names as its base.
         folder: is replaced whole.
+
+    Raises:
+        UsageError, DetoxError: as `write_lora`.
     """
     every = {}
     for module, factors in edits.items():
@@ -81,4 +86,4 @@ def write_adapter(
         nothing = (torch.zeros(0, down.shape[1]), torch.zeros(up.shape[0], 0))
         for layer in range(len(view.layers)):
             every[f"{view.family.layers}.{layer}.{module}"] = factors.get(layer, nothing)
-    write_lora(every, view.model, base_model, folder)
+    write_lora(every, view.model, folder)

@@ -39,4 +39,4 @@ class FineTunedDetoxifier(WeightDetoxifier):
         factors = {name: (a, strength * b) for name, (a, b) in factors_of(self.tensors).items()}
         if not factors:
             raise UsageError("adapter: all weights were tuned (tune=full), which is no adapter; export a checkpoint.")
-        write_lora(factors, model, self.target["name"], Path(folder))
+        write_lora(factors, model, Path(folder))

@@ -1,0 +1,105 @@
+"""What can be refused is refused before the work: before a model is loaded, and again before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from detoxlm.adapters import ADAPTER_CONFIG
+from detoxlm.checkpoints import CHECKPOINT_FILE
+from detoxlm.comparing import refuse_unlike
+from detoxlm.errors import UsageError
+from detoxlm.files import check_output_file, check_output_folder
+from detoxlm.generation import trimmed
+from detoxlm.methods import Detoxifier, Method
+from detoxlm.methods.folders import CONFIG_FILE
+from detoxlm.models import EMBEDDED_TARGET, Check
+from detoxlm.recipes import Task
+from detoxlm.results import Results
+from detoxlm.scorers.base import Scorer
+from detoxlm.settings import EvaluateSettings, ExportSettings
+
+
+def check_run_folder(out: Path, method: type[Method]) -> None:
+    """Raise `UsageError` where what `run` leaves cannot be put into `out`."""
+    check_output_folder(out)
+    check_output_folder(out / "results")
+    for name in ("results.json", "report.html"):
+        check_output_file(out / name)
+    check_output_folder(out / "detoxifier", CONFIG_FILE)
+    if method.detoxifier_type.kind != "decoding":
+        check_output_folder(out / "model", CHECKPOINT_FILE)
+
+
+def check_export_folder(model: str, detoxifier: str, settings: ExportSettings) -> None:
+    """Raise `UsageError` where the folder to export to is one of those it comes from, or of another kind."""
+    for source, what in ((detoxifier, "detoxifier"), (model, "model")):
+        if settings.output.exists() and Path(source).exists() and settings.output.samefile(source):
+            raise UsageError(f"output: {settings.output} is the {what} itself; choose another -o.")
+    check_output_folder(settings.output, ADAPTER_CONFIG if settings.form == "adapter" else CHECKPOINT_FILE)
+
+
+def check_strengths(method: type[Method], settings: Any, strengths: Sequence[float] | None) -> None:
+    """Raise `UsageError` where a strength is out of the range that the method has with these settings."""
+    unfitted = None
+    with suppress(Exception):  # of another package, whose detoxifier needs more: its range is known after the fit
+        unfitted = method.detoxifier_type(settings, {}, {})
+        _ = unfitted.max_strength
+    if unfitted is not None:
+        for strength in strengths or ():
+            unfitted.check_strength(strength)
+
+
+def baseline_for(settings: EvaluateSettings, model: str, task: Task) -> Results | None:
+    """Read the baseline and hold it to what is known before the model is loaded; None: none is asked for.
+
+    Raises:
+        UsageError: it cannot be read, is where the results are to go, or is of another measurement or model.
+    """
+    if settings.baseline is None:
+        return None
+    baseline = Results.load(settings.baseline)
+    if settings.output.exists() and settings.output.samefile(settings.baseline):
+        raise UsageError(f"output: {settings.output} is the baseline itself; choose another -o.")
+    samples = task.recipe.sampling.samples
+    known = {
+        "recipe": task.recipe.name,
+        "prompts": trimmed(task.prompts),
+        "samples per prompt": [samples] * len(task.prompts),
+        "sampling": {**task.recipe.sampling.model_dump(), "seed": None},
+    }
+    if (model == "embedded") != (baseline.model.name == EMBEDDED_TARGET):
+        known["model"] = EMBEDDED_TARGET if model == "embedded" else model
+    refuse_unlike(baseline, known)
+    return baseline
+
+
+def check_baseline_scorer(baseline: Results | None, scorer: Scorer) -> None:
+    """Raise `UsageError` where another scorer judged the baseline."""
+    if baseline is not None:
+        refuse_unlike(baseline, {"scorer": (scorer.name, scorer.version, scorer.revision)})
+
+
+def check_of(detoxifier: Detoxifier | None) -> Check | None:
+    """Return what refuses another model than the detoxifier's by its configuration, before weights are read.
+
+    Fingerprints, which are of weights, tell more once the model is there.
+    """
+    if detoxifier is None:
+        return None
+
+    def check(config: dict[str, Any]) -> None:
+        within = config.get("text_config") or config
+        width = next((within[key] for key in ("word_embed_proj_dim", "hidden_size", "n_embd") if key in within), None)
+        made_for = detoxifier.target
+        kind = made_for["architecture"] if within is not config else config.get("model_type", made_for["architecture"])
+        if kind != made_for["architecture"] or width not in (None, made_for["hidden_size"]):
+            raise UsageError(
+                f"detoxifier: {detoxifier.folder} was fitted for {made_for['name']} ({made_for['architecture']}, width "
+                f"{made_for['hidden_size']}), not for this model ({kind}, width {width}). Fit one for it: "
+                f"detoxlm fit {detoxifier.method} MODEL -o DIR"
+            )
+
+    return check
