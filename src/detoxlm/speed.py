@@ -22,7 +22,7 @@ from detoxlm.results import Estimate
 
 #: Pairs of generations; one more of each warms up.
 PAIRS = 6
-#: Of a generation: rows, new tokens of each, and the longest prompt. All pairs together: some seconds on the embedded model.
+#: Of a generation: rows, new tokens of each, and the longest prompt. All together: seconds on the embedded model.
 ROWS, TOKENS, PROMPT = 4, 8, 64
 
 
