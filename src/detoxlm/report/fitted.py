@@ -55,7 +55,12 @@ def _losses(fitting: dict[str, Any]) -> list[str]:
         ("The loss of its auxiliary model", auxiliary.get("loss_curve") if isinstance(auxiliary, dict) else None),
         ("The loss", fitting.get("loss_curve")),
     ):
-        points = [(step, loss) for step, loss in curve or [] if _number(step) and _number(loss)]
+        pairs = (
+            [pair for pair in curve if isinstance(pair, list | tuple) and len(pair) == 2]
+            if isinstance(curve, list)
+            else []
+        )
+        points = [(step, loss) for step, loss in pairs if _number(step) and _number(loss)]
         if len(points) > 1:
             (_, start), (last, end) = points[0], points[-1]
             said.append(f"{whose} went from {start:.3g} to {end:.3g} in {_count(int(last), 'step')}")
