@@ -45,8 +45,8 @@ _FIX = "take the file from a copy, or fit it again."
 
 #: What an edit can be written as, and why a method's cannot.
 _FORMS = {
-    "checkpoint": "merge: {} works at decoding time and cannot become plain weights; use it attached, or fit a method of "
-    "kind weights or adapter (see `detoxlm methods`).",
+    "checkpoint": "merge: {} works at decoding time and cannot become plain weights; use it attached, or fit a method "
+    "of kind weights or adapter (see `detoxlm methods`).",
     "adapter": "adapter: {} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or adapter.",
 }
 #: One strength, or one for each request of a batch.

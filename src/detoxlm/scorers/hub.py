@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from detoxlm.errors import UsageError, first_line
+from detoxlm.progress import waiting
 from detoxlm.scorers.base import Scorer
 
 #: Used when neither the tokenizer nor the configuration names a maximum length.
@@ -112,6 +113,7 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     from detoxlm.files import refuse_pointers
+    from detoxlm.loading import quiet_transformers
     from detoxlm.preflight import check_has_tokenizer, check_vocabulary
 
     where = f"{model}@{revision}" if revision else model
@@ -121,18 +123,19 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
         refuse_pointers("scorer", Path(model))
         check_has_tokenizer(model, "scorer")
     try:
-        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
-        # float32 whatever the file holds: half precision moves scores by up to 0.01 and is slow on CPUs.
-        network, info = AutoModelForSequenceClassification.from_pretrained(
-            model,
-            revision=revision,
-            config=config,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype="float32",
-            output_loading_info=True,
-        )
+        with quiet_transformers(), waiting(f"loading hub:{where}"):
+            config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
+            # float32 whatever the file holds: half precision moves scores by up to 0.01 and is slow on CPUs.
+            network, info = AutoModelForSequenceClassification.from_pretrained(
+                model,
+                revision=revision,
+                config=config,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype="float32",
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
             raise UsageError(
