@@ -123,7 +123,9 @@ class _Work:
 
     @property
     def speed(self) -> str:
-        rate = self.fresh / self.seconds if self.seconds else float("inf")
+        if not self.seconds:
+            return f"∞ {self.unit}/s"
+        rate = self.fresh / self.seconds
         return f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
 
     def line(self) -> str:
