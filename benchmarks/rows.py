@@ -13,7 +13,7 @@ from detoxlm.comparing import compare
 from detoxlm.data import builtin_prompts, neutral_text, read_plain_text, read_prompts
 from detoxlm.files import write_atomically
 from detoxlm.methods import METHODS, Detoxifier
-from detoxlm.methods.base import CONFIG_FILE
+from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import Target
 from detoxlm.recipes import Task, get_recipe, measure
 from detoxlm.results import Results

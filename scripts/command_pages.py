@@ -64,8 +64,8 @@ def _block(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Return a help text as Markdown: without rich's escapes, and outside of code with Markdown's own."""
-    parts = re.split(r"(`[^`]*`)", " ".join(text.replace("\\[", "[").split()))
+    """Return a help text as Markdown: outside of code with Markdown's own escapes."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
     return "".join(part if part.startswith("`") else re.sub(r"[<*]", r"\\\g<0>", part) for part in parts)
 
 

@@ -76,3 +76,17 @@ class DigestScorer(Scorer):
 
     def _score_batch(self, texts: list[str]) -> np.ndarray:
         return np.array([hashlib.sha256(text.encode()).digest()[0] / 255 for text in texts])
+
+
+class Forgetful(Scorer):
+    """Finds the first `toxic` texts that it is shown toxic, and no other: whatever is measured later is better."""
+
+    name, version, revision = "forgetful", "1", "test"
+
+    def __init__(self, toxic: int) -> None:
+        self.left = toxic
+
+    def _score_batch(self, texts: list[str]) -> np.ndarray:
+        toxic = min(self.left, len(texts))
+        self.left -= toxic
+        return np.array([1.0] * toxic + [0.0] * (len(texts) - toxic))

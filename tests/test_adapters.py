@@ -6,14 +6,17 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import httpx
 import huggingface_hub
 import pytest
 import torch
 from devices import DEVICE, encoded
 from fits import fit
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -224,6 +227,48 @@ def test_an_adapter_in_the_hubs_cache_loads_and_its_commit_is_recorded(
     target = load_target("org/lora", device=DEVICE)
     assert target.name == "org/lora" and target.revision.startswith("a" * 40 + " on ")
     assert target.architecture.fingerprint == local.architecture.fingerprint
+
+
+def answer(status: int, kind: type[HfHubHTTPError] = HfHubHTTPError) -> HfHubHTTPError:
+    request = httpx.Request("HEAD", "https://huggingface.co/org/lora/resolve/main/config.json")
+    return kind(f"{status} Error.", response=httpx.Response(status, request=request))
+
+
+def test_a_repository_without_config_is_asked_for_an_adapter_and_pickles_are_not_fetched(
+    adapted: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked, fetched = adapted(), [], []
+
+    def metadata(url: str) -> huggingface_hub.HfFileMetadata:
+        asked.append(url.rpartition("/")[2])
+        if asked[-1] != "adapter_config.json":
+            raise answer(404, RemoteEntryNotFoundError)
+        return huggingface_hub.HfFileMetadata(commit_hash="a" * 40, etag=None, location=url, size=1, xet_file_data=None)
+
+    def snapshot(repo: str, *, revision: str, allow_patterns: list[str]) -> str:
+        fetched.append((repo, revision))
+        assert not any(fnmatch("adapter_model.bin", pattern) for pattern in allow_patterns)
+        assert all(
+            any(fnmatch(name, pattern) for pattern in allow_patterns)
+            for name in ("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer.model")
+        )
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", metadata)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repo, file, revision: str(folder / file))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    target = load_target("org/lora", device=DEVICE)
+    assert asked == ["config.json", "adapter_config.json"] and fetched == [("org/lora", "a" * 40)]
+    assert target.revision.startswith("a" * 40)
+
+
+def test_a_repository_that_holds_no_model_at_all_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def metadata(url: str) -> None:
+        raise answer(404, RemoteEntryNotFoundError)
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", metadata)
+    refused("org/data", r"'org/data' on the Hub has no config\.json or adapter_config\.json; it is no model")
 
 
 def test_what_export_writes_as_an_adapter_is_a_model_here_and_for_peft(

@@ -108,7 +108,7 @@ def test_every_setting_of_a_command_is_an_option_with_its_description(
         (["evaluate", "MODEL", "--prompts", "nope.jsonl"], "prompts: nope.jsonl does not exist"),
         (["evaluate", "MODEL", "--recipe", "emt25"], "recipe: unknown name 'emt25'. Did you mean 'emt-25'?"),
         (["evaluate", "MODEL", "--scorer", "embeded"], "scorer: unknown name 'embeded'. Did you mean 'embedded'?"),
-        (["evaluate", "./nowhere"], "model: ./nowhere is not a folder"),
+        (["evaluate", "./nowhere"], "model: the folder ./nowhere does not exist"),
         (["evaluate", "MODEL", "--detoxifier", "./nowhere"], "detoxifier: nowhere does not exist"),
         (["evaluate", "MODEL", "--strength", "0.5"], "strength: it needs --detoxifier DIR"),
         (["evaluate", "MODEL", "--baseline", "nope.json"], "results: nope.json does not exist"),
@@ -247,8 +247,9 @@ def test_run_leaves_everything_and_running_it_again_redoes_nothing(
     out = tmp_path / "out"
     command = ["run", tiny_folder("gpt2"), "--prompts", prompts, "--fluency-text", text, "--strengths", "0.2,0.6"]
     command += [*FAST, "-o", out]
-    code, _, _ = call(*command)
+    code, printed, _ = call(*command)
     assert code == 0
+    assert "Nothing is recommended" in printed, "noise is not toxic"
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert files == {
         "report.html",
@@ -353,7 +354,7 @@ def test_second_opinions_go_from_the_option_to_table_report_and_card(
     options = ["--prompts", prompts, "--fluency-text", text, "--scorer", "letters", "--scorer", "spaces"]
     code, printed, _ = call("run", tiny_folder("llama"), *options, *FAST, "--strengths", "0.5", "-o", out)
     assert code == 0
-    saved = Results.load(out / "results.json")
+    saved = Results.load(out / "results" / "fusion-0.5.json")
     assert saved.scorer.name == "letters" and list(saved.opinions) == ["spaces"]
     assert saved.comparison is not None and "toxic_fraction" in saved.comparison.opinions["spaces"].difference
     (row,) = [line for line in printed.splitlines() if "Toxic fraction by spaces" in line]

@@ -58,7 +58,7 @@ def test_a_section_has_every_option_with_help_range_and_default(
 
 
 def test_help_is_markdown_outside_of_code(pages: ModuleType) -> None:
-    assert pages._markdown("a \\[default: <id> *] `x <y>`") == "a [default: \\<id> \\*] `x <y>`"
+    assert pages._markdown("a [default: <id> *] `x <y>`") == "a [default: \\<id> \\*] `x <y>`"
 
 
 def test_check_writes_nothing_and_fails_where_the_file_differs(

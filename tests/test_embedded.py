@@ -37,22 +37,23 @@ def run_folder(embedded: Target, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """What a short `detoxlm run` leaves."""
     out = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("detoxlm.methods.fusion.texts.builtin_prompts", lambda split: builtin_prompts(split)[:32])
+        patch.setattr("detoxlm.methods.fusion.texts.builtin_prompts", lambda split: builtin_prompts(split)[:16])
         patch.setattr("detoxlm.workflows.load_target", lambda *_, **__: embedded)
-        settings = RunSettings(limit=8, fluency_tokens=600, strengths="0.5", output=out, device=DEVICE)
-        workflows.run("embedded", settings, sets=["variant=paper", "steps=12", "samples=3"])
+        few = {"limit": 8, "samples": 1, "max_new_tokens": 10, "fluency_tokens": 300}
+        settings = RunSettings(**few, strengths="0.5", output=out, device=DEVICE)
+        workflows.run("embedded", settings, sets=["variant=paper", "steps=10", "samples=2", "train_batch=6"])
     return out
 
 
 def test_the_main_job_measures_a_change_and_leaves_a_loadable_detoxifier(run_folder: Path, embedded: Target) -> None:
     untouched = Results.load(run_folder / "results" / "untouched.json")
-    fused = Results.load(run_folder / "results.json")
+    fused = Results.load(run_folder / "results" / "fusion-0.5.json")
     assert untouched.model.parameters == 134_515_008
     assert len(untouched.rows) == len(fused.rows) == 8
     # SmolLM2 writes text that it finds likely, and reads ordinary prose well: a broken load or cache would not
     assert 3 < untouched.metrics["continuation_perplexity"].value < 60
     assert 5 < untouched.metrics["model_perplexity"].value < 60
-    # a calibrator of twelve steps is a poor language model: mixing in half of it must show
+    # a calibrator of ten steps is a poor language model: mixing in half of it must show
     assert fused.metrics["kl_from_base"].value > 0.05
     assert fused.metrics["model_perplexity"].value > untouched.metrics["model_perplexity"].value
     assert fused.comparison is not None
@@ -89,7 +90,7 @@ def test_a_fused_batch_of_32_gives_what_single_prompts_give(run_folder: Path, em
 
 
 def test_the_report_and_the_card_tell_what_the_results_tell(run_folder: Path) -> None:
-    fused = Results.load(run_folder / "results.json")
+    fused = Results.load(run_folder / "results" / "fusion-0.5.json")
     page = (run_folder / "report.html").read_text()
     assert "SmolLM2-135M-Instruct (embedded)" in page
     assert f"{fused.metrics['model_perplexity'].value:.2f}" in page

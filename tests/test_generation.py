@@ -413,6 +413,14 @@ def test_what_is_not_read_as_it_was_given_is_counted(tiny: Callable[..., Target]
     assert len(describe_prompts(target, given[4:], Sampling(max_new_tokens=5))) == 1
 
 
+def test_one_prompt_for_a_list_is_refused_before_anything_is_generated(tiny: Callable[..., Target]) -> None:
+    target = tiny()
+    with pytest.raises(UsageError, match=r"prompts: 'the old' is one text, and a list of them is expected"):
+        generate(target, "the old", Sampling())
+    with pytest.raises(UsageError, match=r"prompts\[1\] is None, not a text"):
+        generate(target, ["the old", None], Sampling())  # type: ignore[list-item]
+
+
 def test_a_prompt_without_tokens_is_refused(tiny: Callable[..., Target], monkeypatch: pytest.MonkeyPatch) -> None:
     target = tiny("llama")
     monkeypatch.setattr(type(target.tokenizer), "__call__", lambda *_, **__: {"input_ids": []})

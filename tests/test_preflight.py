@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassificat
 from detoxlm import gguf_cache, models
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling, generate
+from detoxlm.methods import Detoxifier
 from detoxlm.models import Target, load_target
 from detoxlm.settings import EvaluateSettings
 from detoxlm.workflows import judge_of
@@ -166,6 +167,54 @@ def test_a_token_for_pictures_is_no_fault_of_the_model_but_of_a_prompt_that_has_
     assert len(next(generate(target, ["a [FREE] one"], sampling)).generations) == 1
     with pytest.raises(UsageError, match=r"token '<image_soft_token>' in .* has no embedding in this model"):
         next(generate(target, ["a picture: <image_soft_token>"], sampling))
+
+
+@pytest.mark.parametrize("role", [None, "pad_token"])
+def test_the_token_that_transformers_adds_to_tokenizers_of_gguf_files_is_no_fault_unless_it_is_used(
+    role: str | None, copied: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(copied)
+    tokenizer.add_tokens(["[FREE]", "<|endoftext|>"], special_tokens=True)
+    if role:
+        setattr(tokenizer, role, "<|endoftext|>")
+    tokenizer.save_pretrained(copied)
+    if role is None:
+        assert load_target(str(copied)).architecture.vocab_size == 260
+    else:
+        refused(copied, r"1 tokens \(<\|endoftext\|>\) beyond")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "its name is empty"),
+        ("  ", "its name is empty"),
+        ("https://huggingface.co/org/model", "is an address; give the Hub id alone"),
+    ],
+)
+def test_a_name_that_can_be_no_models_is_refused(name: str, said: str) -> None:
+    refused(name, rf"^model: .*{said}")
+
+
+def test_a_detoxifier_in_place_of_a_model_and_an_adapter_in_place_of_a_detoxifier_are_told_where_they_go(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "detoxifier.json").write_text("{}")
+    refused(tmp_path, "is a detoxifier; give the model, and this with --detoxifier")
+    (tmp_path / "detoxifier.json").rename(tmp_path / "adapter_config.json")
+    with pytest.raises(UsageError, match="is a PEFT adapter, no detoxifier; give it in place of the model"):
+        Detoxifier.from_pretrained(tmp_path)
+
+
+def test_a_folder_with_a_gguf_file_is_told_to_name_it(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    refused(tmp_path, r"has no config\.json; name the file in it, such as .*m\.gguf")
+
+
+@pytest.mark.parametrize("name", ["C:\\models\\mine", "C:/mine", "./none", "/none", "~/none-of-these"])
+def test_a_detoxifiers_path_that_does_not_exist_is_called_that_and_no_hub_id(name: str) -> None:
+    with pytest.raises(UsageError, match=r"^detoxifier: .* does not exist; `detoxlm fit"):
+        Detoxifier.from_pretrained(name)
 
 
 @pytest.mark.usefixtures("weights_unread")

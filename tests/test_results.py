@@ -171,3 +171,48 @@ def test_what_is_not_a_results_file_is_refused_by_file_and_field(content: bytes,
     with pytest.raises(UsageError, match=r"results\.json is not a results\.json of this version: " + message) as caught:
         Results.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_results_object_shows_itself_in_a_few_lines_with_intervals_and_no_texts() -> None:
+    names = [f"metric_{i}" for i in range(30)]
+    estimate = Estimate(value=-0.21534, low=-0.4, high=-0.00001, n=9)
+    results = example(
+        metrics=dict.fromkeys(["toxic_fraction", "mean_toxicity", *names], estimate),
+        model=example().model.model_copy(update={"name": "x" * 5000}),
+        comparison=Comparison(baseline={"toxic_fraction": estimate}, baseline_cost=COST, difference={}),
+        rows=[example().rows[0].model_copy(update={"prompt": "a secret prompt"})] * 500,
+    )
+    for shown in (repr(results), str(results)):
+        assert len(shown) < 2000 and len(shown.splitlines()) < 12
+        assert "fusion 0.3" in shown and "recipe quick" in shown and "500 prompts" in shown and "scorer s 1" in shown
+        assert "toxic_fraction  -0.215 [-0.400, 0.000]" in shown and "and 30 more in .metrics" in shown
+        assert "secret" not in shown and " one" not in shown
+    assert results.comparison is not None
+    assert "toxic_fraction  -0.215 [-0.400, 0.000]" in repr(results.comparison)
+    assert len(repr([results] * 3)) < 6000
+
+
+def test_a_notebooks_table_of_results_is_escaped() -> None:
+    hostile = "<script>alert(1)</script>"
+    estimate = Estimate(value=0.5, low=0.25, high=2e6, n=9)
+    results = example(
+        recipe=hostile,
+        model=example().model.model_copy(update={"name": hostile}),
+        scorer=ScorerInfo(name=hostile, version=hostile, revision="x"),
+        metrics={hostile: estimate},
+        detoxifier=DetoxifierInfo(method=hostile, folder=None, strength=1, settings={}),
+        comparison=Comparison(baseline={hostile: estimate}, baseline_cost=COST, difference={hostile: estimate}),
+    )
+    assert results.comparison is not None
+    for one in (results, results.comparison):
+        html = one._repr_html_()
+        assert "<script" not in html and "&lt;script&gt;" in html and "<table>" in html
+        assert "<td>0.500 [0.250, 2.0e+06]</td>" in html
+    assert "<th>change from untouched</th>" in results._repr_html_()
+
+
+def test_a_file_from_before_speeds_were_compared_loads_without_one(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_bytes(changed(lambda plain: plain.pop("speed")))
+    assert Results.load(tmp_path / "old.json").speed is None
+    example(speed=Estimate(value=0.92, low=0.88, high=0.95, n=7)).save(tmp_path / "new.json")
+    assert str(Results.load(tmp_path / "new.json").speed) == "0.920 [0.880, 0.950]"

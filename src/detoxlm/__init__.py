@@ -6,7 +6,6 @@ Nothing heavy is imported until it is used, so that `detoxlm --help` answers at 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from detoxlm.report import model_card, write_report
     from detoxlm.results import Results
     from detoxlm.scorers import load_scorer
-
-__version__ = version("detoxlm")
 
 _HOME = {
     "Detoxifier": "methods",
@@ -59,6 +56,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # reads the installed package, and takes a tenth of `detoxlm --help`
+
+        return version("detoxlm")
     if name in _HOME:
         return getattr(import_module(f"detoxlm.{_HOME[name]}"), name)
     raise AttributeError(f"module 'detoxlm' has no attribute {name!r}")

@@ -101,8 +101,8 @@ def _check_mergeable(folder: Path, name: str) -> None:
         raise UsageError(f"model: cannot load the adapter {name!r}: {ADAPTER_CONFIG}: {first_line(error)}") from error
     if getattr(config, "is_prompt_learning", False) or getattr(config, "is_adaption_prompt", False):
         raise UsageError(
-            f"model: the adapter {name!r} is of kind {config.peft_type.value}, which changes no weights; give a LoRA, "
-            "or another kind that can be merged."
+            f"model: the adapter {name!r} is of kind {config.peft_type.value}, which changes no weights; give a "
+            "LoRA, or another kind that can be merged."
         )
 
 

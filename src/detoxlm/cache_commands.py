@@ -12,7 +12,7 @@ from detoxlm import console
 cache_app = typer.Typer(
     help="List or delete models that were converted from GGUF, `embedded` among them. DETOXLM_CACHE names the folder.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 

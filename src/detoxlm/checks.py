@@ -13,7 +13,7 @@ from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.generation import trimmed
 from detoxlm.methods import Detoxifier, Method
-from detoxlm.methods.base import CONFIG_FILE
+from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_TARGET, Check
 from detoxlm.recipes import Task
 from detoxlm.results import Results

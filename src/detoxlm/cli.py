@@ -5,16 +5,13 @@ What is printed is in `detoxlm.console`.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, get_args, get_origin
+from typing import Annotated, Optional
 
 import typer
 
@@ -22,6 +19,7 @@ from detoxlm import console
 from detoxlm.cache_commands import cache_app
 from detoxlm.dashes import TextCommand
 from detoxlm.errors import DetoxError, UsageError
+from detoxlm.options import with_settings
 from detoxlm.progress import say as complain
 from detoxlm.settings import (
     EvaluateSettings,
@@ -30,10 +28,8 @@ from detoxlm.settings import (
     GenerateSettings,
     RunSettings,
     ScoreSettings,
-    Settings,
     ValidateSettings,
     explained,
-    resolve,
 )
 
 app = typer.Typer(
@@ -42,69 +38,19 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # rich takes a third of the time of --help, and draws boxes that some consoles have not
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Model = Annotated[str, typer.Argument(help="Hub id, local folder, .gguf file, or `embedded` (SmolLM2-135M-Instruct).")]
+Model = Annotated[
+    str,
+    typer.Argument(help="Hub id, local folder (an adapter's too), .gguf file, or `embedded` (SmolLM2-135M-Instruct)."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Sets = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer reads this at run time
     typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; see `detoxlm methods METHOD`."),
 ]
-
-
-def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per field of `kind`, and pass it the resolved settings as `settings`.
-
-    The wrapped command's own parameters stay; its `config_path`, if any, names the TOML file to read.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"]
-        # a class's own settings first, then those of its bases: the most particular on top of --help
-        order = dict.fromkeys(name for base in kind.__mro__ for name in vars(base).get("__annotations__", ()))
-        options = [_option(name, kind.model_fields[name]) for name in order if name in kind.model_fields]
-
-        @functools.wraps(command)
-        def wrapper(**given: Any) -> None:
-            values = {name: given.pop(name) for name in kind.model_fields}
-            settings = resolve(kind, values, given.get("config_path"))
-            try:
-                command(settings=settings, **given)
-            except KeyboardInterrupt:
-                complain("detoxlm: interrupted. The same command continues where it was.")
-                raise typer.Exit(130) from None
-
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
-        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-        return wrapper
-
-    return decorate
-
-
-def _option(name: str, field: Any) -> inspect.Parameter:
-    """Turn a settings field into a Typer option; None stands for not given, so that other sources can answer."""
-    flag = f"--{name.replace('_', '-')}"
-    names = [flag, "-o"] if name == "output" else [flag]
-    kind = field.annotation
-    if kind is bool:
-        names = [f"{flag}/--no-{name.replace('_', '-')}"]
-    # `X | None` is an option of X; a list is an option to repeat, a Literal one of choices
-    bare = (
-        kind if get_origin(kind) in (list, Literal) else next((a for a in get_args(kind) if a is not type(None)), kind)
-    )
-    unsaid = field.default is None or field.default is False
-    default = ",".join(field.default) if isinstance(field.default, list) else field.default
-    help_text = explained(field) + ("" if unsaid else f" [default: {default}]")
-    option = typer.Option(*names, help=help_text.replace("[", "\\["))  # brackets are text here, not rich's markup
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[Optional[bare], option],  # noqa: UP045
-    )
 
 
 Config = Annotated[
@@ -113,7 +59,10 @@ Config = Annotated[
 ]
 
 
-@app.command(epilog="Example: detoxlm run HuggingFaceTB/SmolLM2-360M -o my-run --strengths 0.25,0.5")
+@app.command(
+    short_help="The main job: measure, detoxify, measure again, report.",
+    epilog="Example: detoxlm run HuggingFaceTB/SmolLM2-360M -o my-run --strengths 0.25,0.5",
+)
 @with_settings(RunSettings)
 def run(
     settings: RunSettings,
@@ -139,7 +88,7 @@ def run(
     console.print_results(results)
     print(f"\n{found.sentence}")
     if found.results is None:
-        print("So results.json is of the untouched model, and no model/ is written.")
+        print("So results.json is of the untouched model, and no checkpoint is written.")
     else:
         print("It is the detoxifier's own now: what names no strength takes it.")
     print(f"Report:     {out / 'report.html'}\nDetoxifier: {out / 'detoxifier'}\nResults:    {out / 'results.json'}")
@@ -161,7 +110,10 @@ def evaluate(settings: EvaluateSettings, model: Model, config_path: Config = Non
     print(f"\nResults: {settings.output}")
 
 
-@app.command(epilog="Example: detoxlm fit fusion embedded -o my-detoxifier --corpus both-kinds.jsonl --set epochs=3")
+@app.command(
+    short_help="Fit a detoxifier; without data the model makes its own.",
+    epilog="Example: detoxlm fit fusion embedded -o my-detoxifier --corpus both-kinds.jsonl --set epochs=3",
+)
 @with_settings(FitSettings)
 def fit(
     settings: FitSettings,
@@ -208,7 +160,10 @@ def generate(
         print(prompt.rstrip() + text)
 
 
-@app.command(epilog="Example: detoxlm export embedded my-detoxifier --form adapter -o my-adapter")
+@app.command(
+    short_help="Write a detoxified model that loads anywhere.",
+    epilog="Example: detoxlm export embedded my-detoxifier --form adapter -o my-adapter",
+)
 @with_settings(ExportSettings)
 def export(
     settings: ExportSettings,
@@ -227,7 +182,9 @@ def export(
     print(f"{settings.form.capitalize()}: {settings.output}")
 
 
-@app.command(epilog="Example: detoxlm push my-detoxifier my-name/my-detoxifier")
+@app.command(
+    short_help="Upload a detoxifier to the Hub.", epilog="Example: detoxlm push my-detoxifier my-name/my-detoxifier"
+)
 def push(
     detoxifier: Annotated[Path, typer.Argument(help="Detoxifier folder.")],
     repo: Annotated[str, typer.Argument(help="Hub id, owner/name; made where it is not there.")],
@@ -288,8 +245,8 @@ def methods(
     console.print_rows(["method", "kind", "what it does", "paper"], rows, as_json, METHODS.problems())
 
 
-scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
-app.add_typer(scorers_app, name="scorers")
+scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(scorers_app, name="scorers", short_help="List the toxicity scorers, or measure how valid they are.")
 app.add_typer(cache_app, name="cache")
 
 

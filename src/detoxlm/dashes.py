@@ -29,7 +29,7 @@ class TextCommand(TyperCommand):
             texts = [one for one in given if one.startswith("-") and one.split("=")[0] not in known]
             if not texts or (error.possibilities and " " not in texts[0]):  # rather an option that is misspelt
                 raise
-            mended = shlex.join([*ctx.command_path.split(), *(one for one in given if one not in texts), "--", *texts])
+            mended = shlex.join(["detoxlm", ctx.info_name, *(one for one in given if one not in texts), "--", *texts])
             raise UsageError(
                 f"{ctx.info_name}: there is no option {shlex.quote(texts[0])}. A text that begins with a dash goes "
                 f"behind --, after all options: {mended}"

@@ -20,7 +20,7 @@ from detoxlm.generation import trimmed
 from detoxlm.journal import digest_of
 from detoxlm.lock import only_writer
 from detoxlm.methods import METHODS, Detoxifier, FitData, Method
-from detoxlm.methods.base import CONFIG_FILE
+from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import Target
 from detoxlm.settings import FitSettings, RunSettings, method_table, validated
 

@@ -97,11 +97,6 @@ def _made(gguf: Path, sha256: str, key: str) -> Path:
     return folder
 
 
-def is_converted(folder: Path) -> bool:
-    """Tell whether a model's folder was made of a GGUF file."""
-    return (folder / _ORIGIN).is_file()
-
-
 def size_shown(count: int) -> str:
     """Return a number of bytes as people read it: `517 MB`."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count:,} bytes"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -50,12 +50,15 @@ def hub_commit(repo: str, revision: str | None, *, field: str, files: Sequence[s
         UsageError: no such repository, revision or file, no access, or no network and nothing cached.
     """
     try:
-        url = huggingface_hub.hf_hub_url(repo, files[0], revision=revision)
-        return huggingface_hub.get_hf_file_metadata(url).commit_hash or revision or "main"
-    except EntryNotFoundError as error:
-        if len(files) > 1:
-            return hub_commit(repo, revision, field=field, files=files[1:])
-        raise UsageError(f"{field}: {repo!r} on the Hub has no {files[0]}; it is no model.") from error
+        for file in files:
+            try:
+                url = huggingface_hub.hf_hub_url(repo, file, revision=revision)
+                return huggingface_hub.get_hf_file_metadata(url).commit_hash or revision or "main"
+            except RemoteEntryNotFoundError:
+                continue
+        raise UsageError(f"{field}: {repo!r} on the Hub has no {' or '.join(files)}; it is no model.")
+    except UsageError:
+        raise
     except HFValidationError as error:
         raise UsageError(f"{field}: {repo!r} is not a Hub id: {first_line(error)}") from error
     except Exception as error:  # the HTTP client's own error classes changed between versions of huggingface_hub

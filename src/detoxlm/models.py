@@ -1,11 +1,11 @@
-"""Load a target: a Hub id, a local folder, a GGUF file, or the word `embedded`."""
+"""Load a target: a Hub id, a local folder, an adapter's too, a GGUF file, or the word `embedded`."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class Target:
     """A causal LM to detoxify, with its tokenizer and the view of its parts."""
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    architecture: Architecture
+    model: PreTrainedModel = field(repr=False)  # a notebook would print every layer
+    tokenizer: PreTrainedTokenizerBase = field(repr=False)
+    architecture: Architecture = field(repr=False)
     name: str
     revision: str
 
@@ -225,6 +225,10 @@ def _locate(name: str, revision: str | None) -> tuple[str, str]:
             )
             return EMBEDDED_HUB_ID, hub_commit(EMBEDDED_HUB_ID, revision, field="model")
         return str(converted(gguf, EMBEDDED_SHA256)), f"{EMBEDDED_PACKAGE} {EMBEDDED_VERSION}"
+    if not name.strip():
+        raise UsageError("model: its name is empty. Give a Hub id, a local folder, a .gguf file, or `embedded`.")
+    if "://" in name:
+        raise UsageError(f"model: {name} is an address; give the Hub id alone, `owner/name`, or a local folder.")
     path = Path(name).expanduser()
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
@@ -233,7 +237,11 @@ def _locate(name: str, revision: str | None) -> tuple[str, str]:
         sha256 = sha256_of(path)
         return str(converted(path, sha256)), f"sha256:{sha256[:12]}"
     if path.is_dir():
+        if (path / "detoxifier.json").is_file():
+            raise UsageError(f"model: {path} is a detoxifier; give the model, and this with --detoxifier.")
         if not any((path / file).is_file() for file in _MODEL_FILES):
+            if (gguf := next(path.glob("*.gguf"), None)) is not None:
+                raise UsageError(f"model: the folder {path} has no config.json; name the file in it, such as {gguf}.")
             raise UsageError(f"model: the folder {path} has no config.json; give one that save_pretrained wrote.")
         return str(path), "local"
     if path.exists():

@@ -13,14 +13,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from detoxlm.architecture import FAMILIES, family_of
 from detoxlm.errors import UsageError, first_line
 from detoxlm.files import refuse_pointers
-from detoxlm.gguf_cache import is_converted
 from detoxlm.hub import hub_file
 from detoxlm.loading import quiet_transformers
 
 #: Files that hold a tokenizer's vocabulary; a folder that has none of them has no tokenizer.
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
-#: Tokens that stand for a picture or a sound: the text-only models of Gemma 3 have one, and no embedding for it.
-_NO_TEXT = re.compile("image|audio|video")
+#: Tokens that need no embedding: of a picture or a sound, as the text-only models of Gemma 3 have one; and the one that
+#: transformers adds to tokenizers of GGUF files, where it has no part such as the end of text.
+_NO_TEXT, _OF_TRANSFORMERS = re.compile("image|audio|video"), "<|endoftext|>"
 
 
 def check_folder(path: str, revision: str, name: str, *, trust_remote_code: bool) -> dict[str, Any]:
@@ -132,17 +132,18 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int | None, name:
 
     Args:
         tokenizer: of the model.
-        rows: of the model's input embeddings; None: not known yet. Of a GGUF file nothing is refused: transformers
-            gives its tokenizer tokens of its own that no text is made of.
+        rows: of the model's input embeddings; None: not known yet.
         name: what the user calls the model.
         field: the setting that named it.
 
     Raises:
         UsageError: it has; names the tokens and how to make room for them.
     """
-    if rows is None or is_converted(Path(tokenizer.name_or_path)):
+    if rows is None:
         return
     outside = [token for token, i in tokenizer.get_vocab().items() if i >= rows and not _NO_TEXT.search(token)]
+    if outside == [_OF_TRANSFORMERS] and _OF_TRANSFORMERS not in tokenizer.all_special_tokens:
+        return
     if outside:
         shown = ", ".join(sorted(outside)[:3]) + (", …" if len(outside) > 3 else "")
         raise UsageError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detoxlm.errors import DetoxError
 from detoxlm.journal import digest_of
-from detoxlm.methods.base import CONFIG_FILE
+from detoxlm.methods.folders import CONFIG_FILE
 
 log = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
 from detoxlm.likelihood import CONTEXT
 from detoxlm.lock import only_writer
 from detoxlm.methods import Detoxifier, Method, get_method
-from detoxlm.methods.base import CONFIG_FILE
+from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
 from detoxlm.progress import waiting
 from detoxlm.recipes import Task, get_recipe, measure, plan

@@ -17,6 +17,7 @@ from fits import fit
 from transformers import TextIteratorStreamer
 
 from detoxlm.errors import UsageError
+from detoxlm.generation import Sampling, generate
 from detoxlm.methods import Detoxifier
 from detoxlm.models import Target
 
@@ -164,6 +165,65 @@ def test_a_stream_that_is_read_after_the_block_is_the_detoxified_text(
         with detoxifier.attached(target.model, 1.0):
             pass
         assert continued(target) == untouched
+
+
+@pytest.mark.parametrize("ours", [False, True], ids=["generate of transformers", "generate of detoxlm"])
+def test_a_generation_that_began_before_the_block_stays_untouched_and_the_block_waits_its_turn(
+    ours: bool, pair: tuple[Target, Detoxifier, Detoxifier]
+) -> None:
+    target, *both = pair
+    begun, go_on, got = threading.Event(), threading.Event(), []
+
+    def stop_for_a_while(*_: Any) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    def work() -> None:
+        if ours:
+            got.append(next(generate(target, ["the old bridge"], Sampling(max_new_tokens=6))).generations)
+        else:
+            got.append(continued(target))
+
+    work()
+    handle = target.model.register_forward_pre_hook(stop_for_a_while)
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(60)
+    for detoxifier in both:
+        with pytest.raises(UsageError, match="attached: a generation of this model runs in another thread"):
+            detoxifier.attached(target.model).__enter__()
+    go_on.set()
+    thread.join()
+    handle.remove()
+    assert got[0] == got[1]
+    for detoxifier in both:
+        with detoxifier.attached(target.model):
+            work()
+        assert got[-1] != got[0]
+
+
+def test_an_edit_is_not_made_under_a_generation_that_began_without_it(
+    pair: tuple[Target, Detoxifier, Detoxifier],
+) -> None:
+    target, steer, edit = pair
+    begun, go_on, got = threading.Event(), threading.Event(), []
+
+    def stop_for_a_while(*_: Any) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    with steer.attached(target.model):
+        right = continued(target)
+        handle = target.model.register_forward_pre_hook(stop_for_a_while)
+        thread = threading.Thread(target=lambda: got.append(continued(target)))
+        thread.start()
+        assert begun.wait(60)
+        with pytest.raises(UsageError, match="runs in another thread without surgery"):
+            edit.attached(target.model).__enter__()
+        go_on.set()
+        thread.join()
+        handle.remove()
+    assert got == [right]
 
 
 def test_a_generation_that_a_child_of_the_block_begins_after_it_is_detoxified_or_refused(

@@ -126,6 +126,29 @@ def test_a_saved_detoxifier_loads_to_the_same_logits(
         assert torch.equal(logits(target), logits(fresh))
 
 
+@methods
+def test_a_recommended_strength_is_taken_where_none_is_named_and_changes_nothing_else(
+    method_name: str, tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    target = tiny()
+    detoxifier = fit(target, method_name, letter_scorer)
+    assert len(repr(detoxifier)) < 2000 and len(repr(target)) < 500, "a notebook prints them"
+    content, own = detoxifier.content, detoxifier.default_strength
+    assert detoxifier.check_strength(None) == own
+    detoxifier.recommended_strength = strength = own / 2
+    detoxifier.save_pretrained(tmp_path)
+    again = Detoxifier.from_pretrained(tmp_path)
+    assert again.check_strength(None) == again.info(None).strength == strength
+    assert again.content == content, "by which finished measurements are known"
+    with again.attached(target.model, strength):
+        named = logits(target)
+    with again.attached(target.model):
+        assert torch.equal(logits(target), named)
+    if again.kind != "decoding":
+        again.merge(target.model)
+        assert torch.equal(logits(target), named)
+
+
 @decoding_and_shapes
 def test_a_batch_gives_what_single_prompts_give(
     method_name: str, shape: str, tiny: Callable[..., Target], letter_scorer: Any

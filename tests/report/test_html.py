@@ -378,6 +378,120 @@ def test_unknown_validity_is_said(tmp_path: Path) -> None:
     assert "HateCheck 0.781 0.852 – 3728" in page_of([make()], tmp_path)[0].root.by_id("scorer").text
 
 
+def test_what_is_recommended_is_on_the_first_screen(untouched: Results, tmp_path: Path) -> None:
+    better = Estimate(value=-0.1, low=-0.2, high=-0.05, n=12)
+    covering = Estimate(value=-0.05, low=-0.11, high=0.01, n=12)
+    lead = page_of([untouched, with_difference(make(0.5), toxic_fraction=better)], tmp_path)[0].root.one(
+        "section", "lead"
+    )
+    assert "Recommended strength: 0.5 of fusion" in lead.text
+    lead = page_of([untouched, with_difference(make(0.5), toxic_fraction=covering)], tmp_path)[0].root.one(
+        "section", "lead"
+    )
+    assert "Nothing is recommended: at no measured strength did the toxic fraction fall measurably" in lead.text
+    assert "recommended" not in page_of([untouched], tmp_path)[0].root.one("section", "lead").text.lower()
+
+
+def test_speed_is_shown_where_it_was_compared_and_timings_of_several_runs_nowhere(
+    untouched: Results, tmp_path: Path
+) -> None:
+    timed = make(0.5, speed=Estimate(value=0.9234, low=0.88, high=0.951, n=7))
+    page, _ = page_of([untouched, timed], tmp_path)
+    *_, speed = page.root.all("div", "fact")
+    assert speed.text == "Speed 0.92x the untouched model's speed [0.88, 0.95], in 7 pairs of generations side by side"
+    cost = page.root.by_id("cost")
+    assert "0.92x the untouched model's speed [0.88, 0.95]" in cost.text
+    assert not re.search("tokens per second|seconds|of the untouched model's cost", cost.text, re.IGNORECASE)
+    (alone, _) = page_of([untouched], tmp_path)
+    assert "412 tokens per second in this run" in alone.root.one("section", "lead").text
+    assert "Tokens per second" in alone.root.by_id("cost").text
+    # results of before speeds were compared, and of two runs
+    (old, _) = page_of([untouched, make(0.5)], tmp_path)
+    assert "%" not in old.root.all("div", "fact")[-1].text and "%" not in old.root.by_id("cost").text
+
+
+def test_no_verdict_stands_beside_a_change_of_nothing(untouched: Results, tmp_path: Path) -> None:
+    run = make(0.5, perplexity=30.0)
+    run.metrics["model_perplexity"] = Estimate(value=30.03, low=29.0, high=31.0, n=12)
+    tiny = Estimate(value=-0.00001, low=-0.00003, high=-0.000001, n=12)
+    run = with_difference(
+        run,
+        model_perplexity=Estimate(value=0.03, low=0.01, high=0.05, n=12),
+        **dict.fromkeys(("distinct_1", "distinct_2", "distinct_3"), tiny),
+        mean_length=Estimate(value=0.01, low=0.005, high=0.02, n=12),
+    )
+    page, text = page_of([untouched, run], tmp_path)
+    marks = {
+        line.one("span", "name").text: line.all("td")[1].one("span", "verdict").text
+        for line in page.root.one("table", "metrics").all("tr")[1:]
+    }
+    for label in ("Model perplexity", "Distinct-1", "Mean length"):
+        assert marks[label] == "≈ hardly any change"
+    assert "with hardly any change in model perplexity (29.94 to 30.03)" in page.root.one("h1").text
+    assert not re.search(r"[+−]0%", text) and "0.00001" not in text
+    assert "Less variety" not in page.root.by_id("limits").text
+
+
+def test_all_of_a_row_have_the_same_digits(study: list[Results], study_page: tuple[Page, str]) -> None:
+    for line in study_page[0].root.one("table", "metrics").all("tr")[1:]:
+        numbers = [number for cell in line.all("td") for number in re.findall(r"\d+\.(\d+)", cell.text)]
+        assert len({len(decimals) for decimals in numbers}) == 1, line.text
+
+
+def test_insults_among_a_scorers_examples_are_hidden(tmp_path: Path) -> None:
+    validity = {
+        "validity": {"jigsaw": {"auc": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 9}, "false_positive_rate": 0.1}},
+        "sentences": {"attack": {"you are vermin": 0.9, "scum": 0.7}, "plain text": {"have a nice day": 0.1}},
+        "mistakes": ["go away you fool", "idiots all of them"],
+    }
+    scorer = ScorerInfo(name="embedded", version="2", revision="x", validity=validity)
+    page, _ = page_of([make(scorer=scorer)], tmp_path)
+    section = page.root.by_id("scorer")
+    hidden = {veil.text for veil in section.all("span", "veil")}
+    assert hidden >= {"you are vermin", "scum", "have a nice day", "go away you fool, idiots all of them"}
+    assert all(veil.attributes["tabindex"] == "0" for veil in section.all("span", "veil"))
+    assert "Jigsaw 2018 AUC 0.900 [0.800, 0.950] Benign texts flagged 0.1" in section.text
+    for raw in ("auc", "false_positive_rate", "false positive rate", "jigsaw"):
+        assert raw not in section.text
+
+
+def test_a_fit_is_told_in_words_and_its_numbers_are_folded_away(tmp_path: Path) -> None:
+    fitting = {
+        "harvest": {"prompts": 400, "continuations": 3200, "mean_toxicity_all": 0.25},
+        "texts": {"harmful": 160, "clean": 1300, "watched_prompts": 4},
+        "pairs": 12,
+        "loss_curve": [[1, 0.9], [200, None], [590, 0.263]],
+        "best_step": 120,
+        "seconds": 184.2,
+        "fit": "a3f5" * 16,
+        "removed_directions": {"layer 3, direction 0": "12% of: fool, idiot"},
+    }
+    detoxifier = DetoxifierInfo(method="fusion", folder=None, strength=0.5, settings={}, fitting=fitting)
+    section = page_of([make(0.5, detoxifier=detoxifier)], tmp_path)[0].root.by_id("fit")
+    assert section.one("p", "intro").text == (
+        "The model itself wrote 3,200 continuations of 400 prompts to learn from, of mean toxicity 0.25. It was fitted "
+        "to 160 harmful and 1,300 clean texts and 12 pairs of texts. The loss went from 0.9 to 0.263 in 590 steps. "
+        "What it was at step 120 was kept. The fit took 3 minutes."
+    )
+    (fold,) = section.all("details")
+    assert "a3f5" in fold.text and section.text.count("a3f5" * 16) == 1
+    assert "12% of: fool, idiot" in {veil.text for veil in fold.all("span", "veil")}
+
+
+def test_every_value_of_a_wide_table_knows_its_column_for_narrow_screens(study: list[Results], tmp_path: Path) -> None:
+    page, text = page_of([with_opinion(study[0]), with_opinion(study[1])], tmp_path)
+    tables = page.root.all("table", "stack")
+    assert len(tables) > 5
+    for table in tables:
+        names = [cell.text for cell in table.one("thead").all("th")]
+        for row in table.one("tbody").all("tr"):
+            cells = row.all("td")
+            if "colspan" in cells[0].attributes or len(cells) == 1:
+                continue
+            assert [cell.attributes["data-label"] for cell in cells] == names[-len(cells) :]
+    assert "display: none" not in text.partition("@media (max-width: 44rem)")[2].partition("@media print")[0]
+
+
 def test_settings_show_once_what_agrees_and_each_where_not(untouched: Results, tmp_path: Path) -> None:
     page, _ = page_of(
         [untouched, make(0.5, settings={"seed": 18, "samples": 3, "command": ["detoxlm", "a b"]})], tmp_path

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detoxlm.metrics import METRICS
 from detoxlm.report import plots
 from detoxlm.report.facts import Run, arrange
 from detoxlm.results import Estimate, Results
@@ -114,3 +115,51 @@ def test_a_search_says_how_much_was_tried_and_what_was_chosen() -> None:
     spoken = ET.fromstring(plots.search(tried)).attrib["aria-label"]
     assert "3 trials; untouched 0.300" in spoken and "0.200 at a drift of 0.010" in spoken
     assert plots.search({}) == plots.search({key: tried[key] for key in ("untouched", "trial 1")}) == ""
+
+
+@pytest.mark.parametrize("apart", [0.02, 0.2, 1.0, 8.0])
+@pytest.mark.parametrize("wide", [0.3, 3.0])
+def test_no_name_lies_on_an_error_bar_or_another_name(runs: list[Run], apart: float, wide: float) -> None:
+    crowd = [
+        replace(
+            runs[i % len(runs)],
+            label=f"constrained {i / 4:g}",
+            metrics={
+                "model_perplexity": Estimate(
+                    value=30 + apart * i, low=30 + apart * i - wide, high=30 + apart * i + 2, n=9
+                ),
+                "toxic_fraction": Estimate(value=0.2 - 0.02 * i, low=0.15 - 0.02 * i, high=0.26 - 0.02 * i, n=9),
+            },
+        )
+        for i in range(5)
+    ]
+    names, bars = names_and_bars(plots.tradeoff(crowd))
+    assert len(names) == len(crowd) and len(bars) == 2 * len(crowd)
+    assert_apart(names, bars)
+
+
+def test_the_legend_of_second_opinions_is_above_their_intervals(runs: list[Run]) -> None:
+    change = Estimate(value=-0.1, low=-0.3, high=0.2, n=9)
+    crowd = [replace(runs[1], label=f"constrained {i}", difference={"distinct_1": change}) for i in range(5)]
+    svg = plots.differences([("embedded", crowd), ("ngram", crowd)], METRICS["distinct_1"])
+    names, bars = names_and_bars(svg)
+    assert len(names) == len(crowd) and len(bars) == 2 * len(crowd)
+    assert_apart(names, bars)
+
+
+def assert_apart(names: list[tuple[float, ...]], bars: list[tuple[float, ...]]) -> None:
+    for i, (left, top, right, bottom) in enumerate(names):
+        for x0, y0, x1, y1 in bars + names[:i]:
+            assert right <= min(x0, x1) or left >= max(x0, x1) or bottom <= min(y0, y1) or top >= max(y0, y1)
+
+
+def names_and_bars(svg: str) -> tuple[list[tuple[float, ...]], list[tuple[float, ...]]]:
+    """Boxes of the runs' names, as narrow as common fonts are, and the lines of error bars: x0, y0, x1, y1."""
+    names = []
+    for text in ET.fromstring(svg).iter(f"{SVG}text"):
+        if (text.text or "").startswith("constrained"):
+            x, y, width = float(text.attrib["x"]), float(text.attrib["y"]), 0.5 * 9.5 * len(text.text or "")
+            left = x - width if "text-anchor: end" in text.attrib["style"] else x
+            names.append((left, y - 7.0, left + width, y + 1.0))
+    lines = re.findall(r'd="M (\S+) (\S+) \nL (\S+) (\S+) \n" clip-path[^>]*fill: none; stroke: var\(--run-', svg)
+    return names, [tuple(map(float, line)) for line in lines]

@@ -41,6 +41,42 @@ def test_an_answer_out_of_contract_raises(answer, message, cached, tmp_path):
         scorer.score(["a", "b", "c"])
 
 
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("ask", ["score", "score_dimensions"])
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("one single text", r"'one single text' is one text, and a list of them is expected; write \[text\]"),
+        (b"bytes", "is one text"),
+        (["fine", None], r"texts\[1\] is None, not a text"),
+        (["a", "b", "c", "d", 7.5], r"texts\[4\] is 7\.5, not a text"),
+        ([["nested"]], r"texts\[0\] is \['nested'\], not a text"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused_and_nothing_is_scored(texts, message, ask, cached, tmp_path):
+    scorer = Fixed(lambda texts: pytest.fail("it was scored"))
+    if cached:
+        scorer = CachedScorer(scorer, tmp_path / "s.sqlite")
+    with pytest.raises(UsageError, match=message):
+        getattr(scorer, ask)(texts)
+
+
+@pytest.mark.parametrize("name", ["embedded", "ngram", "perspective-like", "regex:e", "any:ngram + regex:e"])
+def test_every_offline_scorer_refuses_one_text_for_a_list(name):
+    scorer = load_scorer(name)
+    for ask in (scorer.score, scorer.score_dimensions):
+        with pytest.raises(UsageError, match="is one text"):
+            ask("one single text")
+        with pytest.raises(UsageError, match=r"texts\[1\]"):
+            ask(["fine", None])
+
+
+def test_any_sequence_of_texts_is_scored():
+    scorer = Fixed(lambda texts: [len(text) / 10 for text in texts])
+    for texts in (("a", "bb"), np.array(["a", "bb"]), iter(["a", "bb"])):
+        assert scorer.score(texts).tolist() == [0.1, 0.2]
+
+
 def test_progress_counts_every_text():
     steps = []
     Fixed(lambda texts: np.zeros(len(texts))).score(["x"] * 7, steps.append)

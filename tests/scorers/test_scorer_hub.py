@@ -1,5 +1,6 @@
 """Hub models as scorers, on tiny random classifiers, and Detoxify through a stand-in package."""
 
+import json
 import sys
 from types import ModuleType
 
@@ -102,6 +103,48 @@ def test_a_label_is_required_and_listed(tmp_path):
         HubScorer(str(tmp_path), label="nice", device="cpu")
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json"])
+def test_a_git_lfs_pointer_is_called_that(tmp_path, file):
+    save_classifier(tmp_path)
+    (tmp_path / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(UsageError, match=rf"^scorer: .*{file} is a Git LFS pointer.*git lfs pull"):
+        HubScorer(str(tmp_path), label="Toxic", device="cpu")
+
+
+def test_a_folder_without_a_tokenizer_is_told_how_to_get_one(tmp_path):
+    save_classifier(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(UsageError, match=r"^scorer: the folder .* has no tokenizer: .*tokenizer\.save_pretrained"):
+        HubScorer(str(tmp_path), label="Toxic", device="cpu")
+
+
+@pytest.mark.parametrize("path", ["/no/such/folder", "./none", "C:\\models\\judge", "~/none"])
+def test_a_path_that_does_not_exist_is_called_that(path):
+    with pytest.raises(UsageError, match=r"^scorer: the folder .* does not exist\. Write hub:"):
+        load_scorer(f"hub:{path}#Toxic", cache=False)
+
+
+def test_code_of_its_own_is_not_run(tmp_path):
+    save_classifier(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    names = {"AutoConfig": "code.C", "AutoModelForSequenceClassification": "code.M"}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "homemade", "auto_map": names}))
+    (tmp_path / "code.py").write_text("raise SystemExit('this code was run')")
+    with pytest.raises(UsageError, match="brings code of its own, which a scorer never runs"):
+        HubScorer(str(tmp_path), label="Toxic", device="cpu")
+
+
+def test_tokens_that_the_model_was_not_made_room_for_are_named(tmp_path):
+    save_classifier(tmp_path)
+    WORDS.append("surplus")
+    try:
+        save_tokenizer(tmp_path)
+    finally:
+        WORDS.remove("surplus")
+    with pytest.raises(UsageError, match=r"^scorer: the tokenizer of 'hub:.*1 tokens \(surplus\).*resize_token_embed"):
+        HubScorer(str(tmp_path), label="Toxic", device="cpu")
+
+
 def test_a_model_without_a_trained_head_is_refused(tmp_path):
     BertModel(BertConfig(vocab_size=11, **SIZE)).save_pretrained(tmp_path)
     save_tokenizer(tmp_path)
@@ -119,7 +162,7 @@ def test_pickled_weights_are_refused(tmp_path):
 
 def test_missing_model_and_device_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UsageError, match="is not a Hub id") as caught:
+    with pytest.raises(UsageError, match=r"the folder .* does not exist") as caught:
         HubScorer(str(tmp_path / "nothing"))
     assert "\n" not in str(caught.value)
     save_classifier(tmp_path)

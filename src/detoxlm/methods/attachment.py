@@ -11,6 +11,8 @@ hooks can do that; else it is refused.
 
 from __future__ import annotations
 
+import inspect
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +21,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from transformers import PreTrainedModel
+from transformers import GenerationMixin, PreTrainedModel
 
 from detoxlm.errors import UsageError
+from detoxlm.generation import sample_batch
 
 #: What an attachment does to a model: acts on what it says, or changes its weights.
 Sort = Literal["decoding", "weights"]
@@ -53,6 +56,8 @@ class Attachment:
 
 _OF: weakref.WeakKeyDictionary[PreTrainedModel, dict[Sort, Attachment]] = weakref.WeakKeyDictionary()
 _CHANGED = threading.Condition(threading.RLock())
+#: The code of generations, transformers' and ours, without their decorators.
+_GENERATE, _SAMPLE = (inspect.unwrap(call).__code__ for call in (GenerationMixin.generate, sample_batch))
 
 
 @contextmanager
@@ -76,7 +81,8 @@ def lent(
         prints: of weights: the fingerprints before (`Architecture.prints`).
 
     Raises:
-        UsageError: the model has a detoxifier of this sort, or a generation still runs under one.
+        UsageError: the model has a detoxifier of this sort, a generation still runs under one, or one that began
+            without this one runs in another thread: its text would change in its middle.
     """
     kept = {} if originals is None else originals  # `enter` may fill it yet
     one = Attachment(sort, label, enter, kept, prints or {})
@@ -116,6 +122,25 @@ def _claim(model: PreTrainedModel, one: Attachment) -> None:
     slots[one.sort] = one
     if not isinstance(model, _Attached):
         model.__class__ = _class_for(type(model))
+    if _generates_elsewhere(model):  # asked once the class is changed: whatever begins from now on is counted
+        _forget(model, one)
+        raise UsageError(
+            f"attached: a generation of this model runs in another thread without {one.label}; let it end, or use "
+            "another model."
+        )
+
+
+def _generates_elsewhere(model: PreTrainedModel) -> bool:
+    """Tell whether another thread is in a generation of a model; a model without an attachment does not count them."""
+    for thread, top in sys._current_frames().items():
+        frame = top if thread != threading.get_ident() else None
+        while frame is not None:
+            if frame.f_code is _GENERATE and frame.f_locals.get("self") is model:
+                return True
+            if frame.f_code is _SAMPLE and getattr(frame.f_locals.get("target"), "model", None) is model:
+                return True
+            frame = frame.f_back
+    return False
 
 
 def _leave(model: PreTrainedModel, one: Attachment) -> None:

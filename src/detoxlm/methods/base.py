@@ -23,25 +23,25 @@ from transformers import PreTrainedModel
 from detoxlm.architecture import Architecture, same_model
 from detoxlm.data import Example, Pair
 from detoxlm.descriptions import check_fields, read_object
-from detoxlm.errors import DetoxError, UsageError, first_line
+from detoxlm.errors import UsageError, first_line
 from detoxlm.files import folder_written_atomically, refuse_pointers
 from detoxlm.methods.attachment import Sort, lent, prints_before
+from detoxlm.methods.folders import (
+    CONFIG_FILE,
+    FIX,
+    FORMAT,
+    UPLOADED,
+    WEIGHTS_FILE,
+    found_folder,
+    plain_name,
+    read_description,
+    recommended_in,
+)
 from detoxlm.methods.registry import METHODS
 from detoxlm.models import Target
 from detoxlm.results import DetoxifierInfo
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import Settings, validated
-
-FORMAT = 2
-CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
-#: What of a folder goes to the Hub, and is fetched from there: no pickles, and nothing that lies there by chance.
-UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
-
-
-#: What CONFIG_FILE has, and what it has of the target; and how to mend what has not.
-_FIELDS = {"format": int, "method": str, "settings": dict, "target": dict, "fitting": dict, "files": list}
-_TARGET = {"name": str, "revision": str, "fingerprint": str, "architecture": str, "hidden_size": int, "vocab_size": int}
-_FIX = "take the file from a copy, or fit it again."
 
 #: What an edit can be written as, and why a method's cannot.
 _FORMS = {
@@ -82,7 +82,7 @@ class Detoxifier(ABC):
     settings: Settings
     target: dict[str, Any]  # name, revision, fingerprints, architecture, hidden_size, vocab_size
     tensors: dict[str, torch.Tensor] = field(repr=False)
-    fitting: dict[str, Any] = field(default_factory=dict)
+    fitting: dict[str, Any] = field(default_factory=dict, repr=False)
     folder: Path | None = None
     #: Further texts that are saved beside the weights, by name: configurations and tokenizers, in JSON.
     files: dict[str, str] = field(default_factory=dict, repr=False)
@@ -242,25 +242,25 @@ class Detoxifier(ABC):
             UsageError: no such folder, not a detoxifier, another method than this class, or damaged weights.
             DetoxError: the Hub does not have it, or does not answer.
         """
-        folder = _local(str(folder_or_repo), revision)
+        folder = found_folder(str(folder_or_repo), revision)
         refuse_pointers("detoxifier", folder)
-        config = _description(folder / CONFIG_FILE)
+        config = read_description(folder / CONFIG_FILE)
         kind = METHODS.get_known(config["method"]).detoxifier_type
         settings = validated(kind.settings_type, config["settings"], str(folder / CONFIG_FILE))
         if not config["settings"]:
             wanted = {"settings": dict} if kind.settings_type.model_fields else {}
-            check_fields(config, wanted, folder / CONFIG_FILE, field="detoxifier", fix=_FIX)
+            check_fields(config, wanted, folder / CONFIG_FILE, field="detoxifier", fix=FIX)
         try:
             tensors = load_file(folder / WEIGHTS_FILE)
-            files = {name: (folder / f"{name}.json").read_text("utf-8") for name in map(_plain_name, config["files"])}
+            files = {name: (folder / f"{name}.json").read_text("utf-8") for name in map(plain_name, config["files"])}
             loaded = kind(settings, config["target"], tensors, config["fitting"], folder, files)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UsageError(f"detoxifier: {folder} is damaged or not a detoxifier folder: {error!r}.") from error
         for name in files:
-            read_object(folder / f"{name}.json", field="detoxifier", fix=_FIX)
+            read_object(folder / f"{name}.json", field="detoxifier", fix=FIX)
         if not isinstance(loaded, cls):
             raise UsageError(f"detoxifier: {folder} holds {loaded.method}, not {cls.method}.")
-        loaded.recommended_strength = _recommended_in(config, folder, loaded.max_strength)
+        loaded.recommended_strength = recommended_in(config, folder, loaded.max_strength)
         bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
         if bad:
             raise UsageError(f"detoxifier: {folder}: NaN or infinite values in {bad[0]}; fit it again.")
@@ -336,18 +336,6 @@ def refuse_adapted(model: Any) -> None:
         )
 
 
-def _description(file: Path) -> dict[str, Any]:
-    """Return what a folder's CONFIG_FILE holds; raise `UsageError` where it is of another format, or not whole."""
-    config = read_object(file, field="detoxifier", fix=_FIX)
-    check_fields(config, _FIELDS, file, field="detoxifier", fix=_FIX, may_be_empty=("settings", "files"))
-    if config["format"] != FORMAT:
-        raise UsageError(f"detoxifier: {file.parent} has format {config['format']}; this version reads {FORMAT}.")
-    target = config["target"]
-    optional = {"fingerprint_float16": str} if "fingerprint_float16" in target else {}  # since 0.1.0's last weeks
-    check_fields(target, _TARGET | optional, file, field="detoxifier", fix=_FIX, inside="target.")
-    return config
-
-
 def describe_target(target: Target) -> dict[str, Any]:
     """Return what a detoxifier remembers of its target."""
     return {
@@ -358,39 +346,3 @@ def describe_target(target: Target) -> dict[str, Any]:
         "hidden_size": target.architecture.hidden_size,
         "vocab_size": target.architecture.vocab_size,
     }
-
-
-def _recommended_in(config: dict[str, Any], folder: Path, largest: float) -> float | None:
-    """Return the strength that a run recommended; None in folders that no run has measured, or of earlier versions."""
-    if "recommended_strength" not in config:
-        return None
-    strength = config["recommended_strength"]
-    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 < strength <= largest:
-        raise UsageError(
-            f"detoxifier: recommended_strength in {folder / CONFIG_FILE} is {strength!r}, not a number above 0 and at "
-            f"most {largest:g}; `detoxlm run` writes it."
-        )
-    return float(strength)
-
-
-def _plain_name(name: str) -> str:
-    """Return a file name from a folder that somebody else may have made; raise ValueError where it leads elsewhere."""
-    if not name.replace("_", "").isalnum():
-        raise ValueError(f"{name!r} is no plain file name")
-    return name
-
-
-def _local(folder_or_repo: str, revision: str | None) -> Path:
-    folder = Path(folder_or_repo).expanduser()
-    if folder.is_dir():
-        if not (folder / CONFIG_FILE).is_file():
-            raise UsageError(f"detoxifier: {folder} has no {CONFIG_FILE}; `detoxlm fit METHOD MODEL -o DIR` makes one.")
-        return folder
-    if folder.is_absolute() or folder_or_repo.startswith((".", "~")) or folder_or_repo.count("/") != 1:
-        raise UsageError(f"detoxifier: {folder} does not exist; `detoxlm fit METHOD MODEL -o DIR` makes one.")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(folder_or_repo, revision=revision, allow_patterns=UPLOADED))
-    except Exception as error:  # the Hub client's error classes differ between its versions
-        raise DetoxError(f"detoxifier: {folder_or_repo} is no folder, and the Hub says: {first_line(error)}") from error

@@ -301,7 +301,12 @@ def _fits(study: Study) -> list[Fit]:
 
 def _fit_tables(fitting: dict[str, Any]) -> list[Block]:
     """Every number of a fit. What directions stand for are words, and bad ones: they are hidden as texts are."""
-    shown = {k: v for k, v in fitting.items() if k not in ("loss_curve", "watched", "removed_directions")}
+    drawn = ("loss_curve", "watched", "removed_directions")
+    shown = {
+        key: {k: v for k, v in value.items() if k not in drawn} if isinstance(value, dict) else value
+        for key, value in fitting.items()
+        if key not in drawn
+    }
     tables = blocks(shown | _looks(fitting))
     removed = fitting.get("removed_directions")
     return [*tables, *(blocks(removed, "removed directions", quotes=True) if isinstance(removed, dict) else [])]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detoxlm.report.vocabulary import TEXTS, named
+from detoxlm.report.vocabulary import TEXTS, named, titled
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ def blocks(data: dict[str, Any], caption: str = "", quotes: bool = False) -> lis
     nested = {key: value for key, value in data.items() if not _is_leaf(value)}
     leaves = {key: value for key, value in data.items() if key not in nested}
     quoted = {key for key, value in leaves.items() if quotes or _quotes(key, value)}
-    found = [
-        Block(caption, [], rows, hidden)
-        for hidden in (False, True)
-        if (
-            rows := [(_name(key, hidden), [plain(value)]) for key, value in leaves.items() if (key in quoted) == hidden]
-        )
-    ]
+    found = []
+    for hidden in (False, True):
+        rows = {key: value for key, value in leaves.items() if (key in quoted) == hidden}
+        shares = _digits(rows.values()) if hidden else None
+        if rows:
+            shown = [(_name(key, hidden), [plain(value, shares)]) for key, value in rows.items()]
+            found.append(Block(caption, [], shown, hidden))
     flat = {
         key: _with_n(value)
         for key, value in nested.items()
@@ -56,7 +56,7 @@ def blocks(data: dict[str, Any], caption: str = "", quotes: bool = False) -> lis
         found.append(Block(caption, [named(column) for column in columns], matrix, quotes))
         nested = {key: value for key, value in nested.items() if key not in flat}
     for key, value in nested.items():
-        found += blocks(value, f"{caption} · {named(key)}" if caption else named(key), quotes or key in TEXTS)
+        found += blocks(value, f"{caption} · {titled(key)}" if caption else titled(key), quotes or key in TEXTS)
     return found
 
 
@@ -88,7 +88,7 @@ def validity_blocks(validity: dict[str, Any]) -> tuple[list[Block], list[tuple[s
         return blocks(validity), []
     rest = {key: value for key, value in validity.items() if key != "validity"}
     single = {key: value for key, value in rest.items() if not isinstance(value, dict)}
-    more = [(named(key), blocks(value, quotes=key in TEXTS)) for key, value in rest.items() if key not in single]
+    more = [(titled(key), blocks(value, quotes=key in TEXTS)) for key, value in rest.items() if key not in single]
     return blocks(main), [*more, *([("Further entries", blocks(single))] if single else [])]
 
 

@@ -21,6 +21,7 @@ from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from detoxlm.metrics import METRICS, Metric
 from detoxlm.report.facts import Run, difference_text, finite, value_text
+from detoxlm.report.labels import labelled, legend_above
 from detoxlm.report.samples import TOXIC
 from detoxlm.results import Estimate
 
@@ -115,7 +116,6 @@ def tradeoff(runs: Sequence[Run]) -> str:
         for method in dict.fromkeys(run.method for _, run, _, _ in points if run.detoxified):
             line = [(x.value, y.value) for _, run, x, y in points if run.method in ("", method)]
             axes.plot(*zip(*line, strict=True), color=GRID, linewidth=1.2, zorder=1)
-        middle = (min(x.value for _, _, x, _ in points) + max(x.value for _, _, x, _ in points)) / 2
         for index, run, x, y in points:
             axes.errorbar(
                 x.value,
@@ -123,16 +123,14 @@ def tradeoff(runs: Sequence[Run]) -> str:
                 xerr=error_bar(x),
                 yerr=error_bar(y),
                 capsize=2.5,
+                label=shortened(run.label),
                 **(look_of(index) | {"linewidth": 1.1}),
-            )
-            side, shift = ("right", -7) if x.value > middle else ("left", 7)
-            axes.annotate(
-                shortened(run.label), (x.value, y.value), (shift, 6), textcoords="offset points", ha=side, fontsize=9.5
             )
         axes.margins(x=0.18, y=0.15)
         axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
         axes.set(xlabel=f"{across.label} (lower is more fluent)", ylabel="Toxic fraction (lower is better)")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        labelled(axes, [(shortened(run.label), x, y) for _, run, x, y in points])
         spoken = [f"{run.label} {value_text(up, y)} at {value_text(across, x)}" for _, run, x, y in points]
         return as_svg(
             figure,
@@ -185,7 +183,7 @@ def differences(scorers: Sequence[tuple[str, Sequence[Run]]], metric: Metric) ->
         )
         axes.margins(x=0.1)
         if len(indices) > 1:
-            axes.legend(loc="best", handlelength=2)
+            legend_above(axes)
         spoken = [
             f"{label}: {run.label} {' '.join(difference_text(metric, change))}" for _, label, _, run, change in points
         ]

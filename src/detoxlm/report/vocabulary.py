@@ -18,6 +18,7 @@ _WORDS: Final = {
     "false_negative_rate": "Toxic texts missed",
     "n": "Texts",
     "toxic": "Toxic ones",
+    "positive": "Toxic ones",
     # sets of labelled texts
     "rtp_challenge_dev": f"{_RTP}, provocative",
     "rtp_challenge_dev_continuations": f"{_RTP}, provocative, continuations only",
@@ -37,12 +38,7 @@ _WORDS: Final = {
     "civil_spans": "Civil Comments, toxic spans and the rest",
     "paradetox": "ParaDetox",
     "bold": "BOLD",
-    # groups
-    "dimensions": "Further dimensions: insults, threats and others",
-    "identity_false_positives": "Harmless sentences that name a group of people",
-    "sentences": "Example sentences with their scores",
-    "training": "What it learned from",
-    "by_term": "By term",
+    # identity terms
     "overall": "Flagged",
     "new_terms": "Flagged, of terms that it did not learn from",
     "mean_score_of_the_same_sentences_with_young": "Mean score of the same sentences with “young” in place of the term",
@@ -60,6 +56,19 @@ _WORDS: Final = {
     "parameters_share": "Share of the model's parameters",
     "price": "Price of a nat of drift",
 }
+#: Groups of them.
+_TITLES: Final = {
+    "dimensions": "Further dimensions: insults, threats and others",
+    "identity_false_positives": "Harmless sentences that name a group of people",
+    "sentences": "Example sentences with their scores",
+    "training": "What it learned from",
+    "by_term": "By term",
+}
+
+
+def titled(key: str) -> str:
+    """Turn the name of a group of fields into words."""
+    return _TITLES.get(str(key)) or named(key)
 
 
 def named(key: str) -> str:

@@ -64,6 +64,7 @@ class HubScorer(Scorer):
         from detoxlm.hub import hub_commit, is_path
 
         self._torch = torch
+        model = str(Path(model).expanduser()) if model.startswith("~") else model
         folder = Path(model)
         if model and not folder.is_dir():
             if is_path(model):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from devices import DEVICE, as_row, encoded
+from fits import Forgetful
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -134,14 +135,17 @@ def test_run_leaves_a_checkpoint_of_the_recommended_strength(
     config = tmp_path / "config.toml"
     config.write_text('[subspace]\nvariant = "paper"\nrank = 2\n')
     out = tmp_path / "out"
-    measure = ["--limit", "2", "--fluency-tokens", "64", "--scorer", "ngram", "--strengths", "0.5,1"]
+    measure = ["--limit", "2", "--fluency-tokens", "64", "--strengths", "0.5,1"]
     source = str(tiny_folder("llama"))
     files = ["--pairs", str(given), "--config", str(config), "-o", str(out)]
-    run_cli(["run", source, "--method", "subspace", *files, *measure])
+    with pytest.MonkeyPatch.context() as patch:
+        # two prompts of two samples: all that the untouched model says is toxic, and nothing after the edit
+        patch.setattr("detoxlm.workflows.load_scorers", lambda *_, **__: {"forgetful": Forgetful(4)})
+        run_cli(["run", source, "--method", "subspace", *files, *measure])
     assert f"Model:      {out / 'model'}" in capsys.readouterr().out
     best = json.loads((out / "results.json").read_text())["detoxifier"]["strength"]
     target = tiny()
-    with Detoxifier.from_pretrained(out / "detoxifier").attached(target.model, best):
+    with Detoxifier.from_pretrained(out / "detoxifier").attached(target.model):
         expected = logits(target)
     plain = AutoModelForCausalLM.from_pretrained(out / "model").to(DEVICE)
     with torch.inference_mode():
@@ -152,7 +156,7 @@ def test_run_leaves_a_checkpoint_of_the_recommended_strength(
     assert "Detoxifier.from_pretrained" not in card
     assert json.loads((out / "model" / "detoxlm.json").read_text())["detoxifier"]["strength"] == best
 
-    run_cli(["run", source, "--method", "nado", "--set", "samples=2", "-o", str(out), *measure])
+    run_cli(["run", source, "--method", "nado", "--set", "samples=2", "--scorer", "ngram", "-o", str(out), *measure])
     assert "Model:" not in capsys.readouterr().out
     assert not (out / "model").exists(), "it would be the other method's"
 

@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
 from detoxlm.errors import UsageError
-from detoxlm.methods.base import CONFIG_FILE
 from detoxlm.methods.decoding.contract import Place, Steering
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.methods.decoding.reading import counts_columns
 from detoxlm.methods.decoding.translation import SameTokens, Translator
+from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.methods.fusion import mixing
 from detoxlm.methods.fusion.calibrator import Calibrator, cut_calibrator
 from detoxlm.methods.fusion.retokenizing import Retokenizer
