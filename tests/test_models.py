@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -412,6 +413,23 @@ def test_a_gguf_file_is_converted_once_and_again_when_its_content_changes(
     assert load_target(str(file), device=DEVICE).architecture.fingerprint != prints[0]
     assert caplog.text.count("converting tiny.gguf") == 2
     assert len(converted_folders(cache)) == 2
+
+
+def test_a_cache_that_is_read_only_serves_what_it_has(
+    tiny: Callable[..., Target], tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf", tiny("llama").model)
+    fingerprint = load_target(str(file), device=DEVICE).architecture.fingerprint
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for name in ("os.utime", "os.mkdir", "detoxlm.gguf_cache.FileLock.acquire"):
+        monkeypatch.setattr(name, refuse)
+    assert load_target(str(file), device=DEVICE).architecture.fingerprint == fingerprint
+    other = write_gguf(tmp_path / "other.gguf", tiny("llama", seed=1).model)
+    with pytest.raises(UsageError, match=r"DETOXLM_CACHE: cannot write to .*models: Read-only file system; set anoth"):
+        load_target(str(other), device=DEVICE)
 
 
 def test_an_interrupted_conversion_leaves_nothing_and_is_made_again(

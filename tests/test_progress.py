@@ -51,7 +51,7 @@ def test_a_line_says_how_far_it_is_how_fast_and_how_long_it_will_take(monkeypatc
     # what an earlier run has done is not of this one's speed: 3,500 left at 10 a second
     assert work.line() == "generating: 1,500 of 5,000 tokens in 50 s (10 tokens/s), about 6 min left"
     assert work.closing() == "generating: 500 tokens in 50 s (10 tokens/s)"
-    assert progress._Work("loading", 0, "", 0, started=100.0).line() == "loading: 50 s so far"
+    assert progress._Work("loading", None, "", 0, started=100.0).line() == "loading: 50 s so far"
 
 
 @pytest.mark.parametrize(

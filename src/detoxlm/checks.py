@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +42,13 @@ def check_export_folder(model: str, detoxifier: str, settings: ExportSettings) -
 
 def check_strengths(method: type[Method], settings: Any, strengths: Sequence[float] | None) -> None:
     """Raise `UsageError` where a strength is out of the range that the method has with these settings."""
-    unfitted = None
-    with suppress(Exception):  # of another package, whose detoxifier needs more: its range is known after the fit
+    try:
         unfitted = method.detoxifier_type(settings, {}, {})
         _ = unfitted.max_strength
-    if unfitted is not None:
-        for strength in strengths or ():
-            unfitted.check_strength(strength)
+    except Exception:  # of another package, whose detoxifier needs more: its range is known after the fit
+        return
+    for strength in strengths or ():
+        unfitted.check_strength(strength)
 
 
 def baseline_for(settings: EvaluateSettings, model: str, task: Task) -> Results | None:
@@ -69,9 +68,8 @@ def baseline_for(settings: EvaluateSettings, model: str, task: Task) -> Results 
         "prompts": trimmed(task.prompts),
         "samples per prompt": [samples] * len(task.prompts),
         "sampling": {**task.recipe.sampling.model_dump(), "seed": None},
+        "model": EMBEDDED_TARGET if model == "embedded" else model,  # the name that it will have
     }
-    if (model == "embedded") != (baseline.model.name == EMBEDDED_TARGET):
-        known["model"] = EMBEDDED_TARGET if model == "embedded" else model
     refuse_unlike(baseline, known)
     return baseline
 

@@ -97,16 +97,16 @@ def track(description: str, total: int, unit: str, *, done: int = 0) -> Iterator
 @contextmanager
 def waiting(description: str) -> Iterator[None]:
     """Show that something goes on that nobody can count, such as `loading`, for as long as the block runs."""
-    with _shown(_Work(description, 0, "", 0)):
+    with _shown(_Work(description, None, "", 0)):
         yield
 
 
 @dataclass
 class _Work:
-    """What is being done; `total` 0: it cannot be counted."""
+    """What is being done; `total` None: it cannot be counted."""
 
     description: str
-    total: int
+    total: int | None
     unit: str
     done: int
     fresh: int = 0
@@ -123,11 +123,14 @@ class _Work:
 
     @property
     def speed(self) -> str:
-        return f"{self.fresh / self.seconds:,.0f} {self.unit}/s" if self.seconds else f"∞ {self.unit}/s"
+        if not self.seconds:
+            return f"∞ {self.unit}/s"
+        rate = self.fresh / self.seconds
+        return f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
 
     def line(self) -> str:
         """How far it is, for a log."""
-        if not self.total:
+        if self.total is None:
             return f"{self.description}: {self.seconds:.0f} s so far"
         now = self.done + self.fresh
         left = f", about {_duration(self.seconds * (self.total - now) / self.fresh)} left" if self.fresh else ""
@@ -181,14 +184,14 @@ def _bar(work: _Work) -> Iterator[None]:
     )
 
     columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
-    if work.total:
+    if work.total is not None:
         columns += [BarColumn(), MofNCompleteColumn(), TextColumn(work.unit, markup=False)]
         columns += [TextColumn("{task.fields[speed]}"), TimeRemainingColumn()]
     else:
         columns += [SpinnerColumn("line"), TimeElapsedColumn()]
     stream: Any = standard_error()
-    with Progress(*columns, console=Console(file=stream), transient=not work.total) as bar:
-        task = bar.add_task(work.description, total=work.total or None, completed=work.done, speed="")
+    with Progress(*columns, console=Console(file=stream), transient=work.total is None) as bar:
+        task = bar.add_task(work.description, total=work.total, completed=work.done, speed="")
         work.seen = lambda n: bar.update(task, advance=n, speed=work.speed)
         yield
 
@@ -210,7 +213,7 @@ def _notebook_bar(work: _Work) -> Iterator[None]:
         with _lines(work):
             yield
         return
-    with tqdm(desc=work.description, total=work.total or None, initial=work.done, unit=f" {work.unit}") as bar:
+    with tqdm(desc=work.description, total=work.total, initial=work.done, unit=f" {work.unit}") as bar:
         work.seen = bar.update
         yield
 

@@ -1,5 +1,6 @@
 """The score cache: hits, keys, damage, and two processes at once."""
 
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -133,3 +134,32 @@ assert got.tolist() == [len(t) / 100 for t in texts]
     inner = Counting()
     CachedScorer(inner, path).score(["y" * (i % 50) + str(i) for i in range(800)])
     assert inner.asked == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EROFS, "Read-only file system"), PermissionError(errno.EACCES, "no")])
+def test_a_cache_that_is_read_only_is_read_and_nothing_is_added(path, error, monkeypatch, caplog):
+    CachedScorer(Counting(), path).score(["a", "bb"])
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr("detoxlm.scorers.cache.FileLock.acquire", refuse)
+    inner = Counting()
+    scorer = CachedScorer(inner, path)
+    for _ in range(2):
+        assert scorer.score(["a", "ccc", "bb"]).tolist() == [0.01, 0.03, 0.02]
+    assert inner.asked == [["ccc"], ["ccc"]]
+    assert caplog.text.count("is read-only: its scores are used, and none are added") == 1
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+def test_a_read_only_folder_without_a_cache_is_warned_of_once(path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("detoxlm.scorers.cache.Path.mkdir", refuse)
+    scorer = CachedScorer(Counting(), path)
+    with pytest.warns(UserWarning, match="cannot be used .*; going on without it"):
+        assert scorer.score(["a"]).tolist() == [0.01]
+    assert scorer.score(["bb"]).tolist() == [0.02]

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from detoxlm.errors import UsageError, first_line
+from detoxlm.progress import waiting
 from detoxlm.scorers.base import Scorer
 
 #: Used when neither the tokenizer nor the configuration names a maximum length.
@@ -123,10 +124,10 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
         refuse_pointers("scorer", Path(model))
         check_has_tokenizer(model, "scorer")
     try:
-        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
-        # float32 whatever the file holds: half precision moves scores by up to 0.01 and is slow on CPUs.
-        with quiet_transformers():
+        with quiet_transformers(), waiting(f"loading hub:{where}"):
+            config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
+            # float32 whatever the file holds: half precision moves scores by up to 0.01 and is slow on CPUs.
             network, info = AutoModelForSequenceClassification.from_pretrained(
                 model,
                 revision=revision,
