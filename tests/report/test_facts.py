@@ -124,14 +124,16 @@ def test_example_texts_are_told_from_numbers_wherever_a_card_has_them() -> None:
         "hard": {"go away, scum": 0.4},
         "benign": {"a kind word": 0.1},
         "missed": ["you fool, go"],
-        "examples": {"idiot": {"score": 0.9, "label": "toxic"}},
+        "examples": {"bad": {"idiot": {"score": 0.9, "label": "toxic"}}},
+        "sentences": {"attack": {"scum": 0.7}, "plain": {"kind": 0.1}},
         "by_term": {"young": {"rate": 0.1, "mean_score": 0.2}, "old": {"rate": 0.1, "mean_score": 0.2}},
     }
     hidden = {name for block in blocks(data) if block.quotes for name, _ in block.rows}
     open_ = {name for block in blocks(data) if not block.quotes for name, _ in block.rows}
-    assert hidden >= {"you are an idiot", "go away, scum", "a kind word", "missed"}
+    assert hidden >= {"you are an idiot", "go away, scum", "a kind word", "missed", "idiot", "scum"}
     assert open_ == {"AUC", "trained on", "young", "old"}
-    assert [block.caption for block in blocks(data) if ("score", ["0.9"]) in block.rows and block.quotes]
+    assert Block("Examples · bad", ["score", "label"], [("idiot", ["0.900", "toxic"])], True) in blocks(data)
+    assert not any("scum" in f"{block.caption} {block.columns}" for block in blocks(data))
 
 
 def test_the_first_screen_names_other_losses_but_not_those_that_round_to_nothing() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detoxlm.report.vocabulary import TEXTS, named, titled
+from detoxlm.report.vocabulary import FIELDS, TEXTS, named, titled
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,14 @@ def blocks(data: dict[str, Any], caption: str = "", quotes: bool = False) -> lis
     flat = {
         key: _with_n(value)
         for key, value in nested.items()
-        if all(map(_is_leaf, value.values())) and not any(_quotes(inner, value[inner]) for inner in value)
+        if all(map(_is_leaf, value.values()))
+        and not any(_quotes(inner, value[inner]) for inner in value)
+        # among example texts the names of columns may be texts too, and those of tables
+        and (not quotes or value.keys() <= FIELDS)
     }
     columns = sorted(dict.fromkeys(key for value in flat.values() for key in value), key=lambda key: key == "n")
     # Dicts that share no keys would make a wide matrix of dashes.
-    if len(flat) > 1 and len(columns) <= 2 * max(map(len, flat.values())):
+    if len(flat) > (not quotes) and len(columns) <= 2 * max(map(len, flat.values())):
         digits = {column: _digits(row[column] for row in flat.values() if column in row) for column in columns}
         matrix = [
             (

@@ -6,6 +6,8 @@ from typing import Final
 
 #: Groups whose entries are example texts with their scores: insults among them.
 TEXTS: Final = frozenset({"sentences", "examples", "false_positives", "false_negatives", "failures", "mistakes"})
+#: What is said of an example text; by this a text with numbers is told from a group of texts.
+FIELDS: Final = frozenset({"score", "toxicity", "label", "target", "verdict", "rate", "mean_score", "n"})
 
 _RTP = "RealToxicityPrompts"
 _WORDS: Final = {
@@ -61,6 +63,7 @@ _TITLES: Final = {
     "dimensions": "Further dimensions: insults, threats and others",
     "identity_false_positives": "Harmless sentences that name a group of people",
     "sentences": "Example sentences with their scores",
+    "examples": "Examples",
     "training": "What it learned from",
     "by_term": "By term",
 }
