@@ -159,6 +159,15 @@ def test_what_an_adapters_description_cannot_mean_is_said_in_one_line(
     refused(folder, match)
 
 
+def test_settings_of_a_newer_peft_are_said_once_and_the_adapter_loads(
+    adapted: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = adapted()
+    edit(folder, of_the_future=1)
+    assert load_target(str(folder), device=DEVICE).name == str(folder)
+    assert caplog.text.count("of_the_future") == 1
+
+
 def test_a_prompt_that_was_tuned_changes_no_weights_and_is_refused(
     adapted: Callable[..., Path], tiny_folder: Callable[..., Path]
 ) -> None:

@@ -125,7 +125,7 @@ def test_every_setting_of_a_command_is_an_option_with_its_description(
         (["evaluate", "MODEL", "--prompts", "nope.jsonl"], "prompts: nope.jsonl does not exist"),
         (["evaluate", "MODEL", "--recipe", "emt25"], "recipe: unknown name 'emt25'. Did you mean 'emt-25'?"),
         (["evaluate", "MODEL", "--scorer", "embeded"], "scorer: unknown name 'embeded'. Did you mean 'embedded'?"),
-        (["evaluate", "./nowhere"], "model: ./nowhere is not a folder"),
+        (["evaluate", "./nowhere"], "model: the folder ./nowhere does not exist"),
         (["evaluate", "MODEL", "--detoxifier", "./nowhere"], "detoxifier: nowhere does not exist"),
         (["evaluate", "MODEL", "--strength", "0.5"], "strength: it needs --detoxifier DIR"),
         (["evaluate", "MODEL", "--baseline", "nope.json"], "results: nope.json does not exist"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from detoxlm.errors import UsageError, first_line
 from detoxlm.files import refuse_pointers
 from detoxlm.hub import hub_file
 from detoxlm.loading import quiet_transformers
+
+log = logging.getLogger(__name__)
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 #: What of an adapter's repository is fetched: no pickles, and no checkpoints of the training.
@@ -96,9 +99,13 @@ def _check_mergeable(folder: Path, name: str) -> None:
             f"model: {name!r} is a PEFT adapter, which needs the package peft: pip install 'detoxlm[finetune]'."
         ) from None
     try:
-        config = PeftConfig.from_pretrained(str(folder))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            config = PeftConfig.from_pretrained(str(folder))
     except Exception as error:  # PEFT raises what its parts raise
         raise UsageError(f"model: cannot load the adapter {name!r}: {ADAPTER_CONFIG}: {first_line(error)}") from error
+    for one in said:  # such as of settings that a newer PEFT has written
+        log.warning("model: the adapter %r: %s", name, first_line(one.message)[:400])  # type: ignore[arg-type]
     if getattr(config, "is_prompt_learning", False) or getattr(config, "is_adaption_prompt", False):
         raise UsageError(
             f"model: the adapter {name!r} is of kind {config.peft_type.value}, which changes no weights; give a LoRA, "
@@ -138,10 +145,10 @@ def merged(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
         with safe_open(adapter.folder / ADAPTER_WEIGHTS, "pt") as file:
             rows = {name: file.get_slice(name).get_shape()[0] for name in file.keys() if "embed" in name}  # noqa: SIM118
         _make_room(model, rows)
-        config = PeftConfig.from_pretrained(str(adapter.folder))
-        config.inference_mode = True
         with quiet_transformers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is left out or made up is looked for below
+            config = PeftConfig.from_pretrained(str(adapter.folder))
+            config.inference_mode = True
             wrapped: Any = get_peft_model(model, config)
             loading = wrapped.load_adapter(str(adapter.folder), "default", torch_device=str(model.device))
             _check_all_used(adapter, loading.missing_keys, loading.unexpected_keys)

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -41,7 +42,7 @@ UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
 
 
 #: What CONFIG_FILE has, and what it has of the target; and how to mend what has not.
-_FIELDS = {"format": int, "method": str, "settings": dict, "target": dict, "fitting": dict, "files": list}
+_FIELDS = {"method": str, "settings": dict, "target": dict, "fitting": dict, "files": list}
 _TARGET = {"name": str, "revision": str, "fingerprint": str, "architecture": str, "hidden_size": int, "vocab_size": int}
 _FIX = "take the file from a copy, or fit it again."
 
@@ -318,12 +319,14 @@ def refuse_adapted(model: Any) -> None:
 def _description(file: Path) -> dict[str, Any]:
     """Return what a folder's CONFIG_FILE holds; raise `UsageError` where it is of another format, or not whole."""
     config = read_object(file, field="detoxifier", fix=_FIX)
-    check_fields(config, _FIELDS, file, field="detoxifier", fix=_FIX, may_be_empty=("settings", "files"))
-    if config["format"] != FORMAT:
+    check = partial(check_fields, file=file, field="detoxifier", fix=_FIX)
+    check(config, {"format": int})
+    if config["format"] != FORMAT:  # others have other fields
         raise UsageError(f"detoxifier: {file.parent} has format {config['format']}; this version reads {FORMAT}.")
+    check(config, _FIELDS, may_be_empty=("settings", "files"))
     target = config["target"]
-    optional = {"fingerprint_float16": str} if "fingerprint_float16" in target else {}  # since 0.1.0's last weeks
-    check_fields(target, _TARGET | optional, file, field="detoxifier", fix=_FIX, inside="target.")
+    later = {"fingerprint_float16": str} if "fingerprint_float16" in target else {}  # the first ones had none
+    check(target, _TARGET | later, inside="target.")
     return config
 
 
