@@ -78,10 +78,8 @@ def adapter_at(path: str, revision: str, name: str) -> Adapter | None:
             f"model: {file} has no base_model_name_or_path; write the folder or the Hub id of the adapter's base there."
         )
     _check_mergeable(folder, name)
-    revision_of_base = config.get("revision")
-    return Adapter(
-        name, folder, _base_path(base, folder), revision_of_base if isinstance(revision_of_base, str) else None
-    )
+    named = config.get("revision")
+    return Adapter(name, folder, _base_path(base, folder), named if isinstance(named, str) and named else None)
 
 
 def _base_path(base: str, folder: Path) -> str:

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCardData
 from detoxlm.adapters import ADAPTER_CONFIG, base_of
 from detoxlm.files import folder_written_atomically
 from detoxlm.methods import Detoxifier
-from detoxlm.models import Target
+from detoxlm.models import EMBEDDED_TARGET, Target
 from detoxlm.results import DetoxifierInfo
 
 #: By this file a checkpoint shows that we wrote it, and what is in it.
@@ -65,7 +65,8 @@ def _adapter_card(target: Target, info: DetoxifierInfo) -> str:
     where = f"`{base}`" + (f" at commit `{revision}`" if revision else "")
     moved = (
         " That is a folder of the machine that wrote this: elsewhere, write there where the base is (in "
-        f"`{ADAPTER_CONFIG}`; a path may begin from this folder)."
+        f"`{ADAPTER_CONFIG}`; DetoxLM reads a path as from this folder too"
+        + (", and finds its embedded model by itself)." if target.name == EMBEDDED_TARGET else ").")
     )
     return (
         f"---\n{data.to_yaml()}\n---\n\n"
