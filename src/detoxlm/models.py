@@ -147,7 +147,7 @@ def _asked_for(name: str) -> str:
 
 
 def _base_name(base: str) -> str:
-    """Return how the base of an adapter is asked for: of one for `embedded`, the cache that it names may not be here."""
+    """Return how the base of an adapter is asked for; the cache that one for `embedded` names may not be here."""
     embedded = not Path(base).exists() and re.search(rf"[/\\][^/\\]*-{EMBEDDED_SHA256[:12]}-\d+$", base)
     return "embedded" if embedded else _asked_for(base)
 
