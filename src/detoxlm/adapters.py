@@ -61,9 +61,10 @@ def adapter_at(path: str, revision: str, name: str) -> Adapter | None:
         return None
     refuse_pointers("model", folder)
     if not (folder / ADAPTER_WEIGHTS).is_file():
+        whole = f", or delete {file} if the folder is to be a whole model" if (folder / "config.json").is_file() else ""
         raise UsageError(
             f"model: the adapter {name!r} has no {ADAPTER_WEIGHTS}. Pickled weights are never loaded: save it again "
-            "with `model.save_pretrained(folder)`."
+            f"with `model.save_pretrained(folder)`{whole}."
         )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
