@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods import METHODS, Detoxifier, get_method
 from detoxlm.models import Target
+from detoxlm.report.fitted import in_words
 
 SHAPES = ("llama", "gpt2", "opt", "gemma2", "gemma3_text", "gptj", "gpt_neox", "phi", "mistral", "qwen2")
 
@@ -124,6 +126,13 @@ def test_a_saved_detoxifier_loads_to_the_same_logits(
     ]
     with detoxifier.attached(target.model), again.attached(fresh.model):
         assert torch.equal(logits(target), logits(fresh))
+
+
+@methods
+def test_how_a_fit_went_is_told_in_words(method_name: str, tiny: Callable[..., Target], letter_scorer: Any) -> None:
+    said = in_words(fit(tiny(), method_name, letter_scorer).fitting)
+    assert re.match(r"[A-Z].* \d.*\.$", said), "what it learned from, or for how long"
+    assert not re.search(r"_|None|nan|[{\[]", said)
 
 
 @methods

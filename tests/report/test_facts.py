@@ -6,6 +6,7 @@ from report_factory import make
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS
 from detoxlm.report.facts import arrange, difference_text, verdict
+from detoxlm.report.fitted import in_words
 from detoxlm.report.nested import Block, blocks, plain, validity_blocks
 from detoxlm.report.words import headline
 from detoxlm.results import Estimate, Results
@@ -144,3 +145,11 @@ def test_the_first_screen_names_other_losses_but_not_those_that_round_to_nothing
     prices = headline(arrange([make(), now])).prices
     assert "Distinct-1 0.900 → 0.800 (−11%)" in prices
     assert not any(price.startswith("Distinct-3") for price in prices)
+
+
+def test_the_words_on_a_fit_leave_out_what_they_do_not_understand() -> None:
+    odd = {"harvest": 3, "texts": ["a"], "pairs": "many", "loss_curve": "x", "auxiliary": 1, "seconds": "long"}
+    assert in_words(odd) == in_words({}) == ""
+    assert in_words({"loss_curve": [[1, 2.0], [2], [3, None], "x", [4, 1.0]], "seconds": 0.2}) == (
+        "The loss went from 2 to 1 in 4 steps."
+    )

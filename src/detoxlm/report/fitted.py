@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+#: Kinds of texts by how methods count them; of the others (texts that were looked at, parts of these) nothing is said.
+_KINDS: Final = {"harmful": "harmful", "clean": "clean", "corpus": "corpus", "prone": "violation-prone"}
 
 
 def in_words(fitting: dict[str, Any]) -> str:
@@ -34,11 +37,9 @@ def _learned_from(fitting: dict[str, Any]) -> list[str]:
     parts = []
     texts = fitting.get("texts")
     if isinstance(texts, dict):
-        told = {
-            key: n for key, n in texts.items() if isinstance(n, int) and n and key not in ("pairs", "watched_prompts")
-        }
+        told = {key: n for key, n in texts.items() if isinstance(n, int) and n and key in _KINDS}
         if told:
-            parts.append(f"{_list([f'{n:,} {key}' for key, n in told.items()])} texts")
+            parts.append(f"{_list([f'{n:,} {_KINDS[key]}' for key, n in told.items()])} texts")
         fitting = {"pairs": texts.get("pairs"), **fitting}
     elif isinstance(texts, int):
         parts.append(_count(texts, "text"))
@@ -55,7 +56,12 @@ def _losses(fitting: dict[str, Any]) -> list[str]:
         ("The loss of its auxiliary model", auxiliary.get("loss_curve") if isinstance(auxiliary, dict) else None),
         ("The loss", fitting.get("loss_curve")),
     ):
-        points = [(step, loss) for step, loss in curve or [] if _number(step) and _number(loss)]
+        pairs = (
+            [pair for pair in curve if isinstance(pair, list | tuple) and len(pair) == 2]
+            if isinstance(curve, list)
+            else []
+        )
+        points = [(step, loss) for step, loss in pairs if _number(step) and _number(loss)]
         if len(points) > 1:
             (_, start), (last, end) = points[0], points[-1]
             said.append(f"{whose} went from {start:.3g} to {end:.3g} in {_count(int(last), 'step')}")
