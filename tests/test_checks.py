@@ -121,7 +121,9 @@ def measured(tiny: Callable[..., Target], letter_scorer: Scorer, cwd: Path) -> C
     return make
 
 
-BASELINE = ["evaluate", "MODEL", "--prompts", "prompts.txt", "--baseline", "b.json", "--scorer"]
+def against(model: object) -> list[object]:
+    """The command that compares a model with `b.json`, up to the scorer's name."""
+    return ["evaluate", model, "--prompts", "prompts.txt", "--baseline", "b.json", "--scorer"]
 
 
 @pytest.mark.parametrize(
@@ -134,25 +136,33 @@ BASELINE = ["evaluate", "MODEL", "--prompts", "prompts.txt", "--baseline", "b.js
     ],
 )
 def test_a_baseline_of_another_measurement(
-    made: dict[str, Any], given: list[str], what: str, measured: Callable[..., Path], refused: Callable[..., str]
+    made: dict[str, Any],
+    given: list[str],
+    what: str,
+    measured: Callable[..., Path],
+    refused: Callable[..., str],
+    tiny_folder: Callable[..., Path],
 ) -> None:
     measured("b.json", **made)
-    assert what in refused(*BASELINE, *given, "-o", "now.json")
+    assert what in refused(*against(tiny_folder("llama")), *given, "-o", "now.json")
     assert not Path("now.json").exists()
 
 
-def test_a_baseline_that_is_none(measured: Callable[..., Path], refused: Callable[..., str], cwd: Path) -> None:
+def test_a_baseline_that_is_none(
+    measured: Callable[..., Path], refused: Callable[..., str], cwd: Path, tiny_folder: Callable[..., Path]
+) -> None:
     measured("b.json")
+    same = against(tiny_folder("llama"))
     given = ["ngram", "--recipe", "challenge-10"]
-    assert refused(*BASELINE, *given, "-o", "b.json") == "output: b.json is the baseline itself; choose another -o."
-    embedded = [part.replace("MODEL", "embedded") for part in BASELINE]
-    assert "differ in model" in refused(*embedded, *given, "-o", "now.json")
+    assert refused(*same, *given, "-o", "b.json") == "output: b.json is the baseline itself; choose another -o."
+    for other in ("embedded", tiny_folder("gpt2")):
+        assert "differ in model: " in refused(*against(other), *given, "-o", "now.json")
     data = json.loads((cwd / "b.json").read_text())
     data["detoxifier"] = {"method": "fusion", "folder": None, "strength": 0.5, "settings": {}}
     (cwd / "b.json").write_text(json.dumps(data))
-    assert "baseline: it is of a detoxified model (fusion 0.5)" in refused(*BASELINE, *given, "-o", "now.json")
+    assert "baseline: it is of a detoxified model (fusion 0.5)" in refused(*same, *given, "-o", "now.json")
     (cwd / "b.json").write_text("{}")
-    assert "b.json is not a results.json" in refused(*BASELINE, *given, "-o", "now.json")
+    assert "b.json is not a results.json" in refused(*same, *given, "-o", "now.json")
 
 
 def test_a_baseline_that_only_the_model_tells_apart_is_refused_before_generating(
