@@ -10,10 +10,12 @@ from typing import Any
 
 import fits
 import pytest
+import torch
 
 from detoxlm.errors import UsageError
 from detoxlm.lock import only_writer
 from detoxlm.methods import METHODS, Detoxifier, FitData
+from detoxlm.methods.weights.tuned import FineTunedDetoxifier
 from detoxlm.models import Target
 from detoxlm.scorers import Scorer
 
@@ -133,6 +135,7 @@ def against(model: object) -> list[object]:
         ({}, ["ngram", "--recipe", "quick"], "differ in recipe: 'challenge-10' against 'quick'"),
         ({}, ["regex:x", "--recipe", "challenge-10"], "differ in scorer"),
         ({}, ["ngram", "--recipe", "challenge-10", "--max-new-tokens", "3"], "differ in recipe"),
+        ({}, ["ngram", "--recipe", "challenge-10", "--fluency-judge", "other"], "differ in fluency judge: "),
     ],
 )
 def test_a_baseline_of_another_measurement(
@@ -259,6 +262,17 @@ def test_a_strength_or_form_that_the_detoxifier_does_not_have(
     assert refused("export", "MODEL", detoxifier, "-o", "e").startswith("merge: probe works at decoding time")
     assert refused("export", "MODEL", detoxifier, "--form", "adapter", "-o", "e").startswith("adapter: probe cannot")
     assert not (cwd / "e").exists()
+
+
+def test_a_change_of_all_weights_is_no_adapter(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(FineTunedDetoxifier):
+        method = "sft"
+
+    tensors = {"model.norm.weight.change": torch.zeros(32)}
+    made = Full(METHODS.get_known("sft").detoxifier_type.settings_type(), {}, tensors)
+    monkeypatch.setattr(Detoxifier, "from_pretrained", lambda _: made)
+    said = refused("export", "MODEL", "anything", "--form", "adapter", "-o", "e")
+    assert said == "adapter: all weights were tuned (tune=full), which is no adapter; export a checkpoint."
 
 
 @pytest.mark.parametrize(
