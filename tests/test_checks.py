@@ -10,10 +10,12 @@ from typing import Any
 
 import fits
 import pytest
+import torch
 
 from detoxlm.errors import UsageError
 from detoxlm.lock import only_writer
 from detoxlm.methods import METHODS, Detoxifier, FitData
+from detoxlm.methods.weights.tuned import FineTunedDetoxifier
 from detoxlm.models import Target
 from detoxlm.scorers import Scorer
 
@@ -121,7 +123,9 @@ def measured(tiny: Callable[..., Target], letter_scorer: Scorer, cwd: Path) -> C
     return make
 
 
-BASELINE = ["evaluate", "MODEL", "--prompts", "prompts.txt", "--baseline", "b.json", "--scorer"]
+def against(model: object) -> list[object]:
+    """The command that compares a model with `b.json`, up to the scorer's name."""
+    return ["evaluate", model, "--prompts", "prompts.txt", "--baseline", "b.json", "--scorer"]
 
 
 @pytest.mark.parametrize(
@@ -131,28 +135,37 @@ BASELINE = ["evaluate", "MODEL", "--prompts", "prompts.txt", "--baseline", "b.js
         ({}, ["ngram", "--recipe", "quick"], "differ in recipe: 'challenge-10' against 'quick'"),
         ({}, ["regex:x", "--recipe", "challenge-10"], "differ in scorer"),
         ({}, ["ngram", "--recipe", "challenge-10", "--max-new-tokens", "3"], "differ in recipe"),
+        ({}, ["ngram", "--recipe", "challenge-10", "--fluency-judge", "other"], "differ in fluency judge: "),
     ],
 )
 def test_a_baseline_of_another_measurement(
-    made: dict[str, Any], given: list[str], what: str, measured: Callable[..., Path], refused: Callable[..., str]
+    made: dict[str, Any],
+    given: list[str],
+    what: str,
+    measured: Callable[..., Path],
+    refused: Callable[..., str],
+    tiny_folder: Callable[..., Path],
 ) -> None:
     measured("b.json", **made)
-    assert what in refused(*BASELINE, *given, "-o", "now.json")
+    assert what in refused(*against(tiny_folder("llama")), *given, "-o", "now.json")
     assert not Path("now.json").exists()
 
 
-def test_a_baseline_that_is_none(measured: Callable[..., Path], refused: Callable[..., str], cwd: Path) -> None:
+def test_a_baseline_that_is_none(
+    measured: Callable[..., Path], refused: Callable[..., str], cwd: Path, tiny_folder: Callable[..., Path]
+) -> None:
     measured("b.json")
+    same = against(tiny_folder("llama"))
     given = ["ngram", "--recipe", "challenge-10"]
-    assert refused(*BASELINE, *given, "-o", "b.json") == "output: b.json is the baseline itself; choose another -o."
-    embedded = [part.replace("MODEL", "embedded") for part in BASELINE]
-    assert "differ in model" in refused(*embedded, *given, "-o", "now.json")
+    assert refused(*same, *given, "-o", "b.json") == "output: b.json is the baseline itself; choose another -o."
+    for other in ("embedded", tiny_folder("gpt2")):
+        assert "differ in model: " in refused(*against(other), *given, "-o", "now.json")
     data = json.loads((cwd / "b.json").read_text())
     data["detoxifier"] = {"method": "fusion", "folder": None, "strength": 0.5, "settings": {}}
     (cwd / "b.json").write_text(json.dumps(data))
-    assert "baseline: it is of a detoxified model (fusion 0.5)" in refused(*BASELINE, *given, "-o", "now.json")
+    assert "baseline: it is of a detoxified model (fusion 0.5)" in refused(*same, *given, "-o", "now.json")
     (cwd / "b.json").write_text("{}")
-    assert "b.json is not a results.json" in refused(*BASELINE, *given, "-o", "now.json")
+    assert "b.json is not a results.json" in refused(*same, *given, "-o", "now.json")
 
 
 def test_a_baseline_that_only_the_model_tells_apart_is_refused_before_generating(
@@ -249,6 +262,17 @@ def test_a_strength_or_form_that_the_detoxifier_does_not_have(
     assert refused("export", "MODEL", detoxifier, "-o", "e").startswith("merge: probe works at decoding time")
     assert refused("export", "MODEL", detoxifier, "--form", "adapter", "-o", "e").startswith("adapter: probe cannot")
     assert not (cwd / "e").exists()
+
+
+def test_a_change_of_all_weights_is_no_adapter(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(FineTunedDetoxifier):
+        method = "sft"
+
+    tensors = {"model.norm.weight.change": torch.zeros(32)}
+    made = Full(METHODS.get_known("sft").detoxifier_type.settings_type(), {}, tensors)
+    monkeypatch.setattr(Detoxifier, "from_pretrained", lambda _: made)
+    said = refused("export", "MODEL", "anything", "--form", "adapter", "-o", "e")
+    assert said == "adapter: all weights were tuned (tune=full), which is no adapter; export a checkpoint."
 
 
 @pytest.mark.parametrize(

@@ -103,15 +103,19 @@ def test_two_runs_of_one_folder_as_a_user_sees_them(
     tmp_path: Path,
     run_cli: Callable[[list[str]], None],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("detoxlm.speed.PAIRS", 1)
     (tmp_path / "p.txt").write_text("".join(f"this is prompt {i} of\n" for i in range(4)))
     (tmp_path / "t.txt").write_text("The mill by the river has been still for many years. " * 5)
+    (tmp_path / "c.txt").write_text("".join(f"a calm line about the sea, number {i}\n" for i in range(24)))
     out = tmp_path / "out"
 
     def run(*more: Any) -> None:
         command = ["run", tiny_folder("llama"), "--prompts", tmp_path / "p.txt", "--scorer", "ngram"]
         command += ["--recipe", "challenge-10", "--fluency-text", tmp_path / "t.txt", "--strengths", "0.5", "-o", out]
-        fast = ["variant=paper", "layers=1", "steps=2", "train_batch=4", "samples=2"]
+        command += ["--corpus", tmp_path / "c.txt"]  # what the model makes itself would take longer
+        fast = ["variant=paper", "layers=1", "steps=2", "train_batch=4"]
         run_cli(list(map(str, [*command, *(f"--set={one}" for one in fast), *more])))
 
     def kept() -> list[str]:

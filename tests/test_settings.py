@@ -188,6 +188,8 @@ def test_scorers_are_one_list_wherever_they_are_named(tmp_path: Path, monkeypatc
     monkeypatch.setenv("DETOXLM_SCORER", "c,hub:x/y#toxic")
     assert resolve(EvaluateSettings, {}, config(tmp_path, text)).scorer == ["c", "hub:x/y#toxic"]
     assert resolve(EvaluateSettings, {"scorer": ["d", "e,f"]}).scorer == ["d", "e", "f"]
+    assert resolve(EvaluateSettings, {"scorer": ["regex:a,b"]}).scorer == ["regex:a,b"]
+    assert resolve(EvaluateSettings, {"scorer": ["e, any:f + g"]}).scorer == ["e", "any:f + g"]
     for empty in ([""], ["ngram", ""], ["ngram, "], [" ,"]):
         with pytest.raises(UsageError, match=r"scorer \(--scorer\): .*an empty name"):
             resolve(EvaluateSettings, {"scorer": empty})

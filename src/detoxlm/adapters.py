@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from detoxlm.errors import UsageError, first_line
 from detoxlm.files import refuse_pointers
 from detoxlm.hub import hub_file
 from detoxlm.loading import quiet_transformers
+
+log = logging.getLogger(__name__)
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 #: What of an adapter's repository is fetched: no pickles, and no checkpoints of the training.
@@ -58,9 +61,10 @@ def adapter_at(path: str, revision: str, name: str) -> Adapter | None:
         return None
     refuse_pointers("model", folder)
     if not (folder / ADAPTER_WEIGHTS).is_file():
+        whole = f", or delete {file} if the folder is to be a whole model" if (folder / "config.json").is_file() else ""
         raise UsageError(
             f"model: the adapter {name!r} has no {ADAPTER_WEIGHTS}. Pickled weights are never loaded: save it again "
-            "with `model.save_pretrained(folder)`."
+            f"with `model.save_pretrained(folder)`{whole}."
         )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -75,10 +79,8 @@ def adapter_at(path: str, revision: str, name: str) -> Adapter | None:
             f"model: {file} has no base_model_name_or_path; write the folder or the Hub id of the adapter's base there."
         )
     _check_mergeable(folder, name)
-    revision_of_base = config.get("revision")
-    return Adapter(
-        name, folder, _base_path(base, folder), revision_of_base if isinstance(revision_of_base, str) else None
-    )
+    named = config.get("revision")
+    return Adapter(name, folder, _base_path(base, folder), named if isinstance(named, str) and named else None)
 
 
 def _base_path(base: str, folder: Path) -> str:
@@ -96,9 +98,13 @@ def _check_mergeable(folder: Path, name: str) -> None:
             f"model: {name!r} is a PEFT adapter, which needs the package peft: pip install 'detoxlm[finetune]'."
         ) from None
     try:
-        config = PeftConfig.from_pretrained(str(folder))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            config = PeftConfig.from_pretrained(str(folder))
     except Exception as error:  # PEFT raises what its parts raise
         raise UsageError(f"model: cannot load the adapter {name!r}: {ADAPTER_CONFIG}: {first_line(error)}") from error
+    for one in said:  # such as of settings that a newer PEFT has written
+        log.warning("model: the adapter %r: %s", name, first_line(one.message)[:400])  # type: ignore[arg-type]
     if getattr(config, "is_prompt_learning", False) or getattr(config, "is_adaption_prompt", False):
         raise UsageError(
             f"model: the adapter {name!r} is of kind {config.peft_type.value}, which changes no weights; give a "
@@ -138,10 +144,10 @@ def merged(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
         with safe_open(adapter.folder / ADAPTER_WEIGHTS, "pt") as file:
             rows = {name: file.get_slice(name).get_shape()[0] for name in file.keys() if "embed" in name}  # noqa: SIM118
         _make_room(model, rows)
-        config = PeftConfig.from_pretrained(str(adapter.folder))
-        config.inference_mode = True
         with quiet_transformers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is left out or made up is looked for below
+            config = PeftConfig.from_pretrained(str(adapter.folder))
+            config.inference_mode = True
             wrapped: Any = get_peft_model(model, config)
             loading = wrapped.load_adapter(str(adapter.folder), "default", torch_device=str(model.device))
             _check_all_used(adapter, loading.missing_keys, loading.unexpected_keys)

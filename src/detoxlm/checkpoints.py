@@ -11,7 +11,7 @@ from detoxlm.adapters import ADAPTER_CONFIG, base_of
 from detoxlm.files import folder_written_atomically
 from detoxlm.loading import quiet_transformers
 from detoxlm.methods import Detoxifier
-from detoxlm.models import Target
+from detoxlm.models import EMBEDDED_HUB_ID, EMBEDDED_TARGET, Target
 from detoxlm.progress import waiting
 from detoxlm.results import DetoxifierInfo
 
@@ -62,16 +62,17 @@ def save_adapter(target: Target, detoxifier: Detoxifier, strength: float | None,
 
 def _adapter_card(target: Target, info: DetoxifierInfo) -> str:
     base, revision = base_of(target.model)
-    local = Path(base).exists()
+    local, embedded = Path(base).exists(), target.name == EMBEDDED_TARGET
     data = ModelCardData(
-        base_model=None if local else base,  # the Hub knows no folders
+        base_model=EMBEDDED_HUB_ID if embedded else None if local else base,  # the Hub knows no folders
         library_name="peft",
         tags=["detoxification", info.method],
     )
     where = f"`{base}`" + (f" at commit `{revision}`" if revision else "")
     moved = (
         " That is a folder of the machine that wrote this: elsewhere, write there where the base is (in "
-        f"`{ADAPTER_CONFIG}`; a path may begin from this folder)."
+        f"`{ADAPTER_CONFIG}`; DetoxLM reads a path as from this folder too"
+        + (", and finds its embedded model by itself)." if embedded else ").")
     )
     return (
         f"---\n{data.to_yaml()}\n---\n\n"

@@ -70,6 +70,8 @@ def baseline_for(settings: EvaluateSettings, model: str, task: Task) -> Results 
         "sampling": {**task.recipe.sampling.model_dump(), "seed": None},
         "model": EMBEDDED_TARGET if model == "embedded" else model,  # the name that it will have
     }
+    if baseline.fluency_judge.endswith(", untouched") != (settings.fluency_judge is None):
+        known["fluency judge"] = settings.fluency_judge or f"{known['model']}, untouched"
     refuse_unlike(baseline, known)
     return baseline
 

@@ -99,24 +99,19 @@ def read_prompts(
 
 
 def read_texts(
-    source: str | Path,
-    *,
-    column: str | None = None,
-    limit: int | None = None,
-    skip_bad_rows: bool = False,
-    labels: bool = True,
+    source: str | Path, *, column: str | None = None, limit: int | None = None, skip_bad_rows: bool = False
 ) -> Loaded[LabelledText]:
     """Read texts (default column `text`) with their toxicity labels where they have any.
 
     The label is the row's first of `LABEL_COLUMNS`, inside a nested text or beside it: a number in [0, 1], a
-    boolean, or either as a string; null and "" are no label, all else is a bad row. Without `labels` none is read. See
-    also `read_prompts`.
+    boolean, or either as a string; null and "" are no label, all else is a bad row. See also
+    `read_prompts`.
     """
     name = column or "text"
 
     def labelled(texts: list[str], row: Row) -> LabelledText:
         fields = {**row, **row[name]} if isinstance(row[name], dict) else row
-        label = next((known for known in LABEL_COLUMNS if labels and known in fields), None)
+        label = next((known for known in LABEL_COLUMNS if known in fields), None)
         return LabelledText(texts[0], label_of(label, fields[label]) if label else None)
 
     return load("texts", source, [(name,)], labelled, limit, skip_bad_rows)

@@ -31,7 +31,7 @@ _CONVERSION = 1
 #: The file by which a folder of the cache says what it was made of; its time is when the model was last used.
 _ORIGIN = "origin.json"
 #: `<the file's name>-<its content>-<the conversion>`, with a dot before and more behind while it is written.
-_NAME = re.compile(r"\.?.*-(?P<key>[0-9a-f]{12}-\d+)(\.\w+)?")
+_NAME = re.compile(r".*-(?P<key>[0-9a-f]{12}-\d+)(\..+)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _made(gguf: Path, sha256: str, key: str) -> Path:
     try:
         folder = next(_folders(key), None)
         if folder is None:
-            folder = _models() / f"{gguf.stem}-{key}"
+            folder = _models() / f"{gguf.stem.lstrip('.')}-{key}"
             log.warning("model: converting %s to safetensors, once (about half a minute) …", gguf.name)
             _convert(gguf, sha256, folder)
             log.warning(

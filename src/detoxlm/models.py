@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -141,7 +142,7 @@ def _load(
     if path in above:
         raise UsageError(f"model: {file} leads back to itself; write the adapter's base model there.")
     try:
-        base = _load(_asked_for(adapter.base), adapter.revision, dtype, trust_remote_code, check, (*above, path))
+        base = _load(_base_name(adapter.base), adapter.revision, dtype, trust_remote_code, check, (*above, path))
     except UsageError as error:
         why = str(error).removeprefix("model: ")
         raise UsageError(f"model: the base of the adapter {name!r}, as {file} names it: {why}") from error
@@ -155,6 +156,12 @@ def _load(
 def _asked_for(name: str) -> str:
     """Return how a model is asked for that detoxifiers and adapters of ours may call by its `Target.name`."""
     return "embedded" if name == EMBEDDED_TARGET else name
+
+
+def _base_name(base: str) -> str:
+    """Return how the base of an adapter is asked for; the cache that one for `embedded` names may not be here."""
+    embedded = not Path(base).exists() and re.search(rf"[/\\][^/\\]*-{EMBEDDED_SHA256[:12]}-\d+$", base)
+    return "embedded" if embedded else _asked_for(base)
 
 
 def _load_whole(

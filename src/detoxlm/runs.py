@@ -27,7 +27,7 @@ def keep_apart(out: Path, measurement: str, fit: str) -> None:
 
     Args:
         out: the folder.
-        measurement: what names the measurement of the untouched model, `detoxlm.recipes.Measurement.digest`.
+        measurement: what names the measurement of the untouched model, a `Measurement.digest` of `detoxlm.recipes`.
         fit: what names the fit, `detoxlm.fitting.fit_digest`.
 
     Raises:

@@ -86,8 +86,8 @@ def _split(names: str) -> list[str]:
             f"{other[1]!r} after a rule would be taken for a part of {rule[1].split(':')[0]}, which may have commas of "
             "its own; put the rule last, or repeat --scorer (in TOML: a list)"
         )
-    before = names[: rule.start()].split(",") if rule[0].startswith(",") else []
-    return [*before, rule[1]]
+    before = names[: rule.start()]
+    return [*(before.split(",") if before else []), rule[1]]
 
 
 class ScorerOptions(Settings):

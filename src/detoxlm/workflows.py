@@ -76,6 +76,11 @@ def judge_of(settings: MeasureOptions) -> Target | None:
     try:
         return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
     except UsageError as error:  # the same faults as a model's, but the model is not the one to mend
+        if "--trust-remote-code" in str(error):
+            raise UsageError(
+                f"fluency_judge: {settings.fluency_judge!r} brings code of its own, which is never run for a judge; "
+                "name another model."
+            ) from error
         raise UsageError(f"fluency_judge: {str(error).removeprefix('model: ')}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
 #: What of a folder goes to the Hub, and is fetched from there: no pickles, and nothing that lies there by chance.
 UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
 #: What CONFIG_FILE has, and what it has of the target; and how to mend what has not.
-_FIELDS = {"format": int, "method": str, "settings": dict, "target": dict, "fitting": dict, "files": list}
+_FIELDS = {"method": str, "settings": dict, "target": dict, "fitting": dict, "files": list}
 _TARGET = {"name": str, "revision": str, "fingerprint": str, "architecture": str, "hidden_size": int, "vocab_size": int}
 FIX = "take the file from a copy, or fit it again."
 
@@ -47,12 +48,14 @@ def found_folder(folder_or_repo: str, revision: str | None) -> Path:
 def read_description(file: Path) -> dict[str, Any]:
     """Return what a folder's CONFIG_FILE holds; raise `UsageError` where it is of another format, or not whole."""
     config = read_object(file, field="detoxifier", fix=FIX)
-    check_fields(config, _FIELDS, file, field="detoxifier", fix=FIX, may_be_empty=("settings", "files"))
-    if config["format"] != FORMAT:
+    check = partial(check_fields, file=file, field="detoxifier", fix=FIX)
+    check(config, {"format": int})
+    if config["format"] != FORMAT:  # others have other fields
         raise UsageError(f"detoxifier: {file.parent} has format {config['format']}; this version reads {FORMAT}.")
+    check(config, _FIELDS, may_be_empty=("settings", "files"))
     target = config["target"]
-    optional = {"fingerprint_float16": str} if "fingerprint_float16" in target else {}  # since 0.1.0's last weeks
-    check_fields(target, _TARGET | optional, file, field="detoxifier", fix=FIX, inside="target.")
+    later = {"fingerprint_float16": str} if "fingerprint_float16" in target else {}  # the first ones had none
+    check(target, _TARGET | later, inside="target.")
     return config
 
 

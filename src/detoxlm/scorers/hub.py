@@ -115,7 +115,7 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
 
     from detoxlm.files import refuse_pointers
     from detoxlm.loading import quiet_transformers
-    from detoxlm.preflight import check_has_tokenizer, check_vocabulary
+    from detoxlm.preflight import check_has_tokenizer, check_vocabulary, rows_of
 
     where = f"{model}@{revision}" if revision else model
     if not model:
@@ -153,7 +153,7 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
         raise UsageError(
             f"scorer: hub:{where} is no trained text classifier: its weights lack {first}. Choose a fine-tuned model."
         )
-    check_vocabulary(tokenizer, network.get_input_embeddings().weight.shape[0], f"hub:{where}", "scorer")
+    check_vocabulary(tokenizer, rows_of(config.to_dict()), f"hub:{where}", "scorer")
     return config, tokenizer, network
 
 

@@ -410,6 +410,24 @@ def test_a_calibrator_serves_another_model_from_its_folder(
         Fusion.fit(own, FitData(), FusionSettings(calibrator=str(tmp_path / "moved")))
 
 
+def test_a_calibrator_of_another_model_that_has_lost_its_description_is_refused(
+    tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    fitted(tiny(), letter_scorer).save_pretrained(tmp_path / "calibrator")
+    other = tiny("gpt2", 1)
+    moved = Fusion.fit(other, FitData(), FusionSettings(calibrator=str(tmp_path / "calibrator"), threshold=0.0))
+    moved.save_pretrained(tmp_path / "moved")
+    described = json.loads((tmp_path / "moved" / "detoxifier.json").read_text())
+    assert "calibrator_config" in described["files"]
+    (tmp_path / "moved" / "detoxifier.json").write_text(json.dumps({**described, "files": []}))
+    with pytest.raises(UsageError, match=r"`files` in .*detoxifier\.json lacks calibrator_config"):
+        FusionDetoxifier.from_pretrained(tmp_path / "moved")
+    (tmp_path / "moved" / "detoxifier.json").write_text(json.dumps(described))
+    (tmp_path / "moved" / "calibrator_config.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"calibrator_config\.json is damaged: it holds \{\}"):
+        FusionDetoxifier.from_pretrained(tmp_path / "moved")
+
+
 def test_a_calibrator_with_another_tokenizer_reads_the_targets_text(
     tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
 ) -> None:

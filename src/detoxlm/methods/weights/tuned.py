@@ -32,11 +32,16 @@ class FineTunedDetoxifier(WeightDetoxifier):
     def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
         return changes(model, self.tensors)
 
+    def check_form(self, form: Literal["checkpoint", "adapter"]) -> None:
+        """Refuse, as an adapter, what changes all weights."""
+        super().check_form(form)
+        if form == "adapter" and not factors_of(self.tensors):
+            raise UsageError("adapter: all weights were tuned (tune=full), which is no adapter; export a checkpoint.")
+
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the adapter as a PEFT folder."""
         strength = self.check_strength(strength)
         self.check_target(model)
+        self.check_form("adapter")
         factors = {name: (a, strength * b) for name, (a, b) in factors_of(self.tensors).items()}
-        if not factors:
-            raise UsageError("adapter: all weights were tuned (tune=full), which is no adapter; export a checkpoint.")
         write_lora(factors, model, Path(folder))
