@@ -105,6 +105,7 @@ def workplace(
     monkeypatch.setattr("detoxlm.methods.training.texts._new", lambda harmful, _: harmful[:20])
     for module in ("detoxlm.models", "detoxlm.workflows", "detoxlm.methods.fusion.foreign"):
         monkeypatch.setattr(f"{module}.load_target", tiny_embedded)
+    monkeypatch.setattr("detoxlm.checks.EMBEDDED_TARGET", str(tiny_folder("llama")))  # by it baselines are compared
     monkeypatch.setattr(
         "detoxlm.methods.fusion.foreign.SHIPPED", tiny_calibrator(original_load(str(tiny_folder("llama"))), place)
     )
