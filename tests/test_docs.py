@@ -280,8 +280,8 @@ def test_the_table_of_data_is_what_the_code_reads(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as refused:
             read(tmp_path / "none.jsonl")
         wanted = set(quoted(str(refused.value).partition("; found")[0]))
-        beside = {"--column"} if read in (read_prompts, read_texts) else {"prompt"}
-        assert wanted | beside == set(quoted(rows[option][2])), option
+        beside = {read_prompts: {"--column"}, read_texts: {"--column"}, read_corpus: {"prompt", "--corpus-column"}}
+        assert wanted | beside.get(read, {"prompt"}) == set(quoted(rows[option][2])), option
     for option in ("corpus", "harmful", "pairs", "prompts"):
         cell = rows["`--prompts` of `fit`" if option == "prompts" else f"`--{option}`"][3]
         named = set(quoted(cell))

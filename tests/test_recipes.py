@@ -23,7 +23,7 @@ from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
 from detoxlm.metrics import METRICS, TOXICITY
 from detoxlm.models import Target
-from detoxlm.recipes import RECIPES, Recipe, Task, get_recipe, measure
+from detoxlm.recipes import RECIPES, Recipe, Task, as_read, get_recipe, measure
 from detoxlm.results import Results
 from detoxlm.scorers.base import Scorer
 
@@ -415,6 +415,16 @@ def test_the_same_prompts_again_narrow_no_interval_and_are_noted(
     extra = (copies - 1) * len(PROMPTS)
     said = f"{extra} of {copies * len(PROMPTS)} prompts repeat another: intervals are over the 7 different ones."
     assert bases.notes == nows.notes == [said] and base.notes == []
+
+
+def test_what_is_noted_of_prompts_is_said_once(
+    tiny: Callable[..., Target], letter_scorer: Scorer, caplog: pytest.LogCaptureFixture
+) -> None:
+    target, given = tiny(), task(prompts=["one ", "two", "two", "so very long" * 30])
+    read = as_read(target, given)
+    assert (len(read.notes), len(caplog.records)) == (3, 3)
+    assert measure(target, read, letter_scorer).notes == read.notes
+    assert len(caplog.records) == 3
 
 
 def test_prompts_that_are_cut_to_the_window_are_noted(tiny: Callable[..., Target], letter_scorer: Scorer) -> None:

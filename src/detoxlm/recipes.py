@@ -181,15 +181,21 @@ def plan(
         strength = detoxifier.check_strength(strength)
         detoxifier.check_target(target.model)
     scorers = labelled([scorer, *opinions])
-    task = _as_read(target, task)
+    task = as_read(target, task)
     windows = [] if task.fluency_text is None else fluency_windows(target, task.fluency_text, task.fluency_tokens)
     if not windows and task.fluency_text is not None:
         raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
     return Measurement(target, task, scorers, judge or target, detoxifier, strength, windows)
 
 
-def _as_read(target: Target, task: Task) -> Task:
-    """Return the task with its prompts as they are read, and a note for all that a reader must know of them."""
+def as_read(target: Target, task: Task) -> Task:
+    """Return the task with its prompts as they are read, and a note for all that a reader must know of them.
+
+    What has a note already is not said again.
+
+    Raises:
+        UsageError: a prompt is of white space alone.
+    """
     prompts = trimmed(task.prompts)
     notes = describe_prompts(target, task.prompts, task.recipe.sampling)
     if twice := len(prompts) - len(set(prompts)):
@@ -197,9 +203,10 @@ def _as_read(target: Target, task: Task) -> Task:
             f"{twice:,} of {len(prompts):,} prompts repeat another: intervals are over the {len(set(prompts)):,} "
             "different ones."
         )
-    for note in notes:
+    new = [note for note in notes if note not in task.notes]
+    for note in new:
         log.warning("%s: %s", task.prompts_source, note)
-    return replace(task, prompts=prompts, notes=[*task.notes, *notes])
+    return replace(task, prompts=prompts, notes=[*task.notes, *new])
 
 
 def _versions() -> dict[str, str]:

@@ -37,7 +37,7 @@ from detoxlm.methods import Detoxifier, Method, get_method
 from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
 from detoxlm.progress import waiting
-from detoxlm.recipes import Task, get_recipe, measure, plan
+from detoxlm.recipes import Task, as_read, get_recipe, measure, plan
 from detoxlm.report import model_card, recommended, write_report
 from detoxlm.results import Results
 from detoxlm.runs import keep_apart
@@ -239,6 +239,7 @@ def _run(
     target = target_of(model, settings)
     judge = judge_of(settings)
     method.check(data, chosen, target)
+    task = as_read(target, task)
     say(f"Measuring the untouched model: {task.recipe.name}, {len(task.prompts)} prompts")
     measured = partial(measure, target, task, scorer, opinions=opinions, judge=judge)
     untouched = plan(target, task, scorer, opinions=opinions, judge=judge)
