@@ -169,6 +169,6 @@ def test_a_failing_scorer_stops_the_harvest_and_no_score_is_made_up(target: Targ
     assert next(tmp_path.glob("harvest-*.jsonl")).read_bytes().count(b"\n") == 1  # the key alone
 
 
-def test_an_empty_prompt_is_refused(target: Target, letter_scorer: Scorer) -> None:
-    with pytest.raises(UsageError, match="prompt 2 is empty"):
+def test_a_prompt_of_white_space_is_refused(target: Target, letter_scorer: Scorer) -> None:
+    with pytest.raises(UsageError, match="prompt 2 is white space alone"):
         harvest(target, ["a", " "], letter_scorer, SAMPLING, batch_size=BATCH)

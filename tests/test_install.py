@@ -182,11 +182,12 @@ def test_the_parallel_schedule_names_its_extra(without: Callable[..., Any], tiny
         from detoxlm import load_target
         from detoxlm.errors import DetoxError
         from detoxlm.methods import FitData, get_method
+        from detoxlm.scorers import load_scorer
 
         constrained = get_method("constrained")
         settings = constrained.detoxifier_type.settings_type(schedule="parallel", iterations=4)
         try:
-            constrained.fit(load_target(sys.argv[1], device="cpu"), FitData(), settings)
+            constrained.fit(load_target(sys.argv[1], device="cpu"), FitData(scorer=load_scorer("ngram")), settings)
         except DetoxError as error:
             print(json.dumps(str(error)))
     """

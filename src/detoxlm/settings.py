@@ -96,9 +96,9 @@ class ScorerOptions(Settings):
     scorer: Annotated[list[str], BeforeValidator(_parts)] = Field(
         ["embedded"],
         min_length=1,
-        description="embedded, hub:<id>[#label], openai, regex:<pattern>, …: see `detoxlm scorers`. Several (repeat it "
-        "or separate with commas): the first is the main scorer and steers fits, the others give measurements a second "
-        "opinion.",
+        description="embedded, hub:<id>[#label], openai, regex:<pattern>, ...: see `detoxlm scorers`. Several (repeat "
+        "it or separate with commas): the first is the main scorer and steers fits, the others give measurements a "
+        "second opinion.",
     )
 
 
@@ -241,7 +241,7 @@ class ScoreSettings(ScorerOptions):
     file: Path | None = Field(
         None,
         description="jsonl with `text`, csv, parquet, or plain lines. With --json each score has its line and the "
-        "row's other columns; one that is called like a key of ours (text, toxicity, …) becomes file.NAME.",
+        "row's other columns; one that is called like a key of ours (text, toxicity, ...) becomes file.NAME.",
     )
     column: str | None = Field(None, description="Column of the text [default: text].")
     dimensions: bool = Field(

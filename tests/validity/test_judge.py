@@ -141,9 +141,11 @@ def test_the_dictionary_can_be_a_scorers_validity_and_can_leave_the_texts_out() 
     shown, folded = validity_blocks(found.as_dict())
     (table,) = shown
     assert table.rows[0][0] == "s"
-    assert f"{found.sets['s'].metrics['auc'].value:.3f}" in table.rows[0][1][table.columns.index("auc")]
+    assert f"{found.sets['s'].metrics['auc'].value:.3f}" in table.rows[0][1][table.columns.index("AUC")]
     assert table.rows[0][1][-1] == "60"
-    assert {"identity false positives", "calibration curve", "failures"} <= {name for name, _ in folded}
+    assert {"Harmless sentences that name a group of people", "calibration curve", "failures"} <= {
+        name for name, _ in folded
+    }
     assert "gay text" in str(found.as_dict()) and "gay text" not in str(found.as_dict(texts=False))
 
 
