@@ -118,7 +118,7 @@ def workplace(
 
 
 #: Pages whose commands train a model for many tables: minutes.
-LONG_PAGES = ("tasft.md", "constrained.md", "nado.md", "dexperts.md", "gedi.md")
+LONG_PAGES = ("tasft.md", "constrained.md", "nado.md", "dexperts.md", "gedi.md", "tuning-baselines.md")
 
 
 @pytest.mark.parametrize(

@@ -244,9 +244,8 @@ def test_merge_is_plain_weights_or_a_clear_refusal(
 def test_fitting_twice_with_one_seed_gives_the_same_detoxifier_and_another_seed_another(
     method_name: str, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
-    first, second, third = (
-        fit(tiny(), method_name, letter_scorer, seed=seed, fresh=True).tensors for seed in (0, 0, 1)
-    )
+    first = fit(tiny(), method_name, letter_scorer).tensors  # the seed is 0, and the fit perhaps another test's
+    second, third = (fit(tiny(), method_name, letter_scorer, seed=seed, fresh=True).tensors for seed in (0, 1))
     # sums on a GPU are in no fixed order (contrastive's, over the tokens of a text)
     same = torch.equal if DEVICE == "cpu" else partial(torch.allclose, atol=1e-4)
     assert all(same(first[name], second[name]) for name in first)

@@ -191,7 +191,7 @@ def test_a_corpus_that_never_violates_or_a_scorer_that_sees_no_difference_is_ref
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("more", [{}, {"corpus": CORPUS}])
+@pytest.mark.parametrize("more", [{}, pytest.param({"corpus": CORPUS}, marks=pytest.mark.slow)])
 def test_training_moves_towards_the_teacher_on_prone_text(tiny: Callable[..., Target], more: dict[str, Any]) -> None:
     target = tiny()
     data = FitData(prompts=PROMPTS, scorer=HighBytes(), **more)

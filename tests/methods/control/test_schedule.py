@@ -203,7 +203,15 @@ def whole(target: Target, **more: Any) -> Any:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(("iterations", "more"), [(1, {}), (3, {}), (3, {"patience": 1}), (2, {"tune": "full"})])
+@pytest.mark.parametrize(
+    ("iterations", "more"),
+    [
+        pytest.param(1, {}, marks=pytest.mark.slow),
+        (3, {}),
+        pytest.param(3, {"patience": 1}, marks=pytest.mark.slow),
+        pytest.param(2, {"tune": "full"}, marks=pytest.mark.slow),
+    ],
+)
 def test_under_one_auxiliary_model_iterations_are_one_training(
     tiny: Callable[..., Target], monkeypatch: pytest.MonkeyPatch, iterations: int, more: dict[str, Any]
 ) -> None:
@@ -219,6 +227,7 @@ def test_under_one_auxiliary_model_iterations_are_one_training(
     assert parts.folder is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_later_iterations_are_under_what_new_samples_have_taught(
     tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

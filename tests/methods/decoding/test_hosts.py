@@ -130,11 +130,14 @@ def disturb(session: Session, expected: dict[int, tuple[list[int], float]], rng:
 
 
 @pytest.mark.parametrize(
-    ("shape", "name"),
-    # how rows are read (learned positions, sliding windows) is one piece of code for methods with one and two readers
-    [*(("llama", name) for name in DECODING), *((s, n) for s in ("mistral", "gpt2") for n in ("fusion", "gedi"))],
+    ("shape", "name", "shown"),
+    # how rows are read (learned positions, sliding windows) is one piece of code for methods with one and two readers,
+    # whatever a host shows
+    [
+        *(("llama", name, shown) for name in DECODING for shown in ("all", "logits")),
+        *((shape, name, "all") for shape in ("mistral", "gpt2") for name in ("fusion", "gedi")),
+    ],
 )
-@pytest.mark.parametrize("shown", ["all", "logits"])
 def test_whatever_a_host_does_to_its_rows_each_gets_what_one_undisturbed_pass_gives(
     name: str, shape: str, shown: str, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
