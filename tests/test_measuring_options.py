@@ -11,6 +11,7 @@ import pytest
 
 from detoxlm.data import builtin_prompts
 from detoxlm.generation import Sampling, generate
+from detoxlm.likelihood import fluency_windows
 from detoxlm.models import Target
 from detoxlm.results import Results
 from detoxlm.settings import EvaluateSettings
@@ -79,24 +80,28 @@ def test_no_fluency_text_is_no_model_perplexity(evaluated: Callable[..., Results
 @pytest.mark.parametrize(
     ("given", "tokens"),
     [
-        ({}, 16384),
-        ({"limit": 50}, 8192),
+        ({}, 4001),
+        ({"limit": 50}, 2000),
         ({"limit": 1}, 1024),
-        ({"limit": 1000}, 16384),
-        ({"limit": 50, "fluency_tokens": 16384}, 16384),
+        ({"limit": 1000}, 4001),
+        ({"limit": 50, "fluency_tokens": 3000}, 3000),
     ],
 )
-def test_a_limit_shortens_the_fluency_text_in_proportion(given: dict[str, int], tokens: int, tmp_path: Path) -> None:
+def test_a_limit_shortens_the_fluency_text_in_proportion(
+    given: dict[str, int], tokens: int, tmp_path: Path, tiny: Callable[..., Target]
+) -> None:
     file = tmp_path / "p.csv"
     file.write_text("prompt\n" + "".join(f"this is prompt {i} of\n" for i in range(100)))
     task = task_of(EvaluateSettings(prompts=str(file), **given), None)  # type: ignore[arg-type]
     assert len(task.prompts) == min(given.get("limit", 100), 100)
-    assert task.fluency_tokens == tokens
+    text = "a" * 4001  # a token is a byte; the first is not scored
+    windows = fluency_windows(tiny("llama"), text, task.fluency_tokens, task.fluency_share)
+    assert 1 + sum(scored for _, scored in windows) == tokens
 
 
 def test_a_limit_on_the_built_in_prompts_shortens_it_too() -> None:
     half = len(builtin_prompts("measure")) // 2
-    assert task_of(EvaluateSettings(limit=half), None).fluency_tokens == pytest.approx(8192, abs=100)
+    assert task_of(EvaluateSettings(limit=half), None).fluency_share == pytest.approx(0.5, abs=0.01)
 
 
 def test_generate_begins_a_text_of_its_own(call: Call, tiny: Callable[..., Target]) -> None:

@@ -121,6 +121,7 @@ class Task:
     fluency_text: str | None  # None: neither model perplexity nor KL is measured
     fluency_source: str
     fluency_tokens: int = 16384
+    fluency_share: float = 1.0  # of these tokens, the first part that is measured
     seed: int = 0
     batch_size: int = 32
     notes: list[str] = field(default_factory=list)
@@ -182,8 +183,9 @@ def plan(
         detoxifier.check_target(target.model)
     scorers = labelled([scorer, *opinions])
     task = as_read(target, task)
-    windows = [] if task.fluency_text is None else fluency_windows(target, task.fluency_text, task.fluency_tokens)
-    if not windows and task.fluency_text is not None:
+    text = task.fluency_text
+    windows = [] if text is None else fluency_windows(target, text, task.fluency_tokens, task.fluency_share)
+    if not windows and text is not None:
         raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
     return Measurement(target, task, scorers, judge or target, detoxifier, strength, windows)
 

@@ -31,7 +31,6 @@ from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
 from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
-from detoxlm.likelihood import CONTEXT
 from detoxlm.lock import only_writer
 from detoxlm.methods import Detoxifier, Method, get_method
 from detoxlm.methods.folders import CONFIG_FILE
@@ -133,7 +132,8 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         prompts_source=source,
         fluency_text=text,
         fluency_source=text_source,
-        fluency_tokens=_fluency_tokens(options, len(prompts), known),
+        fluency_tokens=options.fluency_tokens,
+        fluency_share=_fluency_share(options, len(prompts), known),
         seed=options.seed,
         batch_size=options.batch_size,
         notes=notes,
@@ -141,15 +141,14 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
     )
 
 
-def _fluency_tokens(options: MeasureOptions, prompts: int, known: int | None) -> int:
-    """Return how many tokens of the fluency text are measured: with a limit as large a part as of the `known` prompts.
+def _fluency_share(options: MeasureOptions, prompts: int, known: int | None) -> float:
+    """Return how large a part of the fluency text is measured: with a limit as large a part as of the `known` prompts.
 
-    A window at least; and all that were asked for by number.
+    All of it where its tokens were asked for by number.
     """
-    asked = options.fluency_tokens
     if options.limit is None or not known or "fluency_tokens" in options.model_fields_set:
-        return asked
-    return max(CONTEXT, min(asked, asked * prompts // known))
+        return 1.0
+    return prompts / known
 
 
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
