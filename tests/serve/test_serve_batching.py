@@ -86,23 +86,21 @@ async def test_requests_of_one_moment_are_scored_together() -> None:
 
 
 @in_loop
-async def test_a_batch_is_no_longer_than_the_scorer_is_fast_and_the_oldest_go_first() -> None:
-    score = Held()
+async def test_batches_grow_to_what_the_scorer_does_in_time_and_the_oldest_go_first() -> None:
+    seconds = [0.0]
+
+    async def score(texts: list[str]) -> np.ndarray:
+        batches.append([int(text) for text in texts])
+        seconds[0] += 0.01 + 0.01 * len(texts)  # 19 texts in a batch's time
+        await asyncio.sleep(0)
+        return np.zeros((len(texts), 1))
+
+    batches: list[list[int]] = []
     to = batcher(score)
-    to._rate = 1000.0  # characters a second: 200 in a batch's time
-    ask(to, "first")
-    await settled()
-    to._rate = 1000.0
-    asked = [ask(to, f"{i}" + "x" * 83) for i in range(5)]
-    await settled()
-    # what the scorer is found to do is not this test's affair
-    to._measured = lambda *_: None  # type: ignore[method-assign,assignment]
-    await score.let_go()
-    assert [text[0] for text in score.batches[1]] == ["0", "1"]
-    for _ in range(3):
-        await score.let_go()
-    assert [[text[0] for text in batch] for batch in score.batches[1:]] == [["0", "1"], ["2", "3"], ["4"]]
-    assert all(one.done() for one in asked)
+    to._now = lambda: seconds[0]  # type: ignore[method-assign]
+    await asyncio.gather(*(ask(to, f"{i:084}") for i in range(400)))
+    assert [i for batch in batches for i in sorted(batch)] == list(range(400))
+    assert all(17 <= len(batch) <= 20 for batch in batches[6:-1]), [len(batch) for batch in batches]
 
 
 @in_loop

@@ -23,8 +23,8 @@ BUDGET = 0.2
 MOST = 256
 #: What a text costs beside its characters, in characters.
 _OVERHEAD = 16
-#: Characters a second before anything is measured, and how much the last batch counts in what is.
-_RATE, _NEWEST = 20_000.0, 0.3
+#: Characters of a batch: at first, and within which bounds; and how much they may change from one batch to the next.
+_FIRST, _LEAST, _LARGEST, _CHANGE = 4_000.0, 100.0, 1e7, 2.0
 
 Score = Callable[[list[str]], Awaitable[np.ndarray]]
 
@@ -69,7 +69,9 @@ class Batcher:
         self._metrics = metrics
         self._queue: deque[_Waiting] = deque()
         self._count = 0
-        self._rate = _RATE
+        #: What a batch may cost, in characters. Found by trying: the time of a batch is not in proportion to its size.
+        self._limit = _FIRST
+        self._now = time.perf_counter
         self._room = asyncio.Event()
         self._called = False
         self._running: set[asyncio.Task[None]] = set()
@@ -125,7 +127,7 @@ class Batcher:
         while self._queue:
             item = self._queue[0]
             if not item.done.done():
-                full = cost + item.cost > self._rate * BUDGET or texts + len(item.texts) > MOST
+                full = cost + item.cost > self._limit or texts + len(item.texts) > MOST
                 if batch and (full or item.alone or batch[0].alone):
                     break
                 batch.append(item)
@@ -138,7 +140,7 @@ class Batcher:
         """Score a batch and answer its requests."""
         texts = [text for item in batch for text in item.texts]
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        began = time.perf_counter()
+        began = self._now()
         try:
             scored = await self._score([texts[i] for i in order])
             scores = np.empty_like(scored)
@@ -147,8 +149,8 @@ class Batcher:
             self._metrics.failures += 1
             self._failed(batch, error)
         else:
-            seconds = time.perf_counter() - began
-            self._measured(sum(item.cost for item in batch), len(texts), seconds)
+            seconds = self._now() - began
+            self._measured(len(texts), seconds)
             start = 0
             for item in batch:
                 if not item.done.done():
@@ -169,12 +171,16 @@ class Batcher:
             self._queue.appendleft(item)
             self._count += len(item.texts)
 
-    def _measured(self, cost: int, texts: int, seconds: float) -> None:
-        self._rate += _NEWEST * (cost / max(seconds, 1e-6) - self._rate)
+    def _measured(self, texts: int, seconds: float) -> None:
+        """Learn from a batch how large the next may be: larger only where more was waiting for it."""
+        fits = BUDGET / max(seconds, 1e-6)
+        if fits < 1 or self._queue:
+            self._limit *= min(_CHANGE, max(1 / _CHANGE, fits))
+            self._limit = min(_LARGEST, max(_LEAST, self._limit))
         self._metrics.texts += texts
         self._metrics.batches.add(texts)
         self._metrics.scoring.add(seconds)
 
     def _seconds(self) -> int:
         """Seconds until most of what waits is scored, for `Retry-After`."""
-        return min(60, max(1, math.ceil(sum(item.cost for item in self._queue) / max(self._rate, 1.0))))
+        return min(60, max(1, math.ceil(BUDGET * sum(item.cost for item in self._queue) / self._limit)))
