@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from detoxlm.scorers.adapter import DIMENSIONS
+from detoxlm.serve.analysis import ATTRIBUTES
 from detoxlm.serve.languages import Detector, is_english
 from detoxlm.serve.messages import ANALYZE, read
 from detoxlm.serve.metrics import Histogram
@@ -148,3 +151,12 @@ def test_a_bucket_counts_all_up_to_its_end() -> None:
         *('x_bucket{le="1"} 2', 'x_bucket{le="2"} 3', 'x_bucket{le="+Inf"} 4'),
         *("x_sum 12.000000", "x_count 4"),
     ]
+
+
+def test_the_page_tells_which_attributes_are_here() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving-scores.md").read_text("utf-8")
+    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("|") and "_" in line]
+    here = next(names for names, told, _ in rows if "from `perspective-like` and `embedded`" in told)
+    assert set(here.strip().split(", ")) == {name.upper() for name in DIMENSIONS}
+    missing = [name for names, told, _ in rows if "not trained yet" in told for name in names.strip().split(", ")]
+    assert missing and set(missing) < ATTRIBUTES - {name.upper() for name in DIMENSIONS}
