@@ -73,7 +73,7 @@ def test_what_was_accepted_is_answered_before_it_ends_and_the_log_has_no_text_an
         process.send_signal(signal.SIGTERM)
         answers = [one.result() for one in waiting]
     for answer in answers:
-        assert answer.json()["attributeScores"]["TOXICITY"]["summaryScore"]["value"] == 0.25
+        assert summary(answer) == 0.25
     assert process.wait(20) == 0
     log = (tmp_path / "log").read_text()
     assert log.count(f"POST {ANALYZE} 200") == 3
@@ -84,30 +84,51 @@ def children_of(process: subprocess.Popen[str]) -> list[int]:
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not listed.exists():
         pytest.skip("this system has no list of a process's children")
-    return [int(pid) for pid in listed.read_text().split()]
+    children = [int(pid) for pid in listed.read_text().split()]
+    return [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_workers_are_processes_that_outlast_ctrl_c_and_end_with_their_server(start: Start) -> None:
     process, address = start("--scorer", "ngram", "--workers", "2")
     workers = children_of(process)
-    assert len(workers) >= 2
+    assert len(workers) == 2
     for pid in workers:
         os.kill(pid, signal.SIGINT)  # Ctrl-C reaches them too, and what was accepted is still to be answered
     texts = [f"you {i} fools" for i in range(20)]
     with ThreadPoolExecutor(8) as threads, httpx.Client(base_url=address, timeout=20, trust_env=False) as client:
-        answers = list(threads.map(lambda text: client.post(ANALYZE, json=asking(text)).json(), texts))
-    scores = [one["attributeScores"]["TOXICITY"]["summaryScore"]["value"] for one in answers]
+        scores = list(threads.map(lambda text: summary(client.post(ANALYZE, json=asking(text))), texts))
     assert scores == load_scorer("ngram").score(texts).tolist()
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert gone(workers)
 
 
+@pytest.mark.slow
+def test_workers_that_die_are_replaced_and_die_with_a_server_that_is_killed(start: Start) -> None:
+    process, address = start("--scorer", "ngram", "--workers", "2")
+    workers = children_of(process)
+    os.kill(workers[0], signal.SIGKILL)
+    with httpx.Client(base_url=address, timeout=20, trust_env=False) as client:
+        while (answer := client.post(ANALYZE, json=asking("you fool"))).status_code == 500:
+            pass  # until it is seen to be dead
+        assert summary(answer) == load_scorer("ngram").score(["you fool"])[0]
+    workers += children_of(process)
+    process.kill()
+    process.wait()
+    assert gone(workers)
+
+
+def summary(answer: httpx.Response) -> float:
+    return answer.json()["attributeScores"]["TOXICITY"]["summaryScore"]["value"]
+
+
 def gone(pids: list[int]) -> bool:
     """Whether processes end within ten seconds."""
     end = time.monotonic() + 10
     while time.monotonic() < end:
-        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+        states = [Path(f"/proc/{pid}/stat") for pid in pids]
+        # one that nobody has waited for yet is Z
+        if not any(state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z" for state in states):
             return True
         time.sleep(0.05)
     return False

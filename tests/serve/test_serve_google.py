@@ -70,7 +70,7 @@ def test_it_raises_what_it_raised_with_the_api(google: Any, built: Callable[...,
 
 def test_a_batch_is_answered_part_by_part(built: Callable[..., Any], serve: Serve, toy: Any) -> None:
     """As HELM asks; more parts than may wait, so that a batch must not crowd itself out."""
-    client = built(serve(toy, limits=Limits(queue=64)))
+    client = built(serve(toy, limits=Limits(queue=5)))
     texts = [f"{i} eels, “é”" for i in range(150)] + ["", "boom"]
     got: dict[str, float | HttpError] = {}
 

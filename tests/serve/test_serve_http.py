@@ -169,6 +169,7 @@ def test_a_suggested_score_is_answered(shared: httpx.Client) -> None:
     }
     answer = shared.post(SUGGEST, json=request).json()
     assert answer == {"clientToken": "c", "detectedLanguages": ["en"], "requestedLanguages": ["en"]}
+    assert shared.post("/v1alpha1/comments%3Asuggestscore", json=request).json() == answer
     assert detail_of(shared.post(SUGGEST, json={**request, "attributeScores": {}}))["errorType"] == "INVALID_REQUEST"
 
 

@@ -38,13 +38,13 @@ class Analyzer:
 
     def __init__(
         self,
-        score: Callable[[list[str]], Awaitable[np.ndarray]],
+        score: Callable[[list[str], bool], Awaitable[np.ndarray]],
         scorer: str,
         dimensions: tuple[str, ...],
         detector: Detector,
         max_bytes: int,
     ) -> None:
-        """Take what scores texts (float64 [texts, dimensions]), and the longest comment in bytes of UTF-8."""
+        """Take what scores texts, as `Batcher.score`, and the longest comment in bytes of UTF-8."""
         self._score = score
         self._scorer = scorer
         #: The column of each attribute.
@@ -52,8 +52,8 @@ class Analyzer:
         self._detector = detector
         self._max_bytes = max_bytes
 
-    async def analyze(self, body: bytes) -> dict[str, Any]:
-        """Return the answer to a request of `comments:analyze`.
+    async def analyze(self, body: bytes, patient: bool = False) -> dict[str, Any]:
+        """Return the answer to a request of `comments:analyze`; `patient`: it waits for room in a full queue.
 
         Raises:
             RefusedError: it is malformed, or asks for what there is not.
@@ -77,7 +77,7 @@ class Analyzer:
         if "clientToken" in given:
             answer["clientToken"] = given["clientToken"]
         if not foreign and wanted:
-            found = await self._scores(comment, wanted, given.get("spanAnnotations", False))
+            found = await self._scores(comment, wanted, given.get("spanAnnotations", False), patient)
             if found:
                 answer = {"attributeScores": found, **answer}
         return answer
@@ -129,12 +129,14 @@ class Analyzer:
             wanted[name] = options.get("scoreThreshold")
         return wanted
 
-    async def _scores(self, comment: Comment, wanted: dict[str, float | None], by_sentence: bool) -> dict[str, Any]:
+    async def _scores(
+        self, comment: Comment, wanted: dict[str, float | None], by_sentence: bool, patient: bool
+    ) -> dict[str, Any]:
         """Return the scores of the attributes that reach their thresholds."""
         spans = sentences(comment.text) if by_sentence else [(0, len(comment.text))]
         texts = [comment.text, *(comment.text[begin:end] for begin, end in spans)]
         different = list(dict.fromkeys(texts))
-        table = await self._score(different)
+        table = await self._score(different, patient)
         rows = [table[different.index(text)] for text in texts]
         found = {}
         for name, threshold in wanted.items():

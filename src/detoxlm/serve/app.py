@@ -34,7 +34,7 @@ access_log = logging.getLogger("detoxlm.serve.access")
 ONE, MANY = 2**20, 16 * 2**20
 #: Bytes that are read and thrown away of a body that is too long, so that its sender reads why and sees no reset.
 _THROWN_AWAY = 64 * 2**20
-#: Requests of one batch that are worked on at a time: it must not fill the queue by itself.
+#: Requests of one batch that are worked on, or wait for room in the queue, at a time.
 _TOGETHER = 64
 
 
@@ -68,19 +68,19 @@ class _Server:
         )
 
     async def _method(
-        self, path: str, body: bytes, query: Mapping[str, str], headers: Mapping[str, str]
+        self, path: str, body: bytes, query: Mapping[str, str], headers: Mapping[str, str], patient: bool = False
     ) -> dict[str, Any]:
-        """Answer a request to one of the API's methods, alone or out of a batch."""
+        """Answer a request to one of the API's methods, alone or, then `patient`, out of a batch."""
         if self.keys is not None:
             self.keys.check(query, headers)
         if query.get("alt", "json") != "json":
             raise RefusedError(400, "Only alt=json is answered here.")
-        return self.analyzer.suggest(body) if path == _SUGGEST else await self.analyzer.analyze(body)
+        return self.analyzer.suggest(body) if path == _SUGGEST else await self.analyzer.analyze(body, patient)
 
     async def method(self, request: Request) -> Response:
         """`comments:analyze` and `comments:suggestscore`."""
         body = await self._body(request, ONE)
-        return _json(await self._method(request.url.path, body, request.query_params, request.headers))
+        return _json(await self._method(request.scope["path"], body, request.query_params, request.headers))
 
     async def batch(self, request: Request) -> Response:
         """Several of those in one body."""
@@ -95,7 +95,8 @@ class _Server:
                 async with together:
                     query = {**request.query_params, **part.query}
                     headers = {name.lower(): str(value) for name, value in part.headers.items()}
-                    found = await self._method(part.path, part.body, query, {**request.headers, **headers})
+                    headers = {**request.headers, **headers}
+                    found = await self._method(part.path, part.body, query, headers, patient=True)
                 return part, 200, found, {}
             except Exception as error:  # every part has an answer of its own
                 refusal = refusal_of(error)
@@ -109,7 +110,7 @@ class _Server:
         """Our own route."""
         if self.keys is not None:
             self.keys.check(request.query_params, request.headers)
-        if request.headers.get("content-type", "").partition(";")[0].strip() in _NDJSON:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _NDJSON:
             dimensions = request.query_params.get("dimensions") == "true"
             limits = self.limits
             return native.Lines(

@@ -7,12 +7,15 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 import numpy as np
 
+from detoxlm.errors import DetoxError
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.base import Scorer
 
@@ -41,9 +44,12 @@ def table_of(scorer: Scorer, texts: list[str]) -> np.ndarray:
     """Return all that a scorer says of texts: float64 [texts, dimensions].
 
     Raises:
-        DetoxError: as `Scorer.score_dimensions`.
+        DetoxError: as `Scorer.score_dimensions`; or code of the user's would end the program.
     """
-    return np.stack(list(scorer.score_dimensions(texts).values()), 1)
+    try:
+        return np.stack(list(scorer.score_dimensions(texts).values()), 1)
+    except SystemExit as error:  # else it would end the server
+        raise DetoxError(f"scorer {scorer.name}: it called sys.exit.") from error
 
 
 class Engine:
@@ -70,14 +76,25 @@ class Engine:
             DetoxError: the scorer failed.
             BrokenExecutor: its process died; the next call gets a new one.
         """
-        executor = self._executor
+        loop, executor = asyncio.get_running_loop(), self._executor
         try:
-            return await asyncio.get_running_loop().run_in_executor(executor, self._table, texts)
+            work = loop.run_in_executor(executor, self._table, texts)
+        except BrokenExecutor:  # it died before, so that was not for these texts
+            executor = self._replaced(executor)
+            work = loop.run_in_executor(executor, self._table, texts)
+        try:
+            return await work
         except BrokenExecutor:
-            if executor is self._executor:  # others that it broke for have not replaced it yet
-                executor.shutdown(wait=False)
-                self._executor = self._make()
+            self._replaced(executor)
             raise
+
+    def _replaced(self, broken: Executor) -> Executor:
+        """Return a new executor in place of one that broke, once for all that it broke for."""
+        if broken is self._executor:
+            broken.shutdown(wait=False)
+            _end_workers(0)
+            self._executor = self._make()
+        return self._executor
 
     async def warm(self) -> None:
         """Wait until every slot has scored a text.
@@ -88,8 +105,9 @@ class Engine:
         await asyncio.gather(*(self.score(["Good morning."]) for _ in range(self.slots)))
 
     def close(self) -> None:
-        """End the thread or the processes."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """End the thread or the processes, with what they are at."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        _end_workers(_LAST)
 
 
 def in_thread(scorer: Scorer) -> Engine:
@@ -113,12 +131,31 @@ def in_processes(spec: str, workers: int, device: str | None) -> Engine:
 
     def pool() -> Executor:
         # forked, the processes would inherit sockets and locks of a server at work
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(spec, device, threads))
+        return ProcessPoolExecutor(workers, _Context(), initializer=_begin, initargs=(spec, device, threads))
 
     return Engine(identity, workers, pool, _table)
 
 
+class _Worker(SpawnProcess):
+    """A worker's process, to be told from other children of a program."""
+
+
+class _Context(SpawnContext):
+    Process = _Worker
+
+
+def _end_workers(seconds: float) -> None:
+    """End all workers: let them end for so long, then kill them. The pool itself would ask, and they do not hear it."""
+    workers = [child for child in multiprocessing.active_children() if isinstance(child, _Worker)]
+    end = time.monotonic() + seconds
+    for worker in workers:
+        worker.join(max(0.0, end - time.monotonic()))
+        worker.kill()
+        worker.join()
+
+
+#: Seconds that workers have to end in.
+_LAST = 5.0
 #: The scorer of this process, where it is a worker.
 _scorer: Scorer | None = None
 
