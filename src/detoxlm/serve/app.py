@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -50,6 +50,7 @@ class Limits:
     seconds: float = 60.0
 
 
+T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Any]]
 
 
@@ -80,7 +81,8 @@ class _Server:
     async def method(self, request: Request) -> Response:
         """`comments:analyze` and `comments:suggestscore`."""
         body = await self._body(request, ONE)
-        return _json(await self._method(request.scope["path"], body, request.query_params, request.headers))
+        work = self._method(request.scope["path"], body, request.query_params, request.headers)
+        return _json(await _while_there(request, work))
 
     async def batch(self, request: Request) -> Response:
         """Several of those in one body."""
@@ -102,7 +104,7 @@ class _Server:
                 refusal = refusal_of(error)
                 return part, refusal.code, refusal.body(), refusal.headers
 
-        answers = await asyncio.gather(*map(answered, parts))
+        answers = await _while_there(request, asyncio.gather(*map(answered, parts)))
         kind = f"multipart/mixed; boundary={multipart.BOUNDARY}"
         return Response(multipart.batch_of(answers), media_type=kind)
 
@@ -117,7 +119,8 @@ class _Server:
                 request, self.batcher.score, self.identity, dimensions, limits.max_bytes, refusal_of, limits.seconds
             )
         texts, dimensions = native.texts_of(await self._body(request, MANY), self.limits.max_bytes)
-        return _json(await native.answer(self.batcher.score, self.identity, texts, dimensions))
+        work = native.answer(self.batcher.score, self.identity, texts, dimensions)
+        return _json(await _while_there(request, work))
 
     async def discovery(self, request: Request) -> Response:
         """What Google's clients build themselves from."""
@@ -206,6 +209,23 @@ def refusal_of(error: Exception) -> RefusedError:
     return scorer_failed()
 
 
+async def _while_there(request: Request, work: Awaitable[T]) -> T:
+    """Return what `work` gives; where the client goes before, end it: nobody's texts need no scores.
+
+    Raises:
+        ClientDisconnect: it went.
+    """
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
+
+
 def guarded(handler: Handler) -> Handler:
     """Return a handler whose errors are answers."""
 
@@ -259,6 +279,8 @@ class _Watched:
 
         try:
             await self._app(scope, receive, watched)
+        except asyncio.CancelledError:  # the server ends, and its last minute is over
+            log.error("a request was not done in time and has no answer")
         finally:
             seconds = time.perf_counter() - began
             # the path of an unknown address may be a text, and the query has the key

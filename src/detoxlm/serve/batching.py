@@ -86,7 +86,7 @@ class Batcher:
 
         Args:
             texts: those of one request, which are scored in one batch.
-            patient: wait for room where the queue is full.
+            patient: wait for room; it leaves half of the queue to those that cannot.
 
         Raises:
             QueueFullError: it is full, and `patient` is not set.
@@ -94,7 +94,8 @@ class Batcher:
         """
         if not texts:
             return np.empty((0, 0))
-        while self._count and self._count + len(texts) > self._capacity:
+        capacity = self._capacity // 2 if patient else self._capacity
+        while self._count and self._count + len(texts) > capacity:
             if not patient:
                 raise QueueFullError(self._seconds())
             self._room.clear()

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds that requests may take to end after the server is told to stop.
 _LAST = 60
+#: Seconds of Python code that a thread may run while another waits.
+_TURN = 0.0005
 
 
 def serve(settings: ServeScorerSettings, say: Callable[[str], None]) -> None:
@@ -69,7 +72,7 @@ def serve(settings: ServeScorerSettings, say: Callable[[str], None]) -> None:
             _warm(engine)
             listening.listen(config.backlog)  # from here on no client is refused: the address may be told
             say(f"Serving {engine.identity.name} at {_address(listening)} (Ctrl-C stops it)")
-            with _access_log(), _signals_only_stop():
+            with _access_log(), _signals_only_stop(), _short_turns():
                 uvicorn.Server(config).run([listening])
         finally:
             engine.close()
@@ -129,6 +132,17 @@ def _access_log() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.level, logger.propagate = before
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let threads take turns often: a scorer's Python code must not hold up reading and writing for 5 ms each time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager

@@ -102,42 +102,54 @@ class Lines:
         self._seconds = seconds
         # clients that read only when all is sent would else wait for us, and we for them
         self._answers: asyncio.Queue[bytes | None] = asyncio.Queue(_UNREAD)
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        self._gone = self._late = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, as an ASGI application."""
         headers = [(b"content-type", b"application/x-ndjson")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async with asyncio.TaskGroup() as group:
+            reading = group.create_task(self._read())
             group.create_task(self._work())
             while (chunk := await self._answers.get()) is not None:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            reading.cancel()
         await send({"type": "http.response.body", "body": b""})
+
+    async def _read(self) -> None:
+        """Read one chunk ahead, so that a client that is gone is seen while its lines are scored."""
+        stream = aiter(self._request.stream())
+        try:
+            while True:
+                async with asyncio.timeout(self._seconds):
+                    chunk = await anext(stream)
+                await self._chunks.put(chunk)
+        except StopAsyncIteration:
+            pass
+        except ClientDisconnect:
+            self._gone = True
+        except TimeoutError:
+            self._late = True
+        await self._chunks.put(None)
 
     async def _work(self) -> None:
         number = 0
-        try:
-            async for lines in self._slices():
-                await self._answers.put(await self._answered(lines, number + 1))
-                number += len(lines)
-        except ClientDisconnect:
-            pass
-        except TimeoutError:
+        async for lines in self._slices():
+            if self._gone:
+                break
+            await self._answers.put(await self._answered(lines, number + 1))
+            number += len(lines)
+        if self._late:
             refusal = RefusedError(408, f"No line came for {self._seconds:g} s.")
             await self._answers.put(_line({"line": number + 1, **refusal.body()}))
-        finally:
-            await self._answers.put(None)
+        await self._answers.put(None)
 
     async def _slices(self) -> AsyncIterator[list[bytes]]:
         """Yield lines, as many as have come, at most `SLICE`; one that is too long is cut, and refused for it."""
         rest = b""
         longest = 6 * self._max_bytes + 1024  # every character may be spelt \\u0041
-        stream = aiter(self._request.stream())
-        while True:
-            try:
-                async with asyncio.timeout(self._seconds):
-                    chunk = await anext(stream)
-            except StopAsyncIteration:
-                break
+        while (chunk := await self._chunks.get()) is not None:
             *lines, rest = (rest + chunk).split(b"\n")
             rest = rest[: longest + 1]
             for start in range(0, len(lines), SLICE):
