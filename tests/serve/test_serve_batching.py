@@ -126,9 +126,12 @@ async def test_a_full_queue_turns_away_but_keeps_the_patient() -> None:
     patient = ask(to, "dd", "ee", patient=True)
     await settled()
     assert to.waiting == 2
+    other = ask(to, "f")  # the patient leave half of it to those that cannot wait
+    await settled()
+    assert to.waiting == 3
     for _ in range(3):
         await score.let_go()
-    assert first.done() and second.done() and patient.result().ravel().tolist() == [2, 2]
+    assert first.done() and second.done() and other.done() and patient.result().ravel().tolist() == [2, 2]
 
 
 @in_loop

@@ -240,17 +240,46 @@ def test_a_full_queue_says_when_to_come_again_and_what_it_took_is_answered(serve
     toy.free.clear()
     with ThreadPoolExecutor(8) as threads:
         first = threads.submit(client.post, ANALYZE, json=asking("one eel"))
-        while not toy.batches:
-            time.sleep(0.01)
+        until(lambda: toy.batches)
         waiting = [threads.submit(client.post, ANALYZE, json=asking(f"{i} eels")) for i in range(3)]
-        while "detoxlm_texts_waiting 3" not in client.get("/metrics").text:
-            time.sleep(0.01)
+        until(lambda: "detoxlm_texts_waiting 3" in client.get("/metrics").text)
         refused = client.post(ANALYZE, json=asking("one too many"))
         error_of(refused, 429, "RESOURCE_EXHAUSTED")
         assert int(refused.headers["Retry-After"]) >= 1
         toy.free.set()
         assert summary(first.result()) == toy.score(["one eel"])[0]
         assert [summary(one.result()) for one in waiting] == toy.score([f"{i} eels" for i in range(3)]).tolist()
+
+
+def test_nothing_is_scored_for_a_client_that_is_gone(serve: Serve, toy: Any) -> None:
+    client = serve(toy)
+    address = urlsplit(str(client.base_url))
+    toy.free.clear()
+    lines = b"".join(b'{"text": "line %d"}\n' % i for i in range(2000))
+    bodies = {ANALYZE: (json.dumps(asking("nobody waits")).encode(), 1), "/score": (lines, 1 + 256)}
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, ANALYZE, json=asking("one eel"))
+        until(lambda: toy.batches)
+        for path, (body, waiting) in bodies.items():
+            with socket.create_connection((address.hostname, address.port)) as connection:
+                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+                connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                until(lambda waiting=waiting: f"detoxlm_texts_waiting {waiting}\n" in client.get("/metrics").text)
+        until(lambda: f'{{route="{ANALYZE}",code="499"}} 1' in client.get("/metrics").text)
+        time.sleep(0.1)  # that the other is gone is not seen from outside before its slice is scored
+        toy.free.set()
+        assert summary(first.result()) == toy.score(["one eel"])[0]
+    until(lambda: '{route="/score",code="200"} 1' in client.get("/metrics").text)
+    scored = [text for batch in toy.batches for text in batch]
+    assert "nobody waits" not in scored and len(scored) < 1000
+
+
+def until(there: Callable[[], Any]) -> None:
+    """Wait for something that has to come."""
+    end = time.monotonic() + 20
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_scorer_that_fails_gives_an_error_and_no_number_and_quotes_no_text(

@@ -102,7 +102,7 @@ class Lines:
         self._seconds = seconds
         # clients that read only when all is sent would else wait for us, and we for them
         self._answers: asyncio.Queue[bytes | None] = asyncio.Queue(_UNREAD)
-        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(2)  # one, and the end
         self._gone = self._late = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,9 +124,12 @@ class Lines:
             while True:
                 async with asyncio.timeout(self._seconds):
                     chunk = await anext(stream)
-                await self._chunks.put(chunk)
+                if chunk:
+                    await self._chunks.put(chunk)
         except StopAsyncIteration:
-            pass
+            await self._chunks.put(None)
+            await self._request.receive()  # nothing can come any more but that it is gone
+            self._gone = True
         except ClientDisconnect:
             self._gone = True
         except TimeoutError:
