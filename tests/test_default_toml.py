@@ -58,7 +58,8 @@ def test_a_command_accepts_its_parts_uncommented_and_they_are_its_defaults(
     kind: type[Settings], script: ModuleType, tmp_path: Path
 ) -> None:
     parts = [script.part(one) for one in script.kinds() if issubclass(kind, one)]
-    command = kind.__name__.removesuffix("Settings").lower().replace("validate", "scorers validate")
+    name = kind.__name__.removesuffix("Settings").lower()
+    command = {"validate": "scorers validate", "servescorer": "serve-scorer"}.get(name, name)
     for text in parts:
         heading = " ".join(text.partition("\n\n")[0].replace("#", "").split())
         assert command in heading.rstrip(".").rpartition("For: ")[2].split(", ")

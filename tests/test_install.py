@@ -98,7 +98,8 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
 
 def test_extras_are_told_from_what_the_core_needs() -> None:
     hidden = only_of(list(PROJECT["optional-dependencies"]))
-    assert {"datasets", "peft", "trl", "ray", "optuna", "scipy", "scikit-learn", "gguf", "lm-eval"} <= hidden
+    few = {"datasets", "peft", "trl", "ray", "optuna", "scipy", "scikit-learn", "gguf", "lm-eval", "starlette"}
+    assert few <= hidden
     assert not hidden & {"numpy", "torch", "transformers", "tokenizers", "accelerate"}
 
 
@@ -113,6 +114,8 @@ from detoxlm.data import Example, Pair, read_prompts
 from detoxlm.errors import DetoxError
 from detoxlm.methods import METHODS, FitData
 from detoxlm.scorers import SCORERS, Scorer, load_scorer
+from detoxlm.serve.command import serve
+from detoxlm.settings import ServeScorerSettings
 
 for entry in SCORERS.values():
     importlib.import_module(entry.factory.split(":")[0])
@@ -155,6 +158,7 @@ use("gguf", lambda: load_target("model.gguf"))
 use("hub data", lambda: read_prompts("org/name"))
 for spec in ("detoxify", "alt-profanity-check"):
     use(spec, lambda: load_scorer(spec))
+use("serve-scorer", lambda: serve(ServeScorerSettings(scorer="ngram", port=0), print))
 print(json.dumps(said))
 """
 
@@ -171,6 +175,7 @@ def test_all_imports_without_extras_and_what_needs_one_names_it(
         "hub data": "eval",
         "detoxify": "detoxify",
         "alt-profanity-check": "profanity",
+        "serve-scorer": "serve",
     }
     for name in said.keys() - works:
         assert f"pip install 'detoxlm[{extras.get(name, 'finetune')}]'" in said[name], (name, said[name])

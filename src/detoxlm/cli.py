@@ -28,6 +28,7 @@ from detoxlm.settings import (
     GenerateSettings,
     RunSettings,
     ScoreSettings,
+    ServeScorerSettings,
     ValidateSettings,
     explained,
 )
@@ -214,6 +215,19 @@ def score(
         console.print_json(scored.rows())
         return
     console.print_scores(scored.texts, scored.said, settings.dimensions)
+
+
+@app.command(
+    "serve-scorer",
+    short_help="Serve a scorer over HTTP, in the Perspective API's form.",
+    epilog="Example: detoxlm serve-scorer --scorer embedded --port 8077",
+)
+@with_settings(ServeScorerSettings)
+def serve_scorer(settings: ServeScorerSettings, config_path: Config = None) -> None:
+    """Serve a scorer over HTTP: clients of the Perspective API talk to it unchanged. Needs `detoxlm[serve]`."""
+    from detoxlm.serve.command import serve
+
+    serve(settings, lambda line: print(line, flush=True))
 
 
 @app.command()

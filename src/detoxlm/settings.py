@@ -250,6 +250,30 @@ class ScoreSettings(ScorerOptions):
     skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
 
 
+class ServeScorerSettings(Settings):
+    """`detoxlm serve-scorer`."""
+
+    scorer: str = Field(
+        "perspective-like", description="The scorer that answers, one alone: see `detoxlm scorers`.", min_length=1
+    )
+    host: str = Field(
+        "127.0.0.1", description="Address to listen at; 0.0.0.0 is every one of this machine, for other machines too."
+    )
+    port: int = Field(8077, ge=0, le=65535, description="Port to listen at; 0: one that is free.")
+    api_key_file: Path | None = Field(
+        None,
+        description="Text file with an API key a line, of which requests must bring one [default: none asked for].",
+    )
+    workers: int = Field(
+        1, ge=1, le=256, description="Scorers at work at a time, from 2 on each in a process of its own."
+    )
+    queue: int = Field(
+        1024, ge=1, le=1_000_000, description="Texts that may wait; a request for which there is no room gets a 429."
+    )
+    max_bytes: int = Field(20_480, ge=1, le=100_000, description="Longest comment, bytes of UTF-8.")
+    device: str | None = Field(None, description="cpu, cuda, cuda:1, xpu [default: the accelerator, if any].")
+
+
 class ValidateSettings(Settings):
     """`detoxlm scorers validate`."""
 

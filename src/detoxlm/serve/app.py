@@ -1,0 +1,292 @@
+"""The server without its socket: routes, keys, bodies, errors, and the log of accesses, which holds no text."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from detoxlm.serve import multipart, native
+from detoxlm.serve.analysis import Analyzer
+from detoxlm.serve.batching import Batcher, QueueFullError
+from detoxlm.serve.discovery import discovery_document
+from detoxlm.serve.engine import Engine
+from detoxlm.serve.keys import Keys
+from detoxlm.serve.languages import Detector
+from detoxlm.serve.metrics import Metrics
+from detoxlm.serve.refusals import STATUS, RefusedError, scorer_failed
+
+log = logging.getLogger("detoxlm.serve")
+access_log = logging.getLogger("detoxlm.serve.access")
+
+#: Bytes of a body: of one comment with its context, and of a batch or a list of texts.
+ONE, MANY = 2**20, 16 * 2**20
+#: Bytes that are read and thrown away of a body that is too long, so that its sender reads why and sees no reset.
+_THROWN_AWAY = 64 * 2**20
+#: Requests of one batch that are worked on, or wait for room in the queue, at a time.
+_TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server bounds."""
+
+    #: Bytes of UTF-8 of a comment or text.
+    max_bytes: int = 20_480
+    #: Texts that may wait for the scorer.
+    queue: int = 1024
+    #: Seconds that a client may take to send a body; of NDJSON, between two parts of it.
+    seconds: float = 60.0
+
+
+T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Any]]
+
+
+class _Server:
+    """The handlers of the routes."""
+
+    def __init__(self, engine: Engine, detector: Detector, keys: Keys | None, limits: Limits) -> None:
+        self.metrics = Metrics()
+        self.batcher = Batcher(engine.score, engine.slots, limits.queue, self.metrics)
+        self.metrics.waiting = lambda: self.batcher.waiting
+        self.identity = engine.identity
+        self.keys = keys
+        self.limits = limits
+        self.analyzer = Analyzer(
+            self.batcher.score, self.identity.name, self.identity.dimensions, detector, limits.max_bytes
+        )
+
+    async def _method(
+        self, path: str, body: bytes, query: Mapping[str, str], headers: Mapping[str, str], patient: bool = False
+    ) -> dict[str, Any]:
+        """Answer a request to one of the API's methods, alone or, then `patient`, out of a batch."""
+        if self.keys is not None:
+            self.keys.check(query, headers)
+        if query.get("alt", "json") != "json":
+            raise RefusedError(400, "Only alt=json is answered here.")
+        return self.analyzer.suggest(body) if path == _SUGGEST else await self.analyzer.analyze(body, patient)
+
+    async def method(self, request: Request) -> Response:
+        """`comments:analyze` and `comments:suggestscore`."""
+        body = await self._body(request, ONE)
+        work = self._method(request.scope["path"], body, request.query_params, request.headers)
+        return _json(await _while_there(request, work))
+
+    async def batch(self, request: Request) -> Response:
+        """Several of those in one body."""
+        body = await self._body(request, MANY)
+        parts = multipart.parts_of(body, request.headers.get("content-type", ""))
+        together = asyncio.Semaphore(_TOGETHER)
+
+        async def answered(part: multipart.Part) -> tuple[multipart.Part, int, dict[str, Any], dict[str, str]]:
+            try:
+                if part.method != "POST" or part.path not in (_ANALYZE, _SUGGEST):
+                    raise RefusedError(404, "A batch has requests to comments:analyze and comments:suggestscore.")
+                async with together:
+                    query = {**request.query_params, **part.query}
+                    headers = {name.lower(): str(value) for name, value in part.headers.items()}
+                    headers = {**request.headers, **headers}
+                    found = await self._method(part.path, part.body, query, headers, patient=True)
+                return part, 200, found, {}
+            except Exception as error:  # every part has an answer of its own
+                refusal = refusal_of(error)
+                return part, refusal.code, refusal.body(), refusal.headers
+
+        answers = await _while_there(request, asyncio.gather(*map(answered, parts)))
+        kind = f"multipart/mixed; boundary={multipart.BOUNDARY}"
+        return Response(multipart.batch_of(answers), media_type=kind)
+
+    async def score(self, request: Request) -> Any:
+        """Our own route."""
+        if self.keys is not None:
+            self.keys.check(request.query_params, request.headers)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _NDJSON:
+            dimensions = request.query_params.get("dimensions") == "true"
+            limits = self.limits
+            return native.Lines(
+                request, self.batcher.score, self.identity, dimensions, limits.max_bytes, refusal_of, limits.seconds
+            )
+        texts, dimensions = native.texts_of(await self._body(request, MANY), self.limits.max_bytes)
+        work = native.answer(self.batcher.score, self.identity, texts, dimensions)
+        return _json(await _while_there(request, work))
+
+    async def discovery(self, request: Request) -> Response:
+        """What Google's clients build themselves from."""
+        version = request.query_params.get("version", "v1alpha1")
+        if version != "v1alpha1":
+            raise RefusedError(404, "Only version v1alpha1 is here.")
+        return _json(discovery_document(str(request.base_url)))
+
+    async def health(self, request: Request) -> Response:
+        """Whether the server answers, and who scores."""
+        attributes = list(self.analyzer.attributes)
+        return _json({"status": "ok", **self.identity.as_dict(), "attributes": attributes})
+
+    async def metrics_page(self, request: Request) -> Response:
+        """Counts and times for Prometheus."""
+        page = self.metrics.page(self.identity.as_dict())
+        return PlainTextResponse(page, media_type="text/plain; version=0.0.4")
+
+    async def _body(self, request: Request, most: int) -> bytes:
+        """Return a body of at most `most` bytes.
+
+        Raises:
+            RefusedError: it is longer, or comes too slowly.
+            ClientDisconnect: it never came.
+        """
+        chunks, size = [], 0
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size <= most:
+                        chunks.append(chunk)
+                    elif size > _THROWN_AWAY:
+                        break
+        except TimeoutError:
+            raise RefusedError(408, f"The body did not come within {self.limits.seconds:g} s.") from None
+        if size > most:
+            raise RefusedError(413, f"Request payload size exceeds the limit: {most} bytes.")
+        return b"".join(chunks)
+
+
+_ANALYZE, _SUGGEST = "/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore"
+_NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+
+
+def create_app(engine: Engine, detector: Detector, keys: Keys | None = None, limits: Limits | None = None) -> Starlette:
+    """Return the server as an ASGI application; whoever made `engine` closes it.
+
+    Args:
+        engine: what scores.
+        detector: what tells languages.
+        keys: those that requests have to bring; None: no key is asked for.
+        limits: what is bounded.
+    """
+    server = _Server(engine, detector, keys, limits or Limits())
+    handlers: list[tuple[str, str, Handler]] = [
+        (_ANALYZE, "POST", server.method),
+        (_SUGGEST, "POST", server.method),
+        ("/batch", "POST", server.batch),
+        ("/batch/commentanalyzer/v1alpha1", "POST", server.batch),
+        ("/score", "POST", server.score),
+        ("/$discovery/rest", "GET", server.discovery),
+        ("/discovery/v1/apis/commentanalyzer/v1alpha1/rest", "GET", server.discovery),
+        ("/healthz", "GET", server.health),
+        ("/metrics", "GET", server.metrics_page),
+    ]
+    app = Starlette(
+        routes=[Route(path, guarded(handler), methods=[method]) for path, method, handler in handlers],
+        exception_handlers={HTTPException: _not_here},
+    )
+    known = frozenset(path for path, _, _ in handlers)
+    app.add_middleware(_Watched, metrics=server.metrics, known=known)
+    return app
+
+
+def refusal_of(error: Exception) -> RefusedError:
+    """Return what an error is answered with. Of those that are no refusals the log has the kind, and never a text."""
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, QueueFullError):
+        message = f"Too many texts wait for the scorer. Try again in {error.seconds} s."
+        return RefusedError(429, message, headers={"Retry-After": str(error.seconds)})
+    # a scorer's message may quote the text that it failed on
+    cause = f" from {type(error.__cause__).__name__}" if error.__cause__ is not None else ""
+    log.error("a request failed: %s%s", type(error).__name__, cause)
+    return scorer_failed()
+
+
+async def _while_there(request: Request, work: Awaitable[T]) -> T:
+    """Return what `work` gives; where the client goes before, end it: nobody's texts need no scores.
+
+    Raises:
+        ClientDisconnect: it went.
+    """
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
+
+
+def guarded(handler: Handler) -> Handler:
+    """Return a handler whose errors are answers."""
+
+    async def safe(request: Request) -> Any:
+        try:
+            return await handler(request)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it; the log shows it
+        except Exception as error:
+            return _refused(refusal_of(error))
+
+    return safe
+
+
+def _json(value: dict[str, Any]) -> Response:
+    return Response(json.dumps(value, ensure_ascii=False), media_type="application/json; charset=UTF-8")
+
+
+def _refused(refusal: RefusedError) -> Response:
+    return JSONResponse(refusal.body(), refusal.code, {**refusal.headers}, "application/json; charset=UTF-8")
+
+
+async def _not_here(request: Request, error: Exception) -> Response:
+    """Answer what no route is for."""
+    assert isinstance(error, HTTPException)
+    code = error.status_code if error.status_code in STATUS else 404
+    said = "No such method at this address." if code == 405 else "No such address. Comments go to " + _ANALYZE + "."
+    return _refused(RefusedError(code, said, headers=dict(error.headers or {})))
+
+
+class _Watched:
+    """Counts every request and writes a line of it: who, what route, which answer, how long; nothing that it said."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, known: frozenset[str]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._known = known
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, as an ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, code, size = time.perf_counter(), 0, 0
+
+        async def watched(message: Message) -> None:
+            nonlocal code, size
+            code = message.get("status", code)
+            size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except asyncio.CancelledError:  # the server ends, and its last minute is over
+            log.error("a request was not done in time and has no answer")
+        finally:
+            seconds = time.perf_counter() - began
+            # the path of an unknown address may be a text, and the query has the key
+            route = scope["path"] if scope["path"] in self._known else "other"
+            method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+            self._metrics.requests[route, code] += 1
+            self._metrics.seconds.add(seconds)
+            client = (scope.get("client") or ("-",))[0]
+            access_log.info("%s %s %s %d %dB %.1fms", client, method, route, code, size, 1000 * seconds)
