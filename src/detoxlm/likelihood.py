@@ -20,8 +20,8 @@ _CHUNK = 128
 def fluency_windows(target: Target, text: str, max_tokens: int, share: float = 1.0) -> list[tuple[list[int], int]]:
     """Cut a text into (token ids, how many of the last are scored); `max_tokens` 0 takes the whole text.
 
-    Of these tokens the first `share` is taken, in (0, 1], but a window's worth at least. Follows the fixed-length recipe
-    of WikiText perplexity with stride 512; short contexts shrink the window.
+    Of these tokens the first `share` is taken, in (0, 1], but a window's worth at least. Follows the fixed-length
+    recipe of WikiText perplexity with stride 512; short contexts shrink the window.
     """
     ids: list[int] = target.tokenizer(text)["input_ids"]
     ids = ids[: max_tokens or None]
