@@ -343,6 +343,24 @@ def test_texts_of_one_length_and_models_of_one_name_are_told_apart(
     compare(base, text)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": "embedded"}, r"target: 'embedded' is a text; give load_target\('embedded'\)\."),
+        ({"task": task(prompts="hello")}, r"prompts: 'hello' is a text; give a list, \['hello'\]\."),
+        ({"task": task(recipe="quick")}, r"recipe: 'quick' is a text; give RECIPES\['quick'\]\."),
+        ({"scorer": "ngram"}, r"scorer: 'ngram' is a text; give load_scorer\('ngram'\)\."),
+        ({"detoxifier": "d"}, r"detoxifier: 'd' is a text; give Detoxifier\.from_pretrained\('d'\)\."),
+        ({"strength": 1.0}, r"strength: it needs a detoxifier; without one the model is untouched\."),
+    ],
+)
+def test_a_name_in_place_of_what_it_names_is_refused_with_the_call_that_loads_it(
+    tiny: Callable[..., Target], letter_scorer: Scorer, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        measure(**{"target": tiny(), "task": task(), "scorer": letter_scorer, **change})
+
+
 def test_a_detoxified_baseline_is_refused(
     tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier
 ) -> None:

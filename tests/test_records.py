@@ -95,12 +95,26 @@ def test_csv_line_numbers_are_those_where_the_record_starts(write):
     ]
 
 
+def test_the_line_that_tells_a_spreadsheet_the_separator_is_no_header(write):
+    path = write("s.csv", 'sep=;\r\nid;text\r\n1;"a, b"\r\n2;c\r\n'.encode("utf-16"))
+    loaded = data.read_texts(path)
+    assert [item.text for item in loaded.items] == ["a, b", "c"] and loaded.lines == [3, 4]
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_table_without_the_column_is_refused_without_the_advice_to_skip_every_row(write, skip):
+    path = write("t.csv", "id;Customer text\n1;a\n2;b\n")
+    assert error_of(data.read_texts, path, skip_bad_rows=skip) == (
+        f"{path}:2: no column `text`; found: `id`, `Customer text`; name another with --column."
+    )
+
+
 def test_broken_csv(write):
     path = write("q.csv", 'text\na\n"never closed\nb\n')
     assert error_of(data.read_texts, path).startswith(f"{path}:3: broken csv, lines 3–4: ")
     assert [item.text for item in data.read_texts(path, skip_bad_rows=True).items] == ["a"]
     path = write("u.csv", b"text,x\na,1\nb,\xe9\nc,3\n")
-    assert error_of(data.read_texts, path).startswith(f"{path}:3: not UTF-8 (byte 0xe9).")
+    assert error_of(data.read_texts, path).startswith(f"{path}:3: not UTF-8 (byte 0xe9); save the file as UTF-8.")
     assert [item.text for item in data.read_texts(path, skip_bad_rows=True).items] == ["a", "c"]
     path = write("h.csv", b"caf\xe9,b\n1,2\n")
     for skip in (False, True):
@@ -116,7 +130,7 @@ def test_a_quote_that_swallows_rows_of_a_tsv_is_named(write):
 
 def test_broken_utf8_in_a_text_file(write):
     path = write("p.txt", b"a\n\nb\xff\n")
-    assert error_of(data.read_prompts, path).startswith(f"{path}:3: not UTF-8 (byte 0xff).")
+    assert error_of(data.read_prompts, path).startswith(f"{path}:3: not UTF-8 (byte 0xff); save the file as UTF-8.")
 
 
 @pytest.mark.parametrize(

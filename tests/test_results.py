@@ -138,7 +138,9 @@ def test_a_missing_file_is_named_with_the_command_that_writes_it(tmp_path: Path)
 
 
 def test_a_folder_is_not_a_results_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"results: cannot read .*: Is a directory"):
+    with pytest.raises(
+        UsageError, match=r"results: cannot read .*: Is a directory; name a file in it, such as results\.json"
+    ):
         Results.load(tmp_path)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from detoxlm.errors import UsageError
-from detoxlm.records import Row, RowError, open_source
+from detoxlm.records import ColumnError, Row, RowError, open_source, same_columns
 
 T = TypeVar("T")
 #: What files call how toxic a text is.
@@ -104,6 +104,8 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
                 items.append(make(row))
                 lines.append(line)
             except RowError as error:
+                if isinstance(error, ColumnError) and not items and same_columns(Path(source)):
+                    raise UsageError(f"{source}:{line}: {error}.") from None  # no row that is left would have them
                 if not skip:
                     raise UsageError(f"{source}:{line}: {error}. Mend it or use --skip-bad-rows.") from None
                 skipped.append(BadRow(line, str(error)))
@@ -189,7 +191,7 @@ def _choose(choices: Columns, row: Row, option: str) -> tuple[str, ...]:
             return tuple(named[name.lower()] for name in choice)
     wanted = " or ".join(" + ".join(f"`{name}`" for name in choice) for choice in choices)
     hint = f"; name another with {option}" if any(len(choice) == 1 for choice in choices) else ""
-    raise RowError(f"no column {wanted}; found: {names_of(row)}{hint}")
+    raise ColumnError(f"no column {wanted}; found: {names_of(row)}{hint}")
 
 
 def names_of(row: Row) -> str:

@@ -156,9 +156,10 @@ def measure(
             complete file of this very measurement is read and returned. None keeps nothing.
 
     Raises:
-        UsageError: no prompts, or one of white space alone; a fluency text with fewer than two tokens, a detoxifier for
-            another model, a strength out of its range, the same scorer twice, a baseline of another measurement, an
-            output that cannot be written or that another process writes.
+        UsageError: a name in place of what it names, a strength without a detoxifier; no prompts, or one of white space
+            alone; a fluency text with fewer than two tokens, a detoxifier for another model, a strength out of range,
+            the same scorer twice, a baseline of another measurement, an output that cannot be written or that another
+            process writes.
         DetoxError: a scorer failed, the logits are NaN, the disk is full.
     """
     planned = plan(target, task, scorer, opinions=opinions, detoxifier=detoxifier, strength=strength, judge=judge)
@@ -176,8 +177,19 @@ def plan(
     judge: Target | None = None,
 ) -> Measurement:
     """Return what `measure` would carry out, checked and named by its digest; arguments and errors are its."""
+    for what, given, fix in (
+        ("target", target, "load_target({!r})"),
+        ("prompts", task.prompts, "a list, [{!r}]"),
+        ("recipe", task.recipe, "RECIPES[{!r}]"),
+        ("detoxifier", detoxifier, "Detoxifier.from_pretrained({!r})"),
+        *(("scorer", one, "load_scorer({!r})") for one in (scorer, *opinions)),
+    ):
+        if isinstance(given, str):
+            raise UsageError(f"{what}: {given!r} is a text; give {fix.format(given)}.")
     if not task.prompts:
         raise UsageError(f"prompts: {task.prompts_source} has none; there is nothing to measure.")
+    if detoxifier is None and strength is not None:
+        raise UsageError("strength: it needs a detoxifier; without one the model is untouched.")
     if detoxifier is not None:
         strength = detoxifier.check_strength(strength)
         detoxifier.check_target(target.model)

@@ -27,6 +27,10 @@ class RowError(ValueError):
     """This row cannot be used; the message says why, without a full stop."""
 
 
+class ColumnError(RowError):
+    """This row has not the columns that are read."""
+
+
 #: A row and its number: the physical line that it starts on, from 1 (parquet and Hub: the row). One that cannot be read
 #: is an error in its place, for whoever draws the rows to raise or to collect.
 Records = Iterator[tuple[int, Row | RowError]]
@@ -70,6 +74,11 @@ def _local_file(kind: str, source: str | Path) -> Path | None:
             f"{kind}: {path} is of no known kind; its name must end in {', '.join(READERS)}, or in one of them and .gz."
         )
     return path
+
+
+def same_columns(path: Path) -> bool:
+    """Return whether all rows of such a file have the columns of the first."""
+    return _suffix(path) in (".csv", ".tsv", ".parquet")
 
 
 def _suffix(path: Path) -> str:
@@ -121,7 +130,7 @@ def _unpacked(path: Path) -> io.BufferedReader:
 
 def _not_utf8(text: str) -> RowError | None:
     broken = re.search("[\udc80-\udcff]", text)
-    return RowError(f"not UTF-8 (byte {ord(broken[0]) - 0xDC00:#04x})") if broken else None
+    return RowError(f"not UTF-8 (byte {ord(broken[0]) - 0xDC00:#04x}); save the file as UTF-8") if broken else None
 
 
 def _text_records(path: Path) -> Records:
@@ -168,7 +177,9 @@ def _delimiter(header: str, usual: str) -> str:
 
 def _csv_records(path: Path, delimiter: str = ",") -> Records:
     csv.field_size_limit(2**31 - 1)  # its own limit, 131,072 characters, refuses long documents
-    delimiter = _delimiter(next((line for line in lines(path) if line.strip()), ""), delimiter)
+    first = next((line for line in lines(path) if line.strip()), "").strip()
+    told = re.fullmatch('"?sep=(.)"?', first)  # a line for spreadsheets alone, above the header
+    delimiter = told[1] if told else _delimiter(first, delimiter)
     # strict: an unclosed quote would otherwise swallow the rest of the file without a word.
     reader = csv.reader(lines(path), delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -189,6 +200,8 @@ def _csv_records(path: Path, delimiter: str = ",") -> Records:
             if not problem and len(fields) != len(header):
                 problem = RowError(f"{len(fields)} field(s), the header has {len(header)}")
             yield number, problem or dict(zip(header, fields, strict=True))
+        elif fields and told:
+            told = None
         elif fields:
             header = [name.strip() for name in fields]
 

@@ -269,7 +269,8 @@ class Results(_Model):
         except FileNotFoundError:
             raise UsageError(f"results: {path} does not exist; `detoxlm evaluate … -o {path}` writes it.") from None
         except OSError as error:
-            raise UsageError(f"results: cannot read {path}: {error.strerror}.") from None
+            fix = "; name a file in it, such as results.json" if path.is_dir() else ""
+            raise UsageError(f"results: cannot read {path}: {error.strerror}{fix}.") from None
         except (ValidationError, json.JSONDecodeError) as error:
             first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
             where = ".".join(str(part) for part in first["loc"]) or "the file"

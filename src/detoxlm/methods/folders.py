@@ -33,7 +33,13 @@ def found_folder(folder_or_repo: str, revision: str | None) -> Path:
         if not (folder / CONFIG_FILE).is_file() and (folder / ADAPTER_CONFIG).is_file():
             raise UsageError(f"detoxifier: {folder} is a PEFT adapter, no detoxifier; give it in place of the model.")
         if not (folder / CONFIG_FILE).is_file():
-            raise UsageError(f"detoxifier: {folder} has no {CONFIG_FILE}; `detoxlm fit METHOD MODEL -o DIR` makes one.")
+            inner = folder / "detoxifier"  # where `run` puts it
+            fix = (
+                f"did you mean {inner}?"
+                if (inner / CONFIG_FILE).is_file()
+                else "`detoxlm fit METHOD MODEL -o DIR` makes one."
+            )
+            raise UsageError(f"detoxifier: {folder} has no {CONFIG_FILE}; {fix}")
         return folder
     if is_path(folder_or_repo) or folder_or_repo.count("/") != 1:
         raise UsageError(f"detoxifier: {folder} does not exist; `detoxlm fit METHOD MODEL -o DIR` makes one.")

@@ -87,6 +87,10 @@ def _reported(study: Study) -> list[Run]:
     return study.detoxified or study.runs
 
 
+def _counted(study: Study, what: str) -> str:
+    return f"{study.samples} {what}" + "s" * (study.samples > 1)
+
+
 def _eval_results(study: Study) -> list[EvalResult]:
     scorer = study.common.scorer
     return [
@@ -94,7 +98,7 @@ def _eval_results(study: Study) -> list[EvalResult]:
             task_type="text-generation",
             task_name="Text generation",
             dataset_type=study.common.recipe,
-            dataset_name=f"{study.common.recipe} ({study.prompts} prompts, {study.samples} samples each)",
+            dataset_name=f"{study.common.recipe} ({study.prompts} prompts, {_counted(study, 'sample')} each)",
             dataset_args={"prompts": study.prompts, "samples_per_prompt": study.samples},
             metric_type=metric.name,
             metric_name=f"{metric.label} ({run.label})",
@@ -135,7 +139,7 @@ def _body(study: Study, head: Headline, name: str, told: str, usage: str, picked
         *([_text(head.choice)] if head.choice else []),
         *(["Also measurably worse: " + _text("; ".join(head.prices)) + "."] if head.prices else []),
         "## Results",
-        f"Recipe {_text(one.recipe)}: {study.prompts} prompts, {study.samples} continuations each, scored by "
+        f"Recipe {_text(one.recipe)}: {study.prompts} prompts, {_counted(study, 'continuation')} each, scored by "
         f"{_text(scorer)}. Values with 95% bootstrap intervals; differences are paired, prompt by prompt, against "
         "the untouched model.",
         _results_table(study),

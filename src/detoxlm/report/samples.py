@@ -103,8 +103,7 @@ def side_by_side(study: Study, after: Run) -> list[PairList]:
         ):
             meaning = (
                 f"{len(chosen)} of {len(usable)} prompts: the worst score {direction} from the untouched model to "
-                f"{after.label}; the {min(PAIRS_SHOWN, len(chosen))} largest changes. Picked for their change, "
-                "so not typical."
+                f"{after.label}; the largest changes, {PAIRS_SHOWN} at most. Picked for their change, so not typical."
             )
             lists.append(PairList(name, title, meaning, [_pair(runs, i) for i in chosen[:PAIRS_SHOWN]]))
     meaning = f"{len(drawn)} of {len(usable)} prompts, drawn with a fixed seed: what is typical."

@@ -84,7 +84,7 @@ def _toxicity_clause(study: Study, run: Run, metric: Metric | None) -> str:
         scope = ""
         others = [one for one in study.detoxified if one is not run]
         if others and all(one.verdict(metric) == "same" for one in others):
-            scope = f" (nor at the other {len(others)} strength{'s' if len(others) > 1 else ''})"
+            scope = f" (nor at the other {f'{len(others)} strengths' if len(others) > 1 else 'strength'})"
         return (
             f"{who} makes no measurable change to the {what} of {model}{scope}: {full_text(metric, base)} before, "
             f"{full_text(metric, now)} after, and the interval of the paired difference, {value} {interval}, "
