@@ -19,7 +19,7 @@ cache_app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 
 
-@cache_app.command("list")
+@cache_app.command("list", short_help="List converted models and their sizes.")
 def list_models(as_json: Json = False) -> None:
     """List converted models, the last used first: name, GGUF file, size on disk, last use."""
     from detoxlm.gguf_cache import cached_models, size_shown
@@ -35,7 +35,7 @@ def list_models(as_json: Json = False) -> None:
         print("No converted models.")
 
 
-@cache_app.command("clear", epilog="Example: detoxlm cache clear")
+@cache_app.command("clear", short_help="Delete converted models, one or all.", epilog="Example: detoxlm cache clear")
 def clear_models(
     name: Annotated[Optional[str], typer.Argument(help="One model, as `cache list` names it [default: all].")] = None,  # noqa: UP045
     as_json: Json = False,

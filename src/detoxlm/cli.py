@@ -261,7 +261,7 @@ def methods(
 
 scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(scorers_app, name="scorers", short_help="List the toxicity scorers, or measure how valid they are.")
-app.add_typer(cache_app, name="cache")
+app.add_typer(cache_app, name="cache", short_help="List or delete models that were converted from GGUF.")
 
 
 @scorers_app.callback()

@@ -70,12 +70,7 @@ class Recipe:
         if not other:
             return self
         said = ", ".join(f"{name}={value:g}" for name, value in other.items())
-        return replace(
-            self,
-            name=f"{self.name} ({said})",
-            summary=f"{self.summary}; changed: {said}",
-            sampling=self.sampling.model_copy(update=other),
-        )
+        return replace(self, name=f"{self.name} ({said})", sampling=self.sampling.model_copy(update=other))
 
 
 RECIPES = {

@@ -202,6 +202,15 @@ def test_a_generation_that_began_before_the_block_stays_untouched_and_the_block_
         assert got[-1] != got[0]
 
 
+def test_what_is_no_model_and_what_is_no_strength_is_told_so(pair: tuple[Target, Detoxifier, Detoxifier]) -> None:
+    target, *both = pair
+    for detoxifier in both:
+        with pytest.raises(UsageError, match=r"model: it is a Target; give its model, target\.model"):
+            detoxifier.attached(target)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="strength: '1' is no number"):
+            detoxifier.attached(target.model, "1")  # type: ignore[arg-type]
+
+
 def test_an_edit_is_not_made_under_a_generation_that_began_without_it(
     pair: tuple[Target, Detoxifier, Detoxifier],
 ) -> None:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -119,7 +120,7 @@ class Detoxifier(ABC):
         Raises:
             UsageError: another model, or a strength out of range.
         """
-        if not (strength is None or isinstance(strength, int | float)):
+        if isinstance(strength, Sequence) and not isinstance(strength, str):
             raise UsageError(f"strength: {self.method} changes the model's weights, so there is one for all requests.")
         strength = self.check_strength(strength)
         self.check_target(model)
@@ -131,9 +132,11 @@ class Detoxifier(ABC):
         return lent(model, sort, f"{self.method} at strength {strength:g}", lambda _: self._attach(model, strength))
 
     def check_strength(self, strength: float | None) -> float:
-        """Return the strength to use; raise `UsageError` where it is out of range."""
+        """Return the strength to use; raise `UsageError` where it is out of range, or no number."""
         if strength is None:
             return self.default_strength if self.recommended_strength is None else self.recommended_strength
+        if not isinstance(strength, Real):
+            raise UsageError(f"strength: {strength!r} is no number.")
         if not 0 <= strength <= self.max_strength:
             raise UsageError(
                 f"strength: {strength:g} is outside [0, {self.max_strength:g}] of {self.method}"
@@ -143,6 +146,8 @@ class Detoxifier(ABC):
 
     def check_target(self, model: PreTrainedModel) -> None:
         """Raise `UsageError` where `model` is not the one that this detoxifier was fitted for."""
+        if isinstance(model, Target):
+            raise UsageError("model: it is a Target; give its model, target.model.")
         refuse_adapted(model)
         found, before = Architecture.of(model), prints_before(model)
         if not (found.is_of(self.target) if before is None else same_model(before, self.target)):
