@@ -31,7 +31,7 @@ from detoxlm.errors import DetoxError
 from detoxlm.files import write_atomically
 from detoxlm.journal import digest_of
 from detoxlm.models import Target
-from detoxlm.passages import Passage, endless, log_p, padded
+from detoxlm.passages import Passage, batches, endless, log_p, padded
 from detoxlm.progress import track
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ Ends = tuple[torch.Tensor, torch.Tensor]
 BETA = 0.2
 #: Step of the shares (Adam), falling linearly to a tenth; in [0, 1] a few dozen steps cross the whole range.
 LEARNING_RATE = 0.05
-#: Pairs, and harmless texts, in a step.
-BATCH = 8
+#: Pairs, and harmless texts, in a step; and how many of the latter are read together.
+BATCH, TOGETHER = 8, 4
 #: lambda at the start, and how fast it follows the drift.
 PRICE, PRICE_STEP = 3.0, 0.1
 #: Steps between two checkpoints.
@@ -180,19 +180,30 @@ def drift_on(
     shares: torch.Tensor,
     texts: Sequence[Passage],
 ) -> torch.Tensor:
-    """Return KL(base || edited) in nats, the mean over the tokens of `texts`."""
-    ids, mask, counted = padded(target, texts)
-    with torch.no_grad():
-        base = log_p(target, ids, mask)
-    with projected(modules, directions, shares):
-        edited = log_p(target, ids, mask)
-    return mean_kl(base, edited, counted)
+    """Return KL(base || edited) in nats, the mean over the tokens of `texts`.
+
+    Texts of like length are read together: half of them are sentences and half are long passages of neutral text, and
+    padding costs what text costs.
+    """
+    total, tokens = torch.zeros((), device=target.device), torch.zeros((), device=target.device)
+    for part in batches(texts, TOGETHER):
+        ids, mask, counted = padded(target, [texts[i] for i in part])
+        with torch.no_grad():
+            base = log_p(target, ids, mask)
+        with projected(modules, directions, shares):
+            edited = log_p(target, ids, mask)
+        total, tokens = total + summed_kl(base, edited, counted), tokens + counted.sum()
+    return total / tokens
 
 
 def mean_kl(base: torch.Tensor, edited: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     """Return the mean of KL(base || edited) over the counted [B, T] of log-probabilities [B, T, V]."""
-    kl = F.kl_div(edited, base, reduction="none", log_target=True).sum(-1)
-    return (kl * counted).sum() / counted.sum()
+    return summed_kl(base, edited, counted) / counted.sum()
+
+
+def summed_kl(base: torch.Tensor, edited: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Return the sum of KL(base || edited) over the counted [B, T] of log-probabilities [B, T, V]."""
+    return (F.kl_div(edited, base, reduction="none", log_target=True).sum(-1) * counted).sum()
 
 
 @contextmanager
