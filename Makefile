@@ -23,7 +23,7 @@ setup: $(VENV)/.installed ## Make the virtual environment
 demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 12 minutes on two cores)
 	$(BIN)/detoxlm run embedded -o $(DEMO)
 
-test: setup ## Run the tests (under 10 minutes)
+test: setup ## Run the tests (about 15 minutes on two cores)
 	@# a process for each core, one thread each: tiny models gain nothing from threads
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadgroup
 

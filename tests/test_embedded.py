@@ -32,7 +32,7 @@ from detoxlm.settings import RunSettings
 pytestmark = pytest.mark.embedded
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def run_folder(embedded: Target, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a short `detoxlm run` leaves."""
     out = tmp_path_factory.mktemp("run")
@@ -102,7 +102,7 @@ def test_the_report_and_the_card_tell_what_the_results_tell(run_folder: Path) ->
 # --- the shipped calibrator -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shipped(embedded: Target) -> FusionDetoxifier:
     return Fusion.fit(embedded, FitData(), FusionSettings())
 
