@@ -8,6 +8,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from detoxlm import console
+from detoxlm.options import Json
 
 cache_app = typer.Typer(
     help="List or delete models that were converted from GGUF, `embedded` among them. DETOXLM_CACHE names the folder.",
@@ -15,8 +16,6 @@ cache_app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 
 
 @cache_app.command("list", short_help="List converted models and their sizes.")

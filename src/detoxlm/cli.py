@@ -19,7 +19,7 @@ from detoxlm import console
 from detoxlm.cache_commands import cache_app
 from detoxlm.dashes import TextCommand
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.options import with_settings
+from detoxlm.options import Json, with_settings
 from detoxlm.progress import say as complain
 from detoxlm.settings import (
     EvaluateSettings,
@@ -47,7 +47,6 @@ Model = Annotated[
     str,
     typer.Argument(help="Hub id, local folder (an adapter's too), .gguf file, or `embedded` (SmolLM2-135M-Instruct)."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Sets = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer reads this at run time
     typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; see `detoxlm methods METHOD`."),

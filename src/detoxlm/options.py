@@ -12,6 +12,9 @@ import typer
 from detoxlm.progress import say as complain
 from detoxlm.settings import Settings, explained, resolve
 
+#: The option of every command that prints a table.
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+
 
 def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option per field of `kind`, and pass it the resolved settings as `settings`.

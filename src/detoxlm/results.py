@@ -35,6 +35,21 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
 
 
+class _Shown(_Model):
+    """What shows itself in a few lines, the main metrics with their intervals and no texts; in notebooks as a table."""
+
+    def _table(self) -> _Table:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return _as_text(*self._table())
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return _as_html(*self._table())
+
+
 class Estimate(_Model):
     """A measured number and its 95% interval. `low`/`high` are None where no interval exists (one sample)."""
 
@@ -150,7 +165,7 @@ class OpinionChange(_Model):
     difference: dict[str, Estimate] = Field(description="As `Comparison.difference`.")
 
 
-class Comparison(_Model):
+class Comparison(_Shown):
     """The same recipe on the untouched model, paired prompt by prompt."""
 
     baseline: dict[str, Estimate] = Field(description="The untouched model's metrics.")
@@ -161,16 +176,6 @@ class Comparison(_Model):
     opinions: dict[str, OpinionChange] = Field(
         default_factory=dict, description="By label: the further scorers that scored both models."
     )
-
-    def __repr__(self) -> str:
-        """A few lines: the main metrics of the untouched model, and their change."""
-        return _as_text(*self._table())
-
-    __str__ = __repr__
-
-    def _repr_html_(self) -> str:
-        """The same as a small table, for notebooks."""
-        return _as_html(*self._table())
 
     def _table(self) -> _Table:
         rows = [
@@ -193,7 +198,7 @@ def _whole(value: Any) -> Any:
     return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-class Results(_Model):
+class Results(_Shown):
     """What one recipe measured on one model with one judging scorer, and what further ones say of the same texts."""
 
     schema_version: Literal[1] = SCHEMA_VERSION  # another version's file is refused, not half understood
@@ -228,16 +233,6 @@ class Results(_Model):
     def label(self) -> str:
         """A short name for tables and plots: `untouched`, or `fusion 0.3`."""
         return f"{self.detoxifier.method} {self.strength:g}" if self.detoxifier else "untouched"
-
-    def __repr__(self) -> str:
-        """A few lines: what was measured, and the main metrics with their intervals; no texts."""
-        return _as_text(*self._table())
-
-    __str__ = __repr__
-
-    def _repr_html_(self) -> str:
-        """The same as a small table, for notebooks."""
-        return _as_html(*self._table())
 
     def _table(self) -> _Table:
         scorer, recipe = (_cut(text) for text in (f"{self.scorer.name} {self.scorer.version}", self.recipe))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from detoxlm.metrics.bootstrap import bootstrap, paired_bootstrap
+from detoxlm.metrics.bootstrap import bootstrap, numbered, paired_bootstrap
 from detoxlm.results import Estimate, Row, Window
 
 #: Numerator and denominator of each row or window, float64 [N] each: the value is a ratio of their sums.
@@ -23,8 +23,7 @@ def clusters(rows: Sequence[Row]) -> np.ndarray:
     A prompt that is there ten times says no more than once, and its samples are the same ten times over: they depend
     on the prompt and the seed alone (`detoxlm.generation`).
     """
-    number: dict[str, int] = {}
-    return np.asarray([number.setdefault(row.prompt, len(number)) for row in rows], dtype=np.int64)
+    return numbered(row.prompt for row in rows)
 
 
 @dataclass(frozen=True)

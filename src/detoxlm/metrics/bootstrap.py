@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 import numpy as np
 
@@ -62,6 +62,12 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     """Return the 95% percentile interval of a statistic over resamples, float [R]; NaN stands for undefined there."""
     low, high = np.nanpercentile(values, _LEVELS)
     return float(low), float(high)
+
+
+def numbered(names: Iterable[Hashable]) -> np.ndarray:
+    """Number names from 0 in the order of their first place, int [N]: equal ones, which are drawn as one, alike."""
+    number: dict[Hashable, int] = {}
+    return np.asarray([number.setdefault(name, len(number)) for name in names], dtype=np.int64)
 
 
 def draws(n: int, seed: int) -> Iterator[np.ndarray]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from detoxlm.errors import UsageError
-from detoxlm.metrics.bootstrap import interval
+from detoxlm.metrics.bootstrap import interval, numbered
 from detoxlm.metrics.ranks import spearman_of
 from detoxlm.results import Estimate
 from detoxlm.validity.measures import (
@@ -54,7 +53,7 @@ class Resampled:
         if documents is not None and len(documents) != n:
             raise UsageError(f"validity: {len(documents)} documents for {n} texts; give one each, or None.")
         self.toxic, self.called = self.target >= TOXIC, self.score >= TOXIC
-        self.document = np.arange(n) if documents is None else _numbered(documents)
+        self.document = np.arange(n) if documents is None else numbered(documents)
         self.units = int(self.document.max()) + 1
         self._seed, self._resamples = seed, resamples
 
@@ -187,11 +186,6 @@ class Resampled:
     def _spread(self, draws: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         # One document has no spread: all its resamples are itself.
         return draws if len(np.unique(self.document[chosen])) > 1 else draws[:0]
-
-
-def _numbered(documents: Sequence[str] | np.ndarray) -> np.ndarray:
-    number: dict[Any, int] = {}
-    return np.array([number.setdefault(document, len(number)) for document in documents])
 
 
 def estimated(value: float, draws: np.ndarray, n: int) -> Estimate:
