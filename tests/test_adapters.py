@@ -17,10 +17,10 @@ import torch
 from devices import DEVICE, encoded
 from fits import fit
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
+from refusals import refused
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from detoxlm.errors import UsageError
 from detoxlm.methods import Detoxifier
 from detoxlm.models import EMBEDDED_TARGET, Target, load_target
 from detoxlm.scorers.base import Scorer
@@ -55,12 +55,6 @@ def edit(folder: Path, **changes: Any) -> None:
 def logits(model: Any, target: Target) -> torch.Tensor:
     with torch.inference_mode():
         return model.to(DEVICE)(**encoded(target, "the weather is")).logits
-
-
-def refused(name: str | Path, match: str, **options: Any) -> None:
-    with pytest.raises(UsageError, match=match) as caught:
-        load_target(str(name), device=DEVICE, **options)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", MODULES)

@@ -10,6 +10,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from refusals import refused
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from detoxlm import gguf_cache, models
@@ -40,13 +41,6 @@ def weights_unread(monkeypatch: pytest.MonkeyPatch) -> None:
 def edit_config(folder: Path, **changes: Any) -> None:
     file = folder / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-
-def refused(name: str | Path, match: str, **options: Any) -> str:
-    with pytest.raises(UsageError, match=match) as caught:
-        load_target(str(name), **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.usefixtures("weights_unread")
