@@ -107,7 +107,8 @@ def _our_templates(data: Path, seed: int) -> Iterator[Example]:
     with (data / "profanity/profanity_en.csv").open(encoding="utf-8", newline="") as file:
         terms = [(r["text"], r["category_1"], float(r["severity_rating"] or 0)) for r in csv.DictReader(file)]
     for t in templates(seed, terms):
-        others = {name: getattr(t, name) for name in DIMENSION_COLUMNS if getattr(t, name) is not None}
+        # templates say nothing of severity and flirtation
+        others = {name: value for name in DIMENSION_COLUMNS if (value := getattr(t, name, None)) is not None}
         yield Example(t.text, t.toxicity, "templates", others=others)
 
 

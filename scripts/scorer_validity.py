@@ -74,14 +74,19 @@ SENTENCES: dict[str, tuple[str, ...]] = {
 }
 
 
+def rtp_sets(data: Path) -> list[LabelledSet]:
+    """Return the development sets of RealToxicityPrompts."""
+    prompts = read_sets([data / f"rtp/prompts_{name}.jsonl" for name in ("challenge_dev", "nontoxic_dev")])
+    return [replace(one, name=one.name.replace("prompts", "rtp")) for one in prompts]
+
+
 def measure(scorer: Scorer, data: Path, seed: int, out_of_fold: np.ndarray | None = None) -> dict[str, Any]:
     """Return every validity number, as stored beside the weights.
 
     `out_of_fold` is [2, n]: scores of RTP training texts by models that did not see them, and Perspective's scores;
     None where no such models were fitted.
     """
-    prompts = read_sets([data / f"rtp/prompts_{name}.jsonl" for name in ("challenge_dev", "nontoxic_dev")])
-    sets = [replace(one, name=one.name.replace("prompts", "rtp")) for one in prompts]
+    sets = rtp_sets(data)
     for name, pairs in load_heldout(data).items():
         texts, labels = zip(*pairs, strict=True)
         sets.append(LabelledSet(name, texts, np.array(labels)))

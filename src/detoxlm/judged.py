@@ -15,7 +15,15 @@ from detoxlm.records import Row, RowError
 TEXT_COLUMNS = ("text", "comment_text", "comment")
 TARGET_COLUMNS = (*LABEL_COLUMNS, "target")
 #: What files say of a text beside its toxicity, named as the shipped scorers name their dimensions.
-DIMENSION_COLUMNS = ("insult", "profanity", "identity_attack", "threat", "sexually_explicit")
+DIMENSION_COLUMNS = (
+    "insult",
+    "profanity",
+    "identity_attack",
+    "threat",
+    "sexually_explicit",
+    "severe_toxicity",
+    "flirtation",
+)
 GROUP_COLUMNS = ("groups", "group", "identity", "identities")
 DOCUMENT_COLUMNS = ("filename", "document")
 

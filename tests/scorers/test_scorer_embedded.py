@@ -155,6 +155,16 @@ def test_dimensions_start_with_the_headline(scorer):
 
 
 @needs_encoder
+def test_severity_and_flirtation_are_told_from_toxicity(scorer):
+    texts = ["Hey gorgeous, you look so sexy tonight, kiss me", "You are a bit silly.", "Fuck you, you fucking cunt"]
+    found = scorer.score_dimensions(texts)
+    assert found["flirtation"].argmax() == 0 and found["flirtation"][0] > 0.5
+    assert found["severe_toxicity"].argmax() == 2 and found["severe_toxicity"][2] > 0.5
+    # a mild insult is toxic, and not severely so
+    assert found["severe_toxicity"][1] < found["toxicity"][1] / 2
+
+
+@needs_encoder
 def test_one_attack_in_a_long_text_is_found_and_length_alone_is_not_toxic(scorer):
     calm = "The museum opens at nine and the garden at ten. Tickets are sold at the gate. " * 40
     attack = "You are a worthless piece of shit and I hope you die."

@@ -12,7 +12,16 @@ from torch import nn
 from detoxlm.scorers.encoder import HIDDEN, Encoder
 
 #: What the scorer says of a text, in the order of the head's outputs; the first is the headline.
-DIMENSIONS = ("toxicity", "insult", "profanity", "identity_attack", "threat", "sexually_explicit")
+DIMENSIONS = (
+    "toxicity",
+    "insult",
+    "profanity",
+    "identity_attack",
+    "threat",
+    "sexually_explicit",
+    "severe_toxicity",
+    "flirtation",
+)
 #: Weights of a row that share a scale. Every row length of the encoder is a multiple of it.
 GROUP = 64
 #: Four bits hold -7 … 7; -8 is left out so that a change and its opposite round alike.
@@ -22,10 +31,10 @@ LEVELS = 7
 class Classifier(nn.Module):
     """Encoder and head: token ids to one logit by dimension."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, outputs: int = len(DIMENSIONS)) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(2 * HIDDEN, len(DIMENSIONS))
+        self.head = nn.Linear(2 * HIDDEN, outputs)
 
     def pool(self, ids: torch.Tensor, mask: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return mean and maximum over a text's tokens, float32 [texts, 2·HIDDEN].
@@ -38,7 +47,7 @@ class Classifier(nn.Module):
         return torch.cat([mean, states.masked_fill(~mask[..., None], -1e4).amax(1)], -1)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Return logits, float32 [texts, len(DIMENSIONS)]."""
+        """Return logits, float32 [texts, outputs]."""
         return self.head(self.pool(ids, mask, dtype))
 
 
@@ -91,6 +100,6 @@ def apply(encoder: Encoder, tensors: dict[str, torch.Tensor]) -> Classifier:
             weights[weight].add_(unpack(tensor, tensors[f"scale.{weight}"]))
         elif kind == "change":
             weights[weight].add_(tensor.float())
-    classifier = Classifier(encoder)
+    classifier = Classifier(encoder, len(tensors["head.bias"]))
     classifier.head.load_state_dict({name: tensors[f"head.{name}"] for name in ("weight", "bias")})
     return classifier.eval()
