@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from detoxlm.errors import UsageError, did_you_mean, unknown_name
@@ -250,6 +250,18 @@ class ScoreSettings(ScorerOptions):
     skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
 
 
+def _origins(value: list[str] | None) -> list[str] | None:
+    """Refuse what no browser calls an origin: one with a path would be compared with none, and let nobody in.
+
+    Raises:
+        ValueError: it is no origin.
+    """
+    for origin in value or ():
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin):
+            raise ValueError(f"{origin!r} is no origin; write scheme and host alone, as https://example.org")
+    return value
+
+
 class ServeScorerSettings(Settings):
     """`detoxlm serve-scorer`."""
 
@@ -263,6 +275,11 @@ class ServeScorerSettings(Settings):
     api_key_file: Path | None = Field(
         None,
         description="Text file with an API key a line, of which requests must bring one [default: none asked for].",
+    )
+    cors_origin: Annotated[list[str] | None, BeforeValidator(_parts), AfterValidator(_origins)] = Field(
+        None,
+        description="Web page that a browser may let ask, like https://example.org; * is every page. Several: repeat "
+        "it, or separate with commas [default: none].",
     )
     workers: int = Field(
         1, ge=1, le=256, description="Scorers at work at a time, from 2 on each in a process of its own."
@@ -360,7 +377,8 @@ def validated(kind: type[S], values: dict[str, Any], source: dict[str, str] | st
             known = kind.model_fields
             hint = did_you_mean(field, known)
             raise UsageError(f"{field} ({where}): no such setting.{hint} Known: {', '.join(known)}.") from None
-        raise UsageError(f"{field} ({where}): {first['msg']}; got {first['input']!r}.") from None
+        said = first["msg"].removeprefix("Value error, ")  # pydantic's, before the words of our own checks
+        raise UsageError(f"{field} ({where}): {said}; got {first['input']!r}.") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import httpx
@@ -62,12 +62,14 @@ Serve = Callable[..., Client]
 
 @pytest.fixture
 def serve(detector: Detector) -> Iterator[Serve]:
-    """Return `serve(scorer, keys=None, limits=None)`: a client of a new server of that scorer."""
+    """Return `serve(scorer, keys=None, limits=None, origins=())`: a client of a new server of that scorer."""
 
     @contextmanager
-    def server(scorer: Scorer, keys: Keys | None = None, limits: Limits | None = None) -> Iterator[Client]:
+    def server(
+        scorer: Scorer, keys: Keys | None = None, limits: Limits | None = None, origins: Sequence[str] = ()
+    ) -> Iterator[Client]:
         engine, listening = in_thread(scorer), _listen("127.0.0.1", 0)
-        app = create_app(engine, detector, keys, limits)
+        app = create_app(engine, detector, keys, limits, origins)
         made = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", access_log=False, log_config=None))
         thread = threading.Thread(target=made.run, args=([listening],))
         thread.start()

@@ -6,18 +6,20 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from detoxlm.serve import multipart, native
+import detoxlm
+from detoxlm.serve import multipart, native, openapi
 from detoxlm.serve.analysis import Analyzer
 from detoxlm.serve.batching import Batcher, QueueFullError
 from detoxlm.serve.discovery import discovery_document
@@ -129,6 +131,15 @@ class _Server:
             raise RefusedError(404, "Only version v1alpha1 is here.")
         return _json(discovery_document(str(request.base_url)))
 
+    async def openapi(self, request: Request) -> Response:
+        """All of this, for programs."""
+        return _json(openapi.openapi_document(str(request.base_url), self.identity, detoxlm.__version__))
+
+    async def page(self, request: Request) -> Response:
+        """All of this, for people."""
+        policy = {"Content-Security-Policy": _PAGE_POLICY, "X-Content-Type-Options": "nosniff"}
+        return HTMLResponse(openapi.page(str(request.base_url), self.identity), headers=policy)
+
     async def health(self, request: Request) -> Response:
         """Whether the server answers, and who scores."""
         attributes = list(self.analyzer.attributes)
@@ -162,11 +173,18 @@ class _Server:
         return b"".join(chunks)
 
 
+_PAGE_POLICY = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 _ANALYZE, _SUGGEST = "/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore"
 _NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 
 
-def create_app(engine: Engine, detector: Detector, keys: Keys | None = None, limits: Limits | None = None) -> Starlette:
+def create_app(
+    engine: Engine,
+    detector: Detector,
+    keys: Keys | None = None,
+    limits: Limits | None = None,
+    origins: Sequence[str] = (),
+) -> Starlette:
     """Return the server as an ASGI application; whoever made `engine` closes it.
 
     Args:
@@ -174,6 +192,7 @@ def create_app(engine: Engine, detector: Detector, keys: Keys | None = None, lim
         detector: what tells languages.
         keys: those that requests have to bring; None: no key is asked for.
         limits: what is bounded.
+        origins: the web pages that browsers may let ask, as `https://example.org`; `*` is every one.
     """
     server = _Server(engine, detector, keys, limits or Limits())
     handlers: list[tuple[str, str, Handler]] = [
@@ -184,6 +203,8 @@ def create_app(engine: Engine, detector: Detector, keys: Keys | None = None, lim
         ("/score", "POST", server.score),
         ("/$discovery/rest", "GET", server.discovery),
         ("/discovery/v1/apis/commentanalyzer/v1alpha1/rest", "GET", server.discovery),
+        ("/", "GET", server.page),
+        ("/openapi.json", "GET", server.openapi),
         ("/healthz", "GET", server.health),
         ("/metrics", "GET", server.metrics_page),
     ]
@@ -192,6 +213,10 @@ def create_app(engine: Engine, detector: Detector, keys: Keys | None = None, lim
         exception_handlers={HTTPException: _not_here},
     )
     known = frozenset(path for path, _, _ in handlers)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], max_age=3600
+        )
     app.add_middleware(_Watched, metrics=server.metrics, known=known)
     return app
 

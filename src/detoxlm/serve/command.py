@@ -59,7 +59,7 @@ def serve(settings: ServeScorerSettings, say: Callable[[str], None]) -> None:
             engine = in_thread(load_scorer(settings.scorer, device=settings.device, cache=False))
         try:
             limits = Limits(settings.max_bytes, settings.queue)
-            app = create_app(engine, Detector(), keys, limits)
+            app = create_app(engine, Detector(), keys, limits, settings.cors_origin or ())
             config = uvicorn.Config(
                 app,
                 lifespan="off",

@@ -22,7 +22,7 @@ def discovery_document(base: str) -> dict[str, Any]:
         "basePath": "",
         "batchPath": "batch",
         "parameters": _parameters(),
-        "schemas": _schemas(),
+        "schemas": schemas(),
         "resources": {
             "comments": {
                 "methods": {
@@ -66,7 +66,8 @@ def _method(name: str, message: str, told: str) -> dict[str, Any]:
     }
 
 
-def _schemas() -> dict[str, Any]:
+def schemas() -> dict[str, Any]:
+    """Return the messages of the protocol by name, in the discovery document's form of JSON Schema."""
     text, flag = {"type": "string"}, {"type": "boolean"}
     texts = {"type": "array", "items": text}
     entry, score = {"$ref": "TextEntry"}, {"$ref": "Score"}
