@@ -25,7 +25,7 @@ demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 1
 
 test: setup ## Run the tests (about 15 minutes on two cores)
 	@# a process for each core, one thread each: tiny models gain nothing from threads
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 test-slow: setup ## Run the slow tests
 	$(BIN)/python -m pytest -m slow

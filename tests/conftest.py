@@ -203,9 +203,16 @@ def write(tmp_path: Path) -> Callable[[str, Any], Path]:
     return write_file
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep tests together that share fits."""
+    from distribution import Units
+
+    units = Units(config, log)
+    units.shapes = CONFIGS
+    return units
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process of pytest-xdist, for what they share; those of several shapes, by shape."""
-    for item in items:
-        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {parameters.get('shape', 'llama')}"))
+    """Begin with files whose tests take minutes, or one process would end with them while the others have none left."""
+    items.sort(key=lambda item: item.path.name not in ("test_embedded.py", "test_docs.py", "test_training.py"))

@@ -1,0 +1,26 @@
+"""Which tests stay together when pytest-xdist gives them to several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from xdist.scheduler import LoadScopeScheduling
+
+
+def unit_of(nodeid: str, shapes: Container[str]) -> str:
+    """Return what a test is kept together with: its file; of tests of several shapes, what is of its shape in it.
+
+    Tests of a file share fits, which a second process would have to make again.
+    """
+    file, _, name = nodeid.partition("::")
+    own = [part for part in name.partition("[")[2].removesuffix("]").split("-") if part in shapes]
+    return f"{file} {own[0]}" if own else file
+
+
+class Units(LoadScopeScheduling):
+    """The scheduler of those units. (The groups of `--dist loadgroup` keep nothing together under pytest 9.2.)"""
+
+    shapes: Container[str] = ()
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid, self.shapes)
