@@ -1,7 +1,7 @@
 """Load on `detoxlm serve-scorer`: `python benchmarks/serving.py rate|memory|mixed [--scorer NAME] [--prompts FILE]`.
 
-rate    requests a second, and the median and the 99th percentile of their times, at 1, 8, 64 and 256 connections, beside the
-        texts a second that the library scores offline in a process of its own, before and after.
+rate    requests a second, and the median and the 99th percentile of their times, at 1, 8, 64 and 256 connections,
+        beside the texts a second that the library scores offline in a process of its own, before and after.
 memory  resident memory of the server over 100,000 requests at 64 connections (say `--scorer ngram`, or take an hour).
 mixed   ten minutes of good clients beside such as vanish, dribble, or send what is no request.
 
