@@ -16,15 +16,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detoxlm.serve.metrics import Metrics
+from detoxlm.serve.pace import Pace
 
-#: Seconds that a batch should take: what a request waits for that arrives when one has just begun.
-BUDGET = 0.2
 #: Texts of a batch, however short.
 MOST = 256
 #: What a text costs beside its characters, in characters.
 _OVERHEAD = 16
-#: Characters of a batch: at first, and within which bounds; and how much they may change from one batch to the next.
-_FIRST, _LEAST, _LARGEST, _CHANGE = 4_000.0, 100.0, 1e7, 2.0
 
 Score = Callable[[list[str]], Awaitable[np.ndarray]]
 
@@ -69,8 +66,7 @@ class Batcher:
         self._metrics = metrics
         self._queue: deque[_Waiting] = deque()
         self._count = 0
-        #: What a batch may cost, in characters. Found by trying: the time of a batch is not in proportion to its size.
-        self._limit = _FIRST
+        self._pace = Pace()
         self._now = time.perf_counter
         self._room = asyncio.Event()
         self._called = False
@@ -125,10 +121,11 @@ class Batcher:
         """Take the requests of the next batch off the queue; without those that nobody waits for any more."""
         batch: list[_Waiting] = []
         cost = texts = 0
+        limit = self._pace.limit
         while self._queue:
             item = self._queue[0]
             if not item.done.done():
-                full = cost + item.cost > self._limit or texts + len(item.texts) > MOST
+                full = cost + item.cost > limit or texts + len(item.texts) > MOST
                 if batch and (full or item.alone or batch[0].alone):
                     break
                 batch.append(item)
@@ -151,7 +148,10 @@ class Batcher:
             self._failed(batch, error)
         else:
             seconds = self._now() - began
-            self._measured(len(texts), seconds)
+            self._pace.add(sum(item.cost for item in batch), seconds)
+            self._metrics.texts += len(texts)
+            self._metrics.batches.add(len(texts))
+            self._metrics.scoring.add(seconds)
             start = 0
             for item in batch:
                 if not item.done.done():
@@ -172,16 +172,6 @@ class Batcher:
             self._queue.appendleft(item)
             self._count += len(item.texts)
 
-    def _measured(self, texts: int, seconds: float) -> None:
-        """Learn from a batch how large the next may be: larger only where more was waiting for it."""
-        fits = BUDGET / max(seconds, 1e-6)
-        if fits < 1 or self._queue:
-            self._limit *= min(_CHANGE, max(1 / _CHANGE, fits))
-            self._limit = min(_LARGEST, max(_LEAST, self._limit))
-        self._metrics.texts += texts
-        self._metrics.batches.add(texts)
-        self._metrics.scoring.add(seconds)
-
     def _seconds(self) -> int:
         """Seconds until most of what waits is scored, for `Retry-After`."""
-        return min(60, max(1, math.ceil(BUDGET * sum(item.cost for item in self._queue) / self._limit)))
+        return min(60, max(1, math.ceil(self._pace.seconds(sum(item.cost for item in self._queue)))))
