@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements-embedded.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch first and by its exact version: an unpinned torch can pull gigabytes of CUDA
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,train,finetune,parallel,search,serve,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,train,finetune,parallel,search,serve,clients,dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-embedded.txt
 	@touch $@
 

@@ -12,9 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
 import pytest
 
 from detoxlm.scorers import load_scorer
+from detoxlm.scorers.package import INSTALL, package_folder
 from detoxlm.serve.app import MANY, ONE, Limits
 from detoxlm.serve.keys import Keys
 
@@ -59,6 +61,20 @@ def test_scores_equal_those_of_the_library_also_for_many_at_once(serve: Serve) -
     assert said == expected
     answer = client.post("/score", json={"texts": TEXTS}).json()
     assert answer == {"scorer": "ngram", "version": "1", "revision": scorer.revision, "scores": expected}
+
+
+@pytest.mark.skipif(package_folder() is None, reason=f"the encoder is not installed: {INSTALL}")
+def test_a_transformer_says_to_the_last_digit_what_it_says_in_the_library(serve: Serve) -> None:
+    scorer = load_scorer("embedded", device="cpu", cache=False)
+    texts = [f"{'You are a very bad fool. ' * (i % 7)}{i}" for i in range(60)]
+    client = serve(scorer)
+    said = client.post("/score", json={"texts": texts, "dimensions": True}).json()
+    assert said["dimensions"] == {name: one.tolist() for name, one in scorer.score_dimensions(texts).items()}
+    assert said["scores"] == scorer.score(texts).tolist()
+    assert summary(client.post(ANALYZE, json=asking(texts[5], languages=["en"]))) == scorer.score(texts[5:6])[0]
+    with ThreadPoolExecutor(16) as threads:  # in other company sums are rounded otherwise
+        together = list(threads.map(lambda text: summary(client.post(ANALYZE, json=asking(text))), texts))
+    assert np.abs(np.array(together) - said["scores"]).max() < 1e-5
 
 
 def test_every_dimension_is_the_attribute_of_its_name(serve: Serve, toy: Any) -> None:

@@ -137,7 +137,9 @@ class Batcher:
     async def _run(self, batch: list[_Waiting]) -> None:
         """Score a batch and answer its requests."""
         texts = [text for item in batch for text in item.texts]
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        order = list(range(len(texts)))
+        if len(batch) > 1:  # one alone stays as it is: then its scores are the library's to the last digit
+            order.sort(key=lambda i: len(texts[i]))
         began = self._now()
         try:
             scored = await self._score([texts[i] for i in order])

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from detoxlm.errors import UsageError
-from detoxlm.serve.refusals import RefusedError
+from detoxlm.serve.refusals import key_refused
 
 
 class Keys:
@@ -27,11 +27,11 @@ class Keys:
         scheme, _, token = (headers.get("authorization") or "").partition(" ")
         key = query.get("key") or headers.get("x-goog-api-key") or (token if scheme.lower() == "bearer" else "")
         if not key:
-            raise RefusedError(403, "The request is missing a valid API key.")
+            raise key_refused("The request is missing a valid API key.", "CREDENTIALS_MISSING")
         given = _digest(key)
         # all are compared, each in constant time: how long it takes tells nothing of a key
         if sum(hmac.compare_digest(given, one) for one in self._digests) == 0:
-            raise RefusedError(403, "API key not valid. Please pass a valid API key.")
+            raise key_refused("API key not valid. Please pass a valid API key.", "API_KEY_INVALID")
 
 
 def _digest(key: str) -> bytes:

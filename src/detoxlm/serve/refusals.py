@@ -66,6 +66,12 @@ def malformed(field: str, description: str) -> RefusedError:
     )
 
 
+def key_refused(message: str, reason: str) -> RefusedError:
+    """Return the refusal of a request without a good key; clients read Google's name of the reason."""
+    kind = "type.googleapis.com/google.rpc.ErrorInfo"
+    return RefusedError(403, message, [{"@type": kind, "reason": reason, "domain": "googleapis.com"}])
+
+
 def scorer_failed() -> RefusedError:
     """Return the answer to texts that a scorer gave no score for.
 
