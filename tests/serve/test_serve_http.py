@@ -192,7 +192,7 @@ def test_a_suggested_score_is_answered(shared: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "Invalid JSON"),
+        (b"{", "Invalid JSON"),
         (b"\xff\xfe{}", "The body is not UTF-8"),
         (b'{"comment": {"text": "\xe9"}}', "The body is not UTF-8"),
         (b"[]", "must be an object"),
@@ -216,6 +216,10 @@ def test_what_is_no_request_is_refused_by_the_field(body: bytes, message: str, s
     error = error_of(shared.post(ANALYZE, content=body), 400, "INVALID_ARGUMENT")
     assert message in error["message"]
     assert error["details"][0]["@type"] == "type.googleapis.com/google.rpc.BadRequest"
+
+
+def test_no_body_is_an_empty_message(shared: httpx.Client) -> None:
+    assert detail_of(shared.post(ANALYZE))["errorType"] == "COMMENT_EMPTY"
 
 
 def test_half_a_character_is_read_as_one_that_is_unknown(shared: httpx.Client, toy: Any) -> None:
