@@ -2,8 +2,8 @@
 
 Texts are made of the built-in prompts. Reported, for each kind of output: whether `kill -9` in the middle and the same
 command again end with the bytes of a run that nobody killed, and how many texts were scored more than once, counted by
-the scorer itself; peak resident memory at a tenth of the texts and at all of them; texts a second, for all of the work
-of the undisturbed command once its scorer is loaded, against calling the scorer with batches of the same texts.
+the scorer itself; peak resident memory at a tenth of the texts and at all of them; seconds of one core that the
+undisturbed command takes, start and reading included, against calling the scorer with batches of the same texts.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ def counted(self, texts):
 
 NgramScorer._score_batch = counted
 """
-#: A command; at its end, the most memory that it had.
+#: A command; at its end, the most memory that it had in MB, and its seconds of one core.
 COMMAND = """
 import atexit, os, resource, sys
 sys.path.insert(0, os.environ["PLACE"])
 import counting
-atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 10**6, file=sys.stderr))
+used = lambda: resource.getrusage(resource.RUSAGE_SELF)
+atexit.register(lambda: print(used().ru_maxrss * 1024 // 10**6, used().ru_utime + used().ru_stime, file=sys.stderr))
 from detoxlm.cli import main
 main()
 """
@@ -53,7 +54,7 @@ main()
 def write_texts(path: Path, count: int) -> list[str]:
     """Write texts with their numbers and a column of their own; return the texts."""
     draw, prompts = random.Random(0), builtin_prompts("measure")
-    texts = [f"{i} {' '.join(draw.choices(prompts, k=draw.randint(1, 4)))}" for i in range(count)]
+    texts = [f"{i} {draw.choice(prompts)}" for i in range(count)]
     path.write_text("".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)))
     return texts
 
@@ -78,12 +79,13 @@ def counts(place: Path) -> collections.Counter[str]:
     return found
 
 
-def finished(process: subprocess.Popen[str]) -> int:
-    """Wait for a run; return its peak memory in MB."""
+def finished(process: subprocess.Popen[str]) -> tuple[int, float]:
+    """Wait for a run; return its peak memory in MB, and its seconds of one core."""
     _, said = process.communicate()
     if process.returncode:
         raise SystemExit(said)
-    return int(said.splitlines()[-1])
+    memory, seconds = said.splitlines()[-1].split()
+    return int(memory), float(seconds)
 
 
 def killed(place: Path, file: Path, output: Path, after: int) -> None:
@@ -98,34 +100,32 @@ def killed(place: Path, file: Path, output: Path, after: int) -> None:
 
 
 def direct(texts: list[str]) -> float:
-    """Return texts a second of the scorer alone."""
+    """Return seconds of one core of the scorer alone."""
     scorer = load_scorer("ngram")
-    began = time.perf_counter()
+    began = time.process_time()
     for first in range(0, len(texts), CHUNK):
         scorer.score(sorted(texts[first : first + CHUNK], key=len))
-    return len(texts) / (time.perf_counter() - began)
+    return time.process_time() - began
 
 
 def measured(place: Path, ending: str, files: dict[int, Path]) -> None:
     """Measure one kind of output."""
     few, many = files
     whole, output = place / f"whole{ending}", place / f"out{ending}"
-    memory = {few: finished(start(place, files[few], place / f"few{ending}"))}
+    before, _ = finished(start(place, files[few], place / f"few{ending}"))
     counts(place)
-    began = time.perf_counter()
-    memory[many] = finished(start(place, files[many], whole))
-    seconds = time.perf_counter() - began
+    memory, seconds = finished(start(place, files[many], whole))
     assert set(counts(place).values()) == {1}
     killed(place, files[many], output, many // 2)
     finished(start(place, files[many], output))
     counted = counts(place)
     twice = sum(times > 1 for times in counted.values())
     assert len(counted) == many
+    same = whole.read_bytes() == output.read_bytes()
     print(
-        f"{ending:9} same bytes: {whole.read_bytes() == output.read_bytes()}  scored twice: {twice} of {many:,}, "
-        f"the most often {max(counted.values())} times  peak MB: "
-        + ", ".join(f"{mb} at {count:,}" for count, mb in memory.items())
-        + f"  {many / seconds:,.0f} texts/s, start and reading included",
+        f"{ending}: same bytes: {same}; scored twice: {twice:,} of {many:,} texts, "
+        f"none more than {max(counted.values())} times; peak {before} MB at {few:,}, {memory} MB at {many:,}; "
+        f"{seconds:.0f} s of one core",
         flush=True,
     )
 
@@ -144,7 +144,7 @@ def main() -> None:
         print(f"{len(texts):,} texts, {sum(map(len, texts)) / len(texts):.0f} characters on average, scorer ngram")
         for ending in arguments.kinds:
             measured(place, ending, files)
-        print(f"the scorer alone: {direct(texts):,.0f} texts/s")
+        print(f"the scorer alone: {direct(texts):.0f} s of one core")
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def score_texts(texts: Sequence[str], settings: ScoreSettings) -> Scored:
     """
     if bool(texts) == (settings.file is not None):
         raise UsageError("score: give either texts or --file FILE.")
-    for name in ("output", "overwrite", "prefix", "workers"):
-        if getattr(settings, name):
+    for name in ("output", "overwrite", "prefix", "engine", "workers"):
+        if getattr(settings, name) not in (None, False, "local"):
             raise UsageError(
                 f"{name}: it is for --file FILE with --output; texts that are given have their scores printed."
             )

@@ -303,6 +303,6 @@ def test_the_command_says_what_it_wrote(call: Callable[..., Any], write: Write, 
     code, out, _ = call("score", "--file", file, "-o", output, "--scorer", "letters", "--overwrite", "--json")
     said = {"scorers": ["letters 1 (test)"], "columns": ["toxicity"], "rows": 2, "skipped": 0}
     assert (code, json.loads(out)) == (0, {"output": str(output), **said})
-    for given, name in ((["-o", output], "output"), (["--overwrite"], "overwrite"), (["--workers", 2], "workers")):
+    for given, name in ((["-o", output], "output"), (["--overwrite"], "overwrite"), (["--engine", "ray"], "engine")):
         code, _, err = call("score", "a text", "--scorer", "letters", *given)
         assert code == 2 and err.startswith(f"detoxlm: {name}: it is for --file FILE with --output")
