@@ -37,13 +37,9 @@ def running() -> Iterator[list[dict[str, float]]]:
             folder = None if os.environ.get("RAY_ADDRESS") else _folder()
             try:
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, _temp_dir=folder)
-            except (
-                Exception
-            ) as error:  # of many kinds: a wrong address, no free port, a machine too busy to start in 30 s
+            except Exception as error:  # of many kinds: a wrong address, a machine too busy to start Ray in its 30 s
                 _remove(folder)
-                raise DetoxError(
-                    f"ray: it did not start: {first_line(error)} Look at RAY_ADDRESS, or try again."
-                ) from error
+                raise DetoxError(f"ray: not started: {first_line(error)} Mend RAY_ADDRESS, or try again.") from error
         try:
             yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
         finally:

@@ -67,13 +67,13 @@ class Reader:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the scores of a chunk; what a scorer could not do as words, or Ray would wrap the error in its own."""
-        scores = b""
+        answer = {"start": row["start"], "scores": b"", "error": self._error}
         if not self._error:
             try:
-                scores = self._judges.score([str(text) for text in row["texts"]]).tobytes()
+                answer["scores"] = self._judges.score([str(text) for text in row["texts"]]).tobytes()
             except DetoxError as error:
-                return {"start": row["start"], "scores": scores, "error": str(error)}
-        return {"start": row["start"], "scores": scores, "error": self._error}
+                answer["error"] = str(error)
+        return answer
 
 
 def scored(
