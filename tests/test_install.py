@@ -110,12 +110,13 @@ import numpy as np
 import detoxlm, detoxlm.cli
 from pathlib import Path
 from detoxlm import load_target
+from detoxlm.bulk.command import score_file
 from detoxlm.data import Example, Pair, read_prompts
 from detoxlm.errors import DetoxError
 from detoxlm.methods import METHODS, FitData
 from detoxlm.scorers import SCORERS, Scorer, load_scorer
 from detoxlm.serve.command import serve
-from detoxlm.settings import ServeScorerSettings
+from detoxlm.settings import ScoreSettings, ServeScorerSettings
 
 for entry in SCORERS.values():
     importlib.import_module(entry.factory.split(":")[0])
@@ -158,6 +159,9 @@ use("gguf", lambda: load_target("model.gguf"))
 use("hub data", lambda: read_prompts("org/name"))
 for spec in ("detoxify", "alt-profanity-check"):
     use(spec, lambda: load_scorer(spec))
+Path("texts.txt").write_text("a text")
+on_ray = ScoreSettings(scorer="ngram", file="texts.txt", output="scores.jsonl", engine="ray")
+use("score --engine ray", lambda: score_file(on_ray))
 use("serve-scorer", lambda: serve(ServeScorerSettings(scorer="ngram", port=0), print))
 print(json.dumps(said))
 """
@@ -175,6 +179,7 @@ def test_all_imports_without_extras_and_what_needs_one_names_it(
         "hub data": "eval",
         "detoxify": "detoxify",
         "alt-profanity-check": "profanity",
+        "score --engine ray": "parallel",
         "serve-scorer": "serve",
     }
     for name in said.keys() - works:

@@ -198,7 +198,11 @@ def push(
     print(f"Pushed: {Detoxifier.from_pretrained(detoxifier).push_to_hub(repo, private=not public)}")
 
 
-@app.command(cls=TextCommand, epilog="Example: detoxlm score --file comments.jsonl --json")
+@app.command(
+    cls=TextCommand,
+    short_help="Score the toxicity of texts, from 0 to 1.",
+    epilog="Example: detoxlm score --file comments.jsonl -o scores.jsonl",
+)
 @with_settings(ScoreSettings)
 def score(
     settings: ScoreSettings,
@@ -206,7 +210,12 @@ def score(
     config_path: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Score the toxicity of texts, from 0 to 1."""
+    """Score the toxicity of texts, from 0 to 1: those given, or a file's. With -o they become a column of it."""
+    if settings.output is not None and not texts:
+        from detoxlm.bulk.command import score_file
+
+        console.print_done(score_file(settings), as_json)
+        return
     from detoxlm.scoring import score_texts
 
     scored = score_texts([console.as_typed(text) for text in texts or ()], settings)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 NAMES = 13
 
 if TYPE_CHECKING:
+    from detoxlm.bulk.command import Done
     from detoxlm.metrics import Metric
     from detoxlm.results import Estimate, Results
     from detoxlm.validity import SetValidity, Study
@@ -216,6 +217,15 @@ def print_scores(texts: Sequence[str], said: dict[str, dict[str, list[float]]], 
     for i, text in enumerate(texts):
         shown = (f"{scores[i]:>{max(5, len(title))}.3f}" for title, scores in columns.items())
         print(f"{'  '.join(shown)}  {' '.join(text.split())}")
+
+
+def print_done(done: Done, as_json: bool) -> None:
+    """Print what a run over a file has written."""
+    if as_json:
+        said = {"scorers": done.scorers, "columns": done.columns, "rows": done.rows, "skipped": done.skipped}
+        print_json({"output": str(done.output), **said})
+        return
+    print(f"Scores: {done.output}, {done.rows:,} rows, by {', '.join(done.scorers)} in {', '.join(done.columns)}")
 
 
 def print_validity(study: Study) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from detoxlm.errors import UsageError
-from detoxlm.records import ColumnError, Row, RowError, open_source, same_columns
+from detoxlm.records import ColumnError, Records, Row, RowError, open_source, same_columns
 
 T = TypeVar("T")
 #: What files call how toxic a text is.
@@ -46,9 +46,14 @@ class Loaded(Generic[T]):
 
 def describe_skipped(loaded: Loaded[Any]) -> str | None:
     """Return one line that says how many rows were skipped and why the first ones were; None: none was."""
-    bad, rows = len(loaded.skipped), len(loaded.items) + len(loaded.skipped)
-    shown = [f"line {row.line}: {row.reason}" for row in loaded.skipped[:3]] + ["…"] * (bad > 3)
-    return f"{loaded.source}: {bad} of {rows} rows skipped ({'; '.join(shown)})" if bad else None
+    bad = len(loaded.skipped)
+    return skipped_line(loaded.source, loaded.skipped[:3], bad, bad + len(loaded.items))
+
+
+def skipped_line(source: str, first: Sequence[BadRow], bad: int, rows: int) -> str | None:
+    """Return a line that says that `bad` of all `rows` were skipped, and why the `first` were; None: none was."""
+    shown = [f"line {row.line}: {row.reason}" for row in first] + ["…"] * (bad > len(first))
+    return f"{source}: {bad} of {rows} rows skipped ({'; '.join(shown)})" if bad else None
 
 
 def load(
@@ -67,13 +72,19 @@ def load(
     enough; messages say so. The rest is as for `collect`.
     """
 
+    return collect(kind, source, maker(choices, make, option), limit, skip)
+
+
+def maker(choices: Columns, make: Callable[[list[str], Row], T], option: str = "--column") -> Callable[[Row], T]:
+    """Return what makes an item of a row, for rows of one source in their order; the rest is as for `load`."""
+
     def item(row: Row) -> T:
         nonlocal choices
         # The first row decides for all: a later row without its columns is bad, not read from others.
         choices = [_choose(choices, row, option)]
         return make([text_of(row, name) for name in choices[0]], row)
 
-    return collect(kind, source, item, limit, skip)
+    return item
 
 
 def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int | None, skip: bool) -> Loaded[T]:
@@ -97,18 +108,12 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
     try:
         records, sha256 = open_source(kind, source)
         local = sha256 is not None or Path(source).exists()
-        for line, row in records:
-            try:
-                if isinstance(row, RowError):
-                    raise row
-                items.append(make(row))
+        for line, made in each(source, records, make, skip):
+            if isinstance(made, BadRow):
+                skipped.append(made)
+            else:
+                items.append(made)
                 lines.append(line)
-            except RowError as error:
-                if isinstance(error, ColumnError) and not items and same_columns(Path(source)):
-                    raise UsageError(f"{source}:{line}: {error}.") from None  # no row that is left would have them
-                if not skip:
-                    raise UsageError(f"{source}:{line}: {error}. Mend it or use --skip-bad-rows.") from None
-                skipped.append(BadRow(line, str(error)))
             if len(items) == limit:
                 break
         read = len(items) + len(skipped)
@@ -120,6 +125,32 @@ def collect(kind: str, source: str | Path, make: Callable[[Row], T], limit: int 
     if not items:
         raise UsageError(f"{kind}: no usable row: {describe_skipped(loaded) or f'{source} is empty'}.")
     return loaded
+
+
+def each(
+    source: str | Path, records: Records, make: Callable[[Row], T], skip: bool
+) -> Iterator[tuple[int, T | BadRow]]:
+    """Yield the line of each row and what `make` makes of it, or, with `skip`, why it cannot be used.
+
+    Raises:
+        UsageError: a row cannot be used, and `skip` is not set; or the first has not the columns, of a kind of file
+            where then no row has.
+    """
+    used = False
+    for line, row in records:
+        try:
+            if isinstance(row, RowError):
+                raise row
+            made = make(row)
+        except RowError as error:
+            if isinstance(error, ColumnError) and not used and same_columns(Path(source)):
+                raise UsageError(f"{source}:{line}: {error}.") from None  # no row that is left would have them
+            if not skip:
+                raise UsageError(f"{source}:{line}: {error}. Mend it or use --skip-bad-rows.") from None
+            yield line, BadRow(line, str(error))
+        else:
+            used = True
+            yield line, made
 
 
 def text_of(row: Row, name: str) -> str:

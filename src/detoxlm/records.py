@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -52,17 +53,34 @@ def open_source(kind: str, source: str | Path) -> tuple[Records, str | None]:
     path = _local_file(kind, source)
     if path is None:
         return _hub_records(kind, str(source)), None
+    return local_records(kind, path), None if path.is_dir() else sha256_of(path)
+
+
+def local_records(kind: str, path: Path) -> Records:
+    """Return the rows of a file of a known kind, or of a folder of `save_to_disk`.
+
+    Raises:
+        UsageError, OSError: as `open_source`.
+    """
+    checked = _local_file(kind, path)
+    assert checked is not None  # a path never names a data set of the Hub
+    return _saved_records(kind, path) if path.is_dir() else READERS[suffix_of(path)](path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all names and files of a folder, as 64 hex digits."""
     if path.is_dir():
-        return _saved_records(kind, path), None
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        said = "".join(f"{file.relative_to(path)} {sha256_of(file)}\n" for file in files)
+        return hashlib.sha256(said.encode()).hexdigest()
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return READERS[_suffix(path)](path), sha256
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _local_file(kind: str, source: str | Path) -> Path | None:
     """Return the file that `source` names; None: it names no file, so a Hub dataset."""
     name, path = str(source), Path(source)
-    known = _suffix(path) in READERS
+    known = suffix_of(path) in READERS
     if not path.exists():
         if known or isinstance(source, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
             raise UsageError(f"{kind}: {path} does not exist.")
@@ -78,10 +96,10 @@ def _local_file(kind: str, source: str | Path) -> Path | None:
 
 def same_columns(path: Path) -> bool:
     """Return whether all rows of such a file have the columns of the first."""
-    return _suffix(path) in (".csv", ".tsv", ".parquet")
+    return suffix_of(path) in (".csv", ".tsv", ".parquet")
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
     """The kind of file: the last ending, without the .gz of a packed one."""
     name = path.name.lower()
     return Path(name.removesuffix(".gz")).suffix
@@ -247,6 +265,23 @@ def _hub_records(kind: str, source: str) -> Records:
         raise UsageError(f"{kind}: {source} is no file, and a Hub dataset needs: pip install 'detoxlm[eval]'") from None
     except Exception as error:  # datasets, and the network below it, raise many kinds
         raise UsageError(f"{kind}: {source} is no file, and as a Hub dataset it failed: {error}") from error
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON has it: what it has no word for as text, NaN and infinities as null."""
+    if isinstance(value, dict):
+        return {_written(key): as_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return _written(value)
+
+
+def _written(value: Any) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")  # JSON may spell half a character
 
 
 #: Every kind of file that can be read, by suffix in lower case.

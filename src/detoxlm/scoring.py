@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from detoxlm.errors import UsageError
 from detoxlm.items import Loaded, describe_skipped, load
 from detoxlm.progress import track
-from detoxlm.records import Row
+from detoxlm.records import Row, as_json
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import load_scorers
 from detoxlm.settings import ScoreSettings
@@ -61,6 +60,11 @@ def score_texts(texts: Sequence[str], settings: ScoreSettings) -> Scored:
     """
     if bool(texts) == (settings.file is not None):
         raise UsageError("score: give either texts or --file FILE.")
+    for name in ("output", "overwrite", "prefix", "engine", "workers"):
+        if getattr(settings, name) not in (None, False, "local"):
+            raise UsageError(
+                f"{name}: it is for --file FILE with --output; texts that are given have their scores printed."
+            )
     chosen, origins = list(texts), []
     if settings.file is not None:
         loaded = _read(settings)
@@ -99,18 +103,5 @@ def _renamed(columns: Row, ours: set[str]) -> dict[str, Any]:
         key = str(name)
         while key in ours or (key != name and key in columns):
             key = f"file.{key}"
-        found[key] = _plain(value)
+        found[key] = as_json(value)
     return found
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: what it has no word for as text, NaN and infinities as null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int):
-        return value
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")  # JSON may spell half a character

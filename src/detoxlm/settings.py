@@ -241,13 +241,31 @@ class ScoreSettings(ScorerOptions):
     file: Path | None = Field(
         None,
         description="jsonl with `text`, csv, parquet, or plain lines. With --json each score has its line and the "
-        "row's other columns; one that is called like a key of ours (text, toxicity, ...) becomes file.NAME.",
+        "row's other columns; one that is called like a key of ours (text, toxicity, ...) becomes file.NAME. With "
+        "--output it may be larger than memory.",
     )
     column: str | None = Field(None, description="Column of the text [default: text].")
     dimensions: bool = Field(
         False, description="Show all that the scorer says: insult, profanity, identity attack, threat, sexual content."
     )
     skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
+    output: Path | None = Field(
+        None,
+        description="Where the rows of --file go, in their order, with a column `toxicity` (--dimensions: more) behind "
+        "their own: .jsonl, .parquet or .csv. A killed run continues [default: scores are printed].",
+    )
+    overwrite: bool = Field(
+        False, description="Replace an --output that is there, and give up what another run has begun beside it."
+    )
+    prefix: str | None = Field(
+        None, description="Put before the names of the columns of scores, such as `ours_` [default: nothing]."
+    )
+    engine: Literal["local", "ray"] = Field(
+        "local", description="local: this process scores; ray: Ray Data does, in several, on this machine or a cluster."
+    )
+    workers: int | None = Field(
+        None, ge=1, description="Processes of --engine ray [default: one a GPU, or one a CPU core]."
+    )
 
 
 def _origins(value: list[str] | None) -> list[str] | None:

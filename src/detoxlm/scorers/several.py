@@ -9,13 +9,13 @@ from detoxlm.scorers import load_scorer
 from detoxlm.scorers.base import Scorer
 
 
-def load_scorers(specs: Sequence[str], *, device: str | None = None) -> dict[str, Scorer]:
-    """Load the scorers that `specs` name (see `load_scorer`), in their order, by label.
+def load_scorers(specs: Sequence[str], *, device: str | None = None, cache: bool = True) -> dict[str, Scorer]:
+    """Load the scorers that `specs` name, in their order, by label; `device` and `cache` as in `load_scorer`.
 
     Raises:
         UsageError: one cannot be loaded, or the same scorer is named twice.
     """
-    return labelled([load_scorer(spec, device=device) for spec in specs])
+    return labelled([load_scorer(spec, device=device, cache=cache) for spec in specs])
 
 
 def labelled(scorers: Sequence[Scorer]) -> dict[str, Scorer]:

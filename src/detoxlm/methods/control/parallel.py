@@ -6,10 +6,8 @@ What passes between them is files in the work folder, which all machines must se
 from __future__ import annotations
 
 import logging
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import ray
 from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
+from detoxlm.cluster import running
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.files import folder_written_atomically
 from detoxlm.loading import quiet_transformers
@@ -126,19 +125,3 @@ def save_target(work: Work) -> None:
         with quiet_transformers(), folder_written_atomically(work.folder / "target") as folder:
             work.target.model.save_pretrained(folder)
             work.target.tokenizer.save_pretrained(folder)
-
-
-@contextmanager
-def running() -> Iterator[list[dict[str, float]]]:
-    """Start Ray, quietly, or use what runs already; yield the resources of each node. What was started is stopped."""
-    started = not ray.is_initialized()
-    with redirect_stdout(sys.stderr):  # where Ray reports losses; commands print JSON on standard output
-        if started:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 lets all else on the machine go first
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        try:
-            yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        finally:
-            if started:
-                ray.shutdown()
