@@ -3,7 +3,9 @@
 Fits a head for each on what the trained encoder of `embedded` and that of the expert of `perspective-like` already say
 of RealToxicityPrompts' texts, and leaves every other weight: the other scores stay as they are (toxicity to the last
 digit, none moves by more than 2e-7). `train_scorer.py` trains all dimensions together; this is how the shipped weights
-came by two of them afterwards. About ten minutes on two cores. The same data and machine give the same files.
+came by two of them afterwards. What was trained with the scorer and names its revision (`calibrator.json` and
+`auxiliary.json`, beside the shipped weights of fusion and of nado) must be told the new one. About ten minutes on two
+cores. The same data and machine give the same files.
 """
 
 from __future__ import annotations

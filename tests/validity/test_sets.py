@@ -38,7 +38,7 @@ def test_real_toxicity_prompts_give_both_halves_and_the_continuations_alone(writ
 
 
 def test_further_dimensions_come_along_where_the_file_has_them(write: Callable[..., Path]) -> None:
-    halves = {"text": "one", "toxicity": 0.7, "insult": 0.9, "flirtation": 1.0}, {"text": "two", "toxicity": 0.1}
+    halves = {"text": "one", "toxicity": 0.7, "insult": 0.9, "spam": 1.0}, {"text": "two", "toxicity": 0.1}
     both, tails = read_sets([write("rtp.jsonl", {"prompt": halves[0], "continuation": halves[1]})])
     np.testing.assert_array_equal(both.dimensions["insult"], [0.9, np.nan])
     assert {*both.dimensions} == {"insult"} and not tails.dimensions  # nothing was said of the continuation
