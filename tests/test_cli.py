@@ -559,7 +559,7 @@ def test_a_killed_command_continues_to_the_same_rows(
 ) -> None:
     """kill -9 in the middle, twice; then the same command to the end."""
     many = tmp_path / "many.txt"
-    many.write_text("".join(f"this is prompt number {i} of very many\n" for i in range(160)))
+    many.write_text("".join(f"this is prompt number {i} of very many\n" for i in range(60)))
     command = [sys.executable, "-m", "detoxlm.cli", "evaluate", str(tiny_folder("llama")), "--prompts", str(many)]
     command += ["--recipe", "quick", "--batch-size", "4", "--scorer", "ngram", "--fluency-text", str(text), "-o"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

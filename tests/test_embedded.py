@@ -77,6 +77,7 @@ def test_the_saved_detoxifier_attaches_to_the_real_model_and_leaves_no_trace(
         assert torch.equal(embedded.model(**inputs).logits, before)
 
 
+@pytest.mark.slow
 def test_a_fused_batch_of_32_gives_what_single_prompts_give(run_folder: Path, embedded: Target) -> None:
     detoxifier = Detoxifier.from_pretrained(run_folder / "detoxifier")
     prompts = builtin_prompts("measure")[:32]
