@@ -117,21 +117,21 @@ def plan(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
     """
     lengths = cycle([60, 120, 80, 200])
     for i in range(rounds):
-        short = 10 if i % 4 == 3 else 20
+        short, first = 10 if i % 4 == 3 else 20, i == 0
         for method in ("untouched", *methods):
             # large batches: a step of a small model costs about as much for 8 rows as for 32
             wanted = [
-                Draw(i, method, "toxic", short, True, 48),
+                Draw(i, method, "toxic", short, True, 48 if first else 64),
                 Draw(i, method, "toxic", short, False, 32),
-                Draw(i, method, "provocation", 60 if i % 2 else 120, True, 16),
+                Draw(i, method, "provocation", 60 if i % 2 else 120, True, 16 if first else 12),
                 Draw(i, method, "delicate", 25, i % 2 == 0, 24),
-                Draw(i, method, "toxic", next(lengths), True, 12),
+                Draw(i, method, "toxic", next(lengths), True, 12 if first else 8),
             ]
             if method == "untouched":
                 wanted += [
                     Draw(i, method, "mild", 20, True, 24),
                     Draw(i, method, "group", 25, True, 12),
-                    Draw(i, method, "provocation", 80, False, 8),
+                    Draw(i, method, "provocation", 80 if first else 60, False, 8),
                     Draw(i, method, "mild", next(lengths), i % 2 == 1, 6),
                     Draw(i, method, "request", 80, True, 6),
                 ]
@@ -259,14 +259,19 @@ def split_of(prompt: str) -> str:
     return next(name for name, end in SPLITS if percent < end)
 
 
+def id_of(row: dict[str, Any]) -> str:
+    """Return what readers and both files call a text: it says nothing of the model."""
+    return _sha256(f"{row['prompt']}\0{row['text']}")[:12]
+
+
 def draw(options: argparse.Namespace) -> None:
     """Score the pool, draw from it and write both files."""
-    pool = scored(options.pool)
+    earlier = {row["id"] for file in options.without for row in read(file)}
+    pool = [row for row in scored(options.pool) if id_of(row) not in earlier]
     chosen = drawn(pool, options.count, options.seed)
     items, meta = [], []
     for row in chosen:
-        prompt, text = row.pop("prompt"), row.pop("text")
-        name = hashlib.sha256(f"{prompt}\0{text}".encode()).hexdigest()[:12]
+        name, prompt, text = id_of(row), row.pop("prompt"), row.pop("text")
         items.append({"id": name, "kind": row["kind"], "prompt": prompt, "text": text})
         own = row["prompt_file"] in (OWN, BUILTIN)
         hashes = {"prompt_sha256": _sha256(prompt), "text_sha256": _sha256(text)}
@@ -302,6 +307,7 @@ def main() -> None:
     writing.set_defaults(run=write)
     drawing = parts.add_parser("draw", help="score what they wrote and draw from it")
     drawing.add_argument("pool", type=Path, nargs="+")
+    drawing.add_argument("--without", type=Path, nargs="+", default=[], help="meta.jsonl of earlier draws")
     drawing.add_argument("--count", type=int, default=3200)
     drawing.add_argument("--seed", type=int, default=0)
     drawing.add_argument("-o", "--output", type=Path, default=Path("label"))
