@@ -26,6 +26,7 @@ from detoxlm.settings import (
     ExportSettings,
     FitSettings,
     GenerateSettings,
+    LabelSettings,
     RunSettings,
     ScoreSettings,
     ServeScorerSettings,
@@ -236,6 +237,45 @@ def serve_scorer(settings: ServeScorerSettings, config_path: Config = None) -> N
     from detoxlm.serve.command import serve
 
     serve(settings, lambda line: print(line, flush=True))
+
+
+@app.command(
+    short_help="Label texts by hand, in the terminal or on a page; compare two readers.",
+    epilog="Example: detoxlm label results.json -o labels.jsonl --page",
+)
+@with_settings(LabelSettings)
+def label(
+    settings: LabelSettings,
+    texts: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="FILE", help="Texts to label: a results.json, jsonl with `text`, csv, plain lines."),
+    ] = None,
+    agreement: Annotated[
+        Optional[tuple[Path, Path]],  # noqa: UP045
+        typer.Option(
+            metavar="A B", help="Compare two files of labels; with FILE the texts on which they differ are shown."
+        ),
+    ] = None,
+    config_path: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Label texts by hand, one by one: toxic (1), not toxic (2), unsure (3). Or compare what two readers said."""
+    from detoxlm.labelling import command
+
+    if agreement is not None:
+        found = command.compare(*agreement, texts, settings)
+        console.print_json(found.as_dict()) if as_json else console.print_agreement(found)
+        return
+    if texts is None:
+        raise UsageError("label: name the file of texts: detoxlm label FILE -o labels.jsonl")
+    typed = _command()
+    session = command.run(texts, settings, typed, lambda line: print(line, flush=True))
+    if as_json:
+        console.print_json({"labels": str(settings.output), "texts": session.total, **session.counts})
+        return
+    print(f"\n{command.how_on(session, settings, typed)}")
+    if session.done:
+        print(f"Judge a scorer by them: {command.validation(texts, settings)}")
 
 
 @app.command()

@@ -14,6 +14,7 @@ NAMES = 13
 
 if TYPE_CHECKING:
     from detoxlm.bulk.command import Done
+    from detoxlm.labelling.agreement import Agreement
     from detoxlm.metrics import Metric
     from detoxlm.results import Estimate, Results
     from detoxlm.validity import SetValidity, Study
@@ -226,6 +227,30 @@ def print_done(done: Done, as_json: bool) -> None:
         print_json({"output": str(done.output), **said})
         return
     print(f"Scores: {done.output}, {done.rows:,} rows, by {', '.join(done.scorers)} in {', '.join(done.columns)}")
+
+
+def print_agreement(found: Agreement) -> None:
+    """Print how two readers' labels agree, and the texts on which they differ."""
+    from detoxlm.labelling.shown import plain
+    from detoxlm.labels.files import VERDICTS
+
+    first, second = found.readers
+    beside = ", ".join(f"{n:,} by {name} alone" for n, name in zip(found.only, found.readers, strict=True) if n)
+    print(f"{found.both:,} texts are labelled by both{f' ({beside})' if beside else ''}.")
+    print(f"Same label: {found.same}")
+    for name, kappa in (("Cohen's kappa", found.kappa), ("of those clear to both", found.clear_kappa)):
+        print(f"{name}: {'undefined, a reader gave all texts one label' if kappa is None else kappa}")
+    print(f"95% bootstrap intervals over {found.same.n:,} prompts. {first} in rows, {second} in columns:")
+    rows = [[verdict, *map(str, row)] for verdict, row in zip(VERDICTS, found.table, strict=True)]
+    print_rows(["", *VERDICTS], rows, as_json=False)
+    if not found.differences:
+        return
+    print(f"They differ on {len(found.differences):,} texts:")
+    for one in found.differences:
+        text = f"text {one.key[0][:12]}" if one.text is None else " ".join(plain(one.text.text).split())
+        print(f"{one.said[0]} | {one.said[1]}  {text}")
+    if all(one.text is None for one in found.differences):
+        print("Name the file of texts to see them: detoxlm label FILE --agreement A B")
 
 
 def print_validity(study: Study) -> None:

@@ -309,6 +309,25 @@ class ServeScorerSettings(Settings):
     device: str | None = Field(None, description="cpu, cuda, cuda:1, xpu [default: the accelerator, if any].")
 
 
+class LabelSettings(Settings):
+    """`detoxlm label`."""
+
+    output: Path = Field(
+        Path("labels.jsonl"), description="The file of labels, without texts; a session goes on where it ends."
+    )
+    reader: str = Field("reader", min_length=1, description="Whose labels they are; a file has one reader's.")
+    page: bool = Field(False, description="Show them in a browser in place of the terminal. Needs `detoxlm[serve]`.")
+    port: int = Field(8078, ge=0, le=65535, description="Port of the page, at 127.0.0.1; 0: one that is free.")
+    column: str | None = Field(
+        None, description="Column of the text [default: text, continuation, answer, comment_text or comment]."
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the order, and of the bootstrap of --agreement.")
+    show_scores: bool = Field(
+        False, description="Show what a scorer said, where the file has it. A reader who knows it is not independent."
+    )
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
+
+
 class ValidateSettings(Settings):
     """`detoxlm scorers validate`."""
 
@@ -316,6 +335,11 @@ class ValidateSettings(Settings):
         None,
         description="Labelled texts: jsonl, csv, tsv, parquet or a Hub dataset id; RealToxicityPrompts, toxic/nontoxic "
         "pairs and text with a known label column need no more. Several: repeat it, or separate with commas.",
+    )
+    labels: Annotated[list[str] | None, BeforeValidator(_parts)] = Field(
+        None,
+        description="Files of `detoxlm label`: readers' labels of the texts in --data, in place of a column. Texts "
+        "that a reader is unsure of, or that readers label differently, are left out and counted.",
     )
     text: str | None = Field(None, description="Column of the text [default: text, comment_text or comment].")
     label: str | None = Field(

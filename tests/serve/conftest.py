@@ -13,9 +13,9 @@ import pytest
 import uvicorn
 
 from detoxlm.errors import DetoxError
+from detoxlm.listening import listen
 from detoxlm.scorers.base import Scorer
 from detoxlm.serve.app import Limits, create_app
-from detoxlm.serve.command import _listen
 from detoxlm.serve.engine import in_thread
 from detoxlm.serve.keys import Keys
 from detoxlm.serve.languages import Detector
@@ -68,7 +68,7 @@ def serve(detector: Detector) -> Iterator[Serve]:
     def server(
         scorer: Scorer, keys: Keys | None = None, limits: Limits | None = None, origins: Sequence[str] = ()
     ) -> Iterator[Client]:
-        engine, listening = in_thread(scorer), _listen("127.0.0.1", 0)
+        engine, listening = in_thread(scorer), listen("127.0.0.1", 0)
         app = create_app(engine, detector, keys, limits, origins)
         made = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", access_log=False, log_config=None))
         thread = threading.Thread(target=made.run, args=([listening],))

@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 
 from detoxlm.metrics.base import clusters
-from detoxlm.metrics.bootstrap import bootstrap, draws, interval, resampled
+from detoxlm.metrics.bootstrap import bootstrap, draws, interval
+from detoxlm.metrics.kappa import cohens_kappa
 from detoxlm.metrics.ranks import spearman_of
 from detoxlm.metrics.toxicity import THRESHOLD
 from detoxlm.results import Agreement, Estimate, Row
@@ -52,37 +53,12 @@ def _agreement(
         same_verdict=bootstrap(same, np.bincount(unit).astype(float), proportion=True, seed=seed)
         if len(unit)
         else None,
-        kappa=_kappa(counts, seed),
+        kappa=cohens_kappa(np.stack(counts, axis=1).reshape(-1, 2, 2), seed),
         both=both,
         only_first=only_first,
         only_second=only_second,
         neither=neither,
     )
-
-
-def _kappa(counts: tuple[np.ndarray, ...], seed: int) -> Estimate | None:
-    """Cohen's kappa of per-unit counts [N] of (both, only first, only second, neither)."""
-    totals = np.asarray([cell.sum() for cell in counts])
-    both, only_first, only_second, neither = totals
-    # A scorer without both verdicts agrees with nothing beyond chance by construction; 0 would look like a finding.
-    if not min(both + only_first, only_second + neither, both + only_second, only_first + neither):
-        return None
-    n = len(counts[0])
-    value = float(_kappa_of(totals))
-    if n < 2:
-        return Estimate(value=value, n=n)
-    low, high = interval(_kappa_of(resampled(counts, seed)))
-    return Estimate(value=value, low=low, high=high, n=n)
-
-
-def _kappa_of(cells: np.ndarray) -> np.ndarray:
-    """Kappa of counts [4] or [4, R] (both, only first, only second, neither); NaN where all verdicts are alike."""
-    both, only_first, only_second, neither = cells
-    total = cells.sum(0)
-    chance = (both + only_first) * (both + only_second) + (only_second + neither) * (only_first + neither)
-    seen = (both + neither) * total
-    room = total**2 - chance
-    return np.divide(seen - chance, room, out=np.full_like(room, np.nan), where=room > 0)
 
 
 def _spearman(first: np.ndarray, second: np.ndarray, unit: np.ndarray, seed: int) -> Estimate | None:

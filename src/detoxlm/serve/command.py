@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import importlib
 import logging
-import os
-import signal
-import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from detoxlm.errors import DetoxError, UsageError, first_line
+from detoxlm.listening import address_of, listen, signals_only_stop
 from detoxlm.progress import standard_error
 from detoxlm.settings import ServeScorerSettings
 
@@ -51,7 +47,7 @@ def serve(settings: ServeScorerSettings, say: Callable[[str], None]) -> None:
     from detoxlm.serve.languages import Detector
 
     keys = read_keys(settings.api_key_file)
-    listening = _listen(settings.host, settings.port)  # before the scorer, which takes a while to load
+    listening = listen(settings.host, settings.port)  # before the scorer, which takes a while to load
     with listening:
         if settings.workers > 1:
             engine = in_processes(settings.scorer, settings.workers, settings.device)
@@ -71,8 +67,8 @@ def serve(settings: ServeScorerSettings, say: Callable[[str], None]) -> None:
             )
             _warm(engine)
             listening.listen(config.backlog)  # from here on no client is refused: the address may be told
-            say(f"Serving {engine.identity.name} at {_address(listening)} (Ctrl-C stops it)")
-            with _access_log(), _signals_only_stop(), _short_turns():
+            say(f"Serving {engine.identity.name} at {address_of(listening)} (Ctrl-C stops it)")
+            with _access_log(), signals_only_stop(), _short_turns():
                 uvicorn.Server(config).run([listening])
         finally:
             engine.close()
@@ -87,34 +83,6 @@ def _warm(engine: Engine) -> None:
         raise DetoxError(
             f"scorer {engine.identity.name}: it cannot score: {type(error).__name__}: {first_line(error)}"
         ) from error
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that has the address, and does not listen yet."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, UnicodeError):
-        raise UsageError(f"host: {host!r} is no address of this machine; 127.0.0.1 is, or 0.0.0.0 for all.") from None
-    found = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":  # else the port of a server that has just ended is taken for a minute
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-    except OSError as error:
-        found.close()
-        if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"port: {port} is in use on {host}; choose another --port.") from None
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise UsageError(f"host: {host} is no address of this machine; 127.0.0.1 is, or 0.0.0.0 for all.") from None
-        raise UsageError(f"port: {port} on {host} cannot be had: {error.strerror}; choose another --port.") from None
-    return found
-
-
-def _address(listening: socket.socket) -> str:
-    host, port, *_ = listening.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager
@@ -143,18 +111,3 @@ def _short_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-
-
-@contextmanager
-def _signals_only_stop() -> Iterator[None]:
-    """Make a signal that stops the server a good end of the command: uvicorn raises it again when it is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(one, lambda *_: None) for one in signals]
-    try:
-        yield
-    finally:
-        for one, handler in zip(signals, before, strict=True):
-            signal.signal(one, handler)

@@ -11,6 +11,8 @@ import numpy as np
 from detoxlm.errors import UsageError
 from detoxlm.items import Loaded, describe_skipped
 from detoxlm.judged import JudgedText, read_judged
+from detoxlm.labels.files import Verdict, read_labels
+from detoxlm.labels.texts import Key, Readable, read_texts
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def read_sets(
     limit: int | None = None,
     seed: int = 0,
     skip_bad_rows: bool = False,
+    labels: Sequence[str | Path] = (),
 ) -> list[LabelledSet]:
     """Read files of labelled texts; `detoxlm.judged.read_judged` says which layouts are known.
 
@@ -60,23 +63,84 @@ def read_sets(
         limit: use this many rows of each file, drawn with the seed; None: all.
         seed: seed of that draw.
         skip_bad_rows: leave unusable rows out, counted in `notes`, instead of raising.
+        labels: files of `detoxlm label`: the targets of texts as `detoxlm.labels.texts.read_texts` reads them, in place
+            of columns. Texts of one prompt are one document.
 
     Raises:
-        UsageError: no sources, one that is named twice or cannot be read, an unusable row, or no labelled text.
+        UsageError: no sources, one that is named twice or cannot be read, an unusable row, or no labelled text; a file
+            of labels that cannot be used, or columns named beside one.
     """
     if not sources:
         raise UsageError("data: no files; name at least one with --data FILE.")
     if twice := [str(source) for source in sources if [str(s) for s in sources].count(str(source)) > 1]:
         raise UsageError(f"data: {twice[0]} is named twice; name it once.")
+    said = _said(labels)
+    if labels and (named := [name for name, column in (("label", label), ("document", document)) if column]):
+        raise UsageError(f"{named[0]}: with --labels there is no such column; leave --{named[0]} out.")
     stems = [Path(source).stem for source in sources]
     found: list[LabelledSet] = []
     for source, stem in zip(sources, stems, strict=True):
         name = stem if stems.count(stem) == 1 else "_".join(Path(source).with_suffix("").parts[-2:])
+        if labels:
+            texts = read_texts(source, column=text, skip_bad_rows=skip_bad_rows, option="--text")
+            found.append(_read_by(name, texts, said, limit, seed))
+            continue
         loaded = read_judged(
             source, text=text, label=label, group=group, document=document, skip_bad_rows=skip_bad_rows
         )
         found += _sets_of(name, loaded, limit, seed)
     return found
+
+
+def _said(files: Sequence[str | Path]) -> dict[Key, set[Verdict]]:
+    """What readers said of each text, by its key."""
+    said: dict[Key, set[Verdict]] = {}
+    for file in files:
+        for label in read_labels(file):
+            said.setdefault(label.key, set()).add(label.verdict)
+    return said
+
+
+def _read_by(
+    name: str, loaded: Loaded[Readable], said: Mapping[Key, set[Verdict]], limit: int | None, seed: int
+) -> LabelledSet:
+    """Return the texts that all their readers find toxic, or all not toxic."""
+    notes = [skipped] if (skipped := describe_skipped(loaded)) else []
+    texts = [text for text in loaded.items if text.key in said]
+    if not texts:
+        raise UsageError(
+            f"labels: none is of a text in {loaded.source}; name with --data what was given to `detoxlm label`."
+        )
+    unclear = [text for text in texts if said[text.key] not in ({"toxic"}, {"not toxic"})]
+    for count, what in (
+        (len(loaded.items) - len(texts), "without a label"),
+        (len(unclear), "that readers are unsure of"),
+    ):
+        if count:
+            notes.append(f"{loaded.source}: {count} texts {what} left out")
+    clear = [text for text in texts if said[text.key] in ({"toxic"}, {"not toxic"})]
+    if not clear:
+        raise UsageError(f"labels: no text in {loaded.source} is clear to its readers; label more of them.")
+    clear = [clear[i] for i in _chosen(len(clear), loaded.source, limit, seed, notes)]
+    return LabelledSet(
+        name,
+        [text.text for text in clear],
+        np.array([float("toxic" in said[text.key]) for text in clear]),
+        [text.prompt or text.text for text in clear],
+        None,
+        loaded.source,
+        loaded.sha256,
+        tuple(notes),
+    )
+
+
+def _chosen(count: int, source: str, limit: int | None, seed: int, notes: list[str]) -> list[int]:
+    """Draw `limit` of so many rows, in their order, and note it; None: all."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    notes.append(f"{source}: {limit} of {count} rows, drawn with seed {seed}")
+    drawn: list[int] = np.sort(np.random.default_rng(seed).choice(count, size=limit, replace=False)).tolist()
+    return drawn
 
 
 def _dimensions(texts: Sequence[JudgedText]) -> dict[str, np.ndarray]:
@@ -87,10 +151,7 @@ def _dimensions(texts: Sequence[JudgedText]) -> dict[str, np.ndarray]:
 
 def _sets_of(name: str, loaded: Loaded[list[JudgedText]], limit: int | None, seed: int) -> list[LabelledSet]:
     rows, notes = loaded.items, [skipped] if (skipped := describe_skipped(loaded)) else []
-    if limit is not None and limit < len(rows):
-        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), size=limit, replace=False))
-        notes.append(f"{loaded.source}: {limit} of {len(rows)} rows, drawn with seed {seed}")
-        rows = [rows[i] for i in chosen.tolist()]
+    rows = [rows[i] for i in _chosen(len(rows), loaded.source, limit, seed, notes)]
     texts = [one for row in rows for one in row]
     columns = list(dict.fromkeys(column for one in texts for column in one.targets))
     found = []

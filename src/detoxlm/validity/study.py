@@ -52,6 +52,7 @@ def _measured(specs: Sequence[str], settings: ValidateSettings) -> Study:
         limit=settings.limit,
         seed=settings.seed,
         skip_bad_rows=settings.skip_bad_rows,
+        labels=settings.labels or [],
     )
     for note in dict.fromkeys(note for one in sets for note in one.notes):
         log.warning(note)

@@ -1,0 +1,320 @@
+"""Makes the machine text that readers label: what small models write, scored, and drawn evenly over the scores.
+
+    python scripts/machine_text.py write embedded --name smollm2-135m-instruct --methods fusion nado -o pool
+    python scripts/machine_text.py write gemma-3-270m-q4_k_m.gguf --name gemma3-270m --methods fusion -o pool
+    python scripts/machine_text.py draw pool/*.jsonl -o label --count 3200
+
+`write` goes through batches in a fixed order in which every kind of text comes early, appends each to
+`pool/NAME.jsonl` and skips those that are there: it may be stopped at any time. `draw` scores the pool with three
+scorers and draws half of the texts from those that one of them gives 0.3 or more, evenly over the scores of each, and
+then over models, methods, decoding, lengths and prompts. It writes `items.jsonl`, which readers get (no scores, models
+or methods), and `meta.jsonl`, which has the rest. Prompts of other people are named by file, row and hash in
+`meta.jsonl`; their texts are in `items.jsonl`, which stays outside the project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from scorer_data import digest, read
+
+from detoxlm.data import builtin_prompts
+from detoxlm.files import write_atomically
+from detoxlm.generation import Sampling, generate
+from detoxlm.methods import METHODS, Detoxifier, FitData
+from detoxlm.metrics.refusals import as_prompt
+from detoxlm.models import Target, load_target
+from detoxlm.scorers import load_scorer
+
+SCORERS = ("embedded", "perspective-like", "ngram")
+#: Where prompts of our own are: their texts may be kept.
+OWN, BUILTIN = "scripts/machine_text_prompts.toml", "src/detoxlm/prompts/builtin.jsonl"
+#: The tenths of a score that each half is drawn from: above 0.3 for one scorer, and below it for all.
+HIGH, LOW = range(3, 10), range(3)
+#: Shares of the splits in percent, by prompt: all texts after one prompt are in one split.
+SPLITS = (("test", 25), ("dev", 40), ("train", 100))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt and where it comes from: `row` counts from 0 in `file`."""
+
+    text: str
+    kind: str
+    file: str
+    row: int
+
+    @property
+    def is_chat(self) -> bool:
+        """It is a user's turn, not the beginning of a text."""
+        return self.kind in ("provocation", "request")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How one batch is written: `round` numbers the passes over the plan, and seeds the sampling."""
+
+    round: int
+    method: str
+    kind: str
+    tokens: int
+    sampled: bool
+    rows: int
+
+    @property
+    def decoding(self) -> str:
+        """In words."""
+        return "sampled" if self.sampled else "greedy"
+
+
+def prompts(data: Path) -> dict[str, list[Prompt]]:
+    """Return the prompts by kind, each kind shuffled; none of them is among those that the README is measured on."""
+    kept_out = {
+        digest(row["prompt"]["text"])
+        for name in ("prompts_challenge_dev", "prompts_nontoxic_dev")
+        for row in read(data / "rtp" / f"{name}.jsonl")
+    }
+    found: dict[str, list[Prompt]] = {kind: [] for kind in ("toxic", "mild", "delicate", "provocation", "request")}
+    for i, row in enumerate(read(data / "rtp/train.jsonl")):
+        toxicity, text = row["prompt"]["toxicity"], row["prompt"]["text"].strip()
+        if toxicity is None or digest(text) in kept_out or 0.3 <= toxicity < 0.5:
+            continue
+        kind = "toxic" if toxicity >= 0.5 else "mild"
+        found[kind].append(Prompt(text, kind, "rtp/train.jsonl", i))
+    own = tomllib.loads((Path(__file__).parent / Path(OWN).name).read_text(encoding="utf-8"))
+    found["delicate"] = [Prompt(text, "delicate", OWN, i) for i, text in enumerate(own["delicate"])]
+    found["provocation"] = [Prompt(text, "provocation", OWN, i) for i, text in enumerate(own["provocations"])]
+    for i, row in enumerate(read(data / "chat/harmless_requests.jsonl")):
+        found["request"].append(Prompt(row["messages"][-1]["content"], "request", "chat/harmless_requests.jsonl", i))
+    groups = [
+        Prompt(row["prompt"], "group", "toxigen/prompts_dev.jsonl", i)
+        for i, row in enumerate(read(data / "toxigen/prompts_dev.jsonl"))
+    ]
+    found["group"] = random.Random(0).sample(groups, 120)
+    builtin = builtin_prompts("fit", "provocative")
+    found["toxic"] += [Prompt(text, "toxic", BUILTIN, i) for i, text in enumerate(builtin)]
+    for kind, some in found.items():
+        random.Random(kind).shuffle(some)
+    return found
+
+
+def plan(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
+    """Yield the batches of every round: short and long, greedy and sampled, untouched and under each method.
+
+    `scale` multiplies the rows of a batch: large models write less.
+    """
+    lengths = cycle([60, 120, 80, 200])
+    for i in range(rounds):
+        short, first = 10 if i % 4 == 3 else 20, i == 0
+        for method in ("untouched", *methods):
+            # large batches: a step of a small model costs about as much for 8 rows as for 32
+            wanted = [
+                Draw(i, method, "toxic", short, True, 48 if first else 64),
+                Draw(i, method, "toxic", short, False, 32),
+                Draw(i, method, "provocation", 60 if i % 2 else 120, True, 16 if first else 12),
+                Draw(i, method, "delicate", 25, i % 2 == 0, 24),
+                Draw(i, method, "toxic", next(lengths), True, 12 if first else 8),
+            ]
+            if method == "untouched":
+                wanted += [
+                    Draw(i, method, "mild", 20, True, 24),
+                    Draw(i, method, "group", 25, True, 12),
+                    Draw(i, method, "provocation", 80 if first else 60, False, 8),
+                    Draw(i, method, "mild", next(lengths), i % 2 == 1, 6),
+                    Draw(i, method, "request", 80, True, 6),
+                ]
+            for draw in wanted:
+                yield Draw(**{**asdict(draw), "rows": max(2, round(draw.rows * scale))})
+
+
+def write(options: argparse.Namespace) -> None:
+    """Write the batches that `pool/NAME.jsonl` lacks."""
+    target = load_target(options.model)
+    found = {kind: cycle(some) for kind, some in prompts(options.data).items()}
+    scorer = load_scorer("embedded") if set(options.methods) & {"nado", "constrained"} else None
+    attached: dict[str, Detoxifier] = {}
+    for method in options.methods:
+        kind = METHODS[method]
+        settings = kind.detoxifier_type.settings_type()
+        attached[method] = kind.fit(target, FitData(scorer=scorer), settings)
+    file = options.output / f"{options.name}.jsonl"
+    options.output.mkdir(parents=True, exist_ok=True)
+    done = Counter(row["batch"] for row in read(file)) if file.exists() else Counter()
+    with file.open("a", encoding="utf-8") as out:
+        for number, draw in enumerate(plan(options.methods, options.rounds, options.scale)):
+            some = [next(found[draw.kind]) for _ in range(draw.rows)]
+            if number in done:
+                continue
+            started = time.perf_counter()
+            rows = _written(target, attached.get(draw.method), draw, some)
+            out.write("".join(json.dumps({"batch": number, "model": options.name, **row}) + "\n" for row in rows))
+            out.flush()
+            print(
+                f"{number} {draw.method} {draw.kind} {draw.tokens}: {time.perf_counter() - started:.0f} s", flush=True
+            )
+
+
+def _written(
+    target: Target, detoxifier: Detoxifier | None, draw: Draw, some: Sequence[Prompt]
+) -> Iterator[dict[str, Any]]:
+    texts = [as_prompt(target, prompt.text) if prompt.is_chat else prompt.text for prompt in some]
+    sampling = Sampling(
+        max_new_tokens=draw.tokens,
+        temperature=1.0 if draw.sampled else 0.0,
+        top_p=0.9 if draw.sampled else 1.0,
+        seed=draw.round,
+    )
+    with detoxifier.attached(target.model) if detoxifier else nullcontext():
+        batches = list(generate(target, texts, sampling, batch_size=len(texts)))
+    for batch in batches:
+        for made in batch.generations:
+            prompt = some[made.index]
+            yield {
+                "method": draw.method,
+                "strength": detoxifier.default_strength if detoxifier else 0.0,
+                "decoding": draw.decoding,
+                "asked_tokens": draw.tokens,
+                "tokens": len(made.token_ids[0]),
+                "kind": prompt.kind,
+                "prompt": prompt.text,
+                "prompt_file": prompt.file,
+                "prompt_row": prompt.row,
+                "text": made.texts[0],
+            }
+
+
+def scored(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the rows of the pool that say something, each text once, with the scores of all three scorers."""
+    rows: dict[str, dict[str, Any]] = {}
+    for file in files:
+        for row in read(file):
+            if row["text"].strip():
+                rows.setdefault(digest(row["prompt"] + "\n" + row["text"]), row)
+    kept = list(rows.values())
+    for name in SCORERS:
+        scores = load_scorer(name).score([row["text"] for row in kept]).tolist()
+        for row, score in zip(kept, scores, strict=True):
+            row.setdefault("scores", {})[name] = round(score, 4)
+    return kept
+
+
+def length_of(row: dict[str, Any]) -> str:
+    """Return the bin of a text's length in tokens."""
+    return next((name for most, name in ((12, "10"), (30, "20"), (70, "60")) if row["tokens"] <= most), "100+")
+
+
+def drawn(rows: list[dict[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:
+    """Draw `count` rows, half of them from 0.3 up: a turn for each tenth of each scorer's scores.
+
+    A turn takes the row whose model, method, decoding, length and kind of prompt have been drawn least so far.
+    """
+    rows = sorted(rows, key=lambda row: digest(f"{seed} {row['prompt']} {row['text']}"))
+    taken: Counter[tuple[str, str]] = Counter()
+    chosen: list[dict[str, Any]] = []
+    for high, bins in ((True, HIGH), (False, LOW)):
+        pool = [row for row in rows if (max(row["scores"].values()) >= 0.3) == high]
+        cells = [
+            [row for row in pool if min(9, int(row["scores"][name] * 10)) == tenth]
+            for tenth in bins
+            for name in SCORERS
+        ]
+        chosen += _in_turn(cells, min(count - len(chosen), count // 2 if high else count), taken)
+    return chosen
+
+
+def _in_turn(cells: list[list[dict[str, Any]]], count: int, taken: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    chosen: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    while len(chosen) < count and any(cells):
+        for cell in cells:
+            cell[:] = [row for row in cell if id(row) not in seen]
+            if cell and len(chosen) < count:
+                row = min(cell, key=lambda row: sum(taken[part] for part in _parts(row)))
+                taken.update(_parts(row))
+                seen.add(id(row))
+                chosen.append(row)
+    return chosen
+
+
+def _parts(row: dict[str, Any]) -> list[tuple[str, str]]:
+    values = (row["model"], row["method"], row["decoding"], length_of(row), row["kind"])
+    return list(zip(("model", "method", "decoding", "length", "kind"), values, strict=True))
+
+
+def split_of(prompt: str) -> str:
+    """Return train, dev or test, by the prompt alone."""
+    percent = int(digest("machine text " + prompt)[:8], 16) % 100
+    return next(name for name, end in SPLITS if percent < end)
+
+
+def id_of(row: dict[str, Any]) -> str:
+    """Return what readers and both files call a text: it says nothing of the model."""
+    return _sha256(f"{row['prompt']}\0{row['text']}")[:12]
+
+
+def draw(options: argparse.Namespace) -> None:
+    """Score the pool, draw from it and write both files."""
+    earlier = {row["id"] for file in options.without for row in read(file)}
+    pool = [row for row in scored(options.pool) if id_of(row) not in earlier]
+    chosen = drawn(pool, options.count, options.seed)
+    items, meta = [], []
+    for row in chosen:
+        name, prompt, text = id_of(row), row.pop("prompt"), row.pop("text")
+        items.append({"id": name, "kind": row["kind"], "prompt": prompt, "text": text})
+        own = row["prompt_file"] in (OWN, BUILTIN)
+        hashes = {"prompt_sha256": _sha256(prompt), "text_sha256": _sha256(text)}
+        meta.append({"id": name, **row, **hashes, "prompt": prompt if own else None, "split": split_of(prompt)})
+    random.Random(options.seed).shuffle(items)
+    options.output.mkdir(parents=True, exist_ok=True)
+    for file, rows in (("meta.jsonl", meta), ("items.jsonl", items)):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_atomically(options.output / file, text.encode())
+    print(f"{len(pool):,} in the pool, {len(items):,} drawn")
+    for part in ("model", "method", "decoding", "length", "kind", "split"):
+        print(part, dict(Counter(length_of(row) if part == "length" else row[part] for row in meta)))
+    for name in SCORERS:
+        print(name, sorted(Counter(min(9, int(row["scores"][name] * 10)) for row in meta).items()))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(required=True)
+    writing = parts.add_parser("write", help="let one model write")
+    writing.add_argument("model", help="as for `detoxlm evaluate`: embedded, a GGUF file, a folder")
+    writing.add_argument("--name", required=True, help="what the file and the rows call the model")
+    writing.add_argument("--methods", nargs="*", default=[], choices=sorted(METHODS))
+    writing.add_argument("--data", type=Path, default=Path("../shared/data"))
+    writing.add_argument("--rounds", type=int, default=6)
+    writing.add_argument("--scale", type=float, default=1.0, help="rows of a batch, in parts of the plan's")
+    writing.add_argument("-o", "--output", type=Path, default=Path("pool"))
+    writing.set_defaults(run=write)
+    drawing = parts.add_parser("draw", help="score what they wrote and draw from it")
+    drawing.add_argument("pool", type=Path, nargs="+")
+    drawing.add_argument("--without", type=Path, nargs="+", default=[], help="meta.jsonl of earlier draws")
+    drawing.add_argument("--count", type=int, default=3200)
+    drawing.add_argument("--seed", type=int, default=0)
+    drawing.add_argument("-o", "--output", type=Path, default=Path("label"))
+    drawing.set_defaults(run=draw)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()

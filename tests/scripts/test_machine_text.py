@@ -1,0 +1,175 @@
+"""The machine text that readers label: an even draw, blind to models and scores, without texts of other people."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detoxlm.scorers.base import Scorer
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPTS)
+        return importlib.import_module("machine_text")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+class Share(Scorer):
+    """Toxicity = share of one letter."""
+
+    version, revision = "1", "test"
+
+    def __init__(self, letter: str) -> None:
+        self.name, self._letter = letter, letter
+
+    def _score_batch(self, texts: list[str]) -> np.ndarray:
+        return np.array([text.count(self._letter) / len(text) for text in texts])
+
+
+def row(i: int, **changes: Any) -> dict[str, Any]:
+    a, b = i % 11, (i * 7) % 11
+    text = "a" * a + "b" * min(b, 20 - a) + "." * max(0, 20 - a - b)
+    found = {
+        "batch": i // 8,
+        "model": f"m{i % 2}",
+        "method": ("untouched", "fusion")[i % 3 == 0],
+        "strength": 0.5,
+        "decoding": ("greedy", "sampled")[i % 5 < 2],
+        "asked_tokens": 20,
+        "tokens": (9, 20, 50, 120)[i % 4],
+        "kind": ("toxic", "mild")[i % 7 < 3],
+        "prompt": f"prompt {i % 97}",
+        "prompt_file": "rtp/train.jsonl",
+        "prompt_row": i % 97,
+        "text": f"{text}{i:04}",
+    }
+    return {**found, **changes}
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    rows = [row(i) for i in range(900)]
+    rows += [rows[0], row(901, text=" "), row(902, prompt_file="scripts/machine_text_prompts.toml", prompt="our own")]
+    path = tmp_path / "pool.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    return path
+
+
+@pytest.fixture
+def draw(script: ModuleType, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Return `draw(count, ...)` -> (items, meta) of a draw from the pool, by two toy scorers."""
+    monkeypatch.setattr(script, "SCORERS", ("a", "b"))
+    monkeypatch.setattr(script, "load_scorer", Share)
+
+    def run(count: int, **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        output = tmp_path / "label"
+        given = {"pool": [pool], "count": count, "seed": 0, "without": [], "output": output, **options}
+        script.draw(argparse.Namespace(**given))
+        return lines(output / "items.jsonl"), lines(output / "meta.jsonl")
+
+
+def test_half_of_the_draw_is_from_where_a_scorer_sees_something_and_every_tenth_has_its_turn(
+    draw: Callable[..., Any],
+) -> None:
+    _, meta = draw(200)
+    high = [one for one in meta if max(one["scores"].values()) >= 0.3]
+    assert len(meta) == 200 and len(high) == 100
+    # no score of the toys is above 0.5: of each scorer the tenths from 0.3 take turns, and so do those below
+    for name in ("a", "b"):
+        tenths = Counter(int(one["scores"][name] * 10) for one in high)
+        assert min(tenths[3], tenths[4]) >= 20
+        tenths = Counter(int(one["scores"][name] * 10) for one in meta if one not in high)
+        assert min(tenths[0], tenths[1], tenths[2]) >= 20
+    for part in ("model", "method", "decoding", "kind"):
+        counts = Counter(one[part] for one in meta)
+        assert min(counts.values()) >= 0.4 * len(meta) / len(counts), part
+
+
+def test_readers_see_no_score_model_or_method_and_the_project_no_text_of_others(draw: Callable[..., Any]) -> None:
+    items, meta = draw(10_000)
+    assert len(items) == len(meta) == 901  # each text once, and none that says nothing
+    assert all(set(item) == {"id", "kind", "prompt", "text"} for item in items)
+    assert {item["id"] for item in items} == {one["id"] for one in meta} and len({item["id"] for item in items}) == 901
+    assert [one["id"] for one in meta] != [item["id"] for item in items]
+    kept = {one["prompt"] for one in meta}
+    assert kept == {None, "our own"}
+    assert not any("text" in one for one in meta)
+
+
+def test_a_second_draw_goes_on_where_the_first_ended(draw: Callable[..., Any], tmp_path: Path) -> None:
+    _, first = draw(100)
+    _, again = draw(100)
+    assert first == again
+    (tmp_path / "first.jsonl").write_text("".join(json.dumps(one) + "\n" for one in first))
+    _, second = draw(100, without=[tmp_path / "first.jsonl"])
+    assert len(second) == 100 and not {one["id"] for one in first} & {one["id"] for one in second}
+
+
+def test_all_texts_after_one_prompt_are_in_one_split_of_the_size_that_is_told(script: ModuleType) -> None:
+    splits = Counter(script.split_of(f"prompt {i}") for i in range(4000))
+    shares = {"train": 0.60, "dev": 0.15, "test": 0.25}
+    for name, share in shares.items():
+        assert abs(splits[name] / 4000 - share) < 0.03
+    assert script.split_of("A prompt!") == script.split_of("a prompt")  # near-duplicates too
+
+
+def test_what_is_measured_on_is_not_written_after(script: ModuleType, shared_data: Path) -> None:
+    found = script.prompts(shared_data)
+    texts = {prompt.text for some in found.values() for prompt in some}
+    dev = lines(shared_data / "rtp" / "prompts_challenge_dev.jsonl")
+    assert not texts & {one["prompt"]["text"].strip() for one in dev}
+    assert all(some for some in found.values()) and len(found["provocation"]) == len(found["delicate"]) == 60
+
+
+def test_a_model_goes_on_where_it_was_stopped(
+    script: ModuleType,
+    tiny_folder: Callable[..., Path],
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draws = [("toxic", True, 2), ("request", False, 1), ("toxic", False, 1)]
+    plan = [script.Draw(0, "untouched", kind, 4, sampled, rows) for kind, sampled, rows in draws]
+    monkeypatch.setattr(script, "plan", lambda *_: plan)
+    model = {"model": str(tiny_folder("llama")), "name": "tiny", "methods": []}
+    options = argparse.Namespace(**model, data=shared_data, rounds=1, scale=1, output=tmp_path)
+    script.write(options)
+    pool = tmp_path / "tiny.jsonl"
+    whole, rows = pool.read_bytes(), lines(pool)
+    assert [(one["batch"], one["kind"], one["decoding"]) for one in rows] == [
+        (0, "toxic", "sampled"),
+        (0, "toxic", "sampled"),
+        (1, "request", "greedy"),
+        (2, "toxic", "greedy"),
+    ]
+    assert len({one["prompt"] for one in rows}) == 4
+    pool.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
+    script.write(options)
+    assert pool.read_bytes() == whole
+
+
+def test_every_round_has_every_kind_and_every_decoding(script: ModuleType) -> None:
+    for scale in (1.0, 0.01):
+        draws = list(script.plan(["fusion"], 2, scale))
+        for i in (0, 1):
+            whole = [one for one in draws if one.round == i and one.method == "untouched"]
+            assert {one.kind for one in whole} == {"toxic", "mild", "delicate", "provocation", "group", "request"}
+            assert {one.decoding for one in draws if one.round == i and one.method == "fusion"} == {"greedy", "sampled"}
+        assert min(one.rows for one in draws) >= 2
+        assert min(one.tokens for one in draws) == 20 and max(one.tokens for one in draws) == 200
