@@ -13,7 +13,8 @@ import pytest
 from detoxlm import settings as definitions
 from detoxlm.fitting import method_settings
 from detoxlm.methods import METHODS, get_method
-from detoxlm.settings import Settings, resolve
+from detoxlm.settings import Settings
+from detoxlm.sources import read_toml, resolve
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "configs" / "detoxlm.toml"
@@ -69,9 +70,7 @@ def test_a_command_accepts_its_parts_uncommented_and_they_are_its_defaults(
     config = tmp_path / "mine.toml"
     config.write_text(uncommented(mine), encoding="utf-8")
     assert resolve(kind, {}, config) == resolve(kind, {})
-    assert {name for name, field in kind.model_fields.items() if field.default is not None} == set(
-        definitions.read_toml(config)
-    )
+    assert {name for name, field in kind.model_fields.items() if field.default is not None} == set(read_toml(config))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -305,7 +305,8 @@ def test_a_run_leaves_what_is_listed(workplace: Path, monkeypatch: pytest.Monkey
 
 def test_the_toml_of_the_docs_is_valid_settings(tmp_path: Path) -> None:
     from detoxlm.methods.fusion import FusionSettings
-    from detoxlm.settings import RunSettings, read_toml, resolve
+    from detoxlm.settings import RunSettings
+    from detoxlm.sources import read_toml, resolve
 
     (example,) = (body for language, body in blocks(ROOT / "docs" / "concepts.md") if language == "toml")
     (tmp_path / "example.toml").write_text(example)

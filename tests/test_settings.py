@@ -11,17 +11,8 @@ import pytest
 from detoxlm import settings as settings_module
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling
-from detoxlm.settings import (
-    EvaluateSettings,
-    FitSettings,
-    GenerateSettings,
-    RunSettings,
-    Settings,
-    explained,
-    method_table,
-    resolve,
-    validated,
-)
+from detoxlm.settings import EvaluateSettings, FitSettings, GenerateSettings, RunSettings, Settings, explained
+from detoxlm.sources import method_table, resolve, validated
 
 KINDS = [
     kind

@@ -22,7 +22,8 @@ from detoxlm.lock import only_writer
 from detoxlm.methods import METHODS, Detoxifier, FitData, Method
 from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import Target
-from detoxlm.settings import FitSettings, RunSettings, method_table, validated
+from detoxlm.settings import FitSettings, RunSettings
+from detoxlm.sources import method_table, validated
 
 log = logging.getLogger(__name__)
 

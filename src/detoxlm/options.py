@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Optional, get_args, get_origin
 import typer
 
 from detoxlm.progress import say as complain
-from detoxlm.settings import Settings, explained, resolve
+from detoxlm.settings import Settings, explained
+from detoxlm.sources import resolve
 
 #: The option of every command that prints a table.
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]

@@ -12,7 +12,8 @@ from starlette.routing import Route
 from detoxlm.errors import UsageError
 from detoxlm.serve.app import create_app
 from detoxlm.serve.engine import in_thread
-from detoxlm.settings import ServeScorerSettings, resolve
+from detoxlm.settings import ServeScorerSettings
+from detoxlm.sources import resolve
 from tests.serve.conftest import Serve
 
 

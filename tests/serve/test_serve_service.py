@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from detoxlm.settings import ServeScorerSettings, resolve
+from detoxlm.settings import ServeScorerSettings
+from detoxlm.sources import resolve
 
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "examples" / "scorer-service"

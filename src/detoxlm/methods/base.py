@@ -42,7 +42,8 @@ from detoxlm.methods.registry import METHODS
 from detoxlm.models import Target
 from detoxlm.results import DetoxifierInfo
 from detoxlm.scorers.base import Scorer
-from detoxlm.settings import Settings, validated
+from detoxlm.settings import Settings
+from detoxlm.sources import validated
 
 #: What an edit can be written as, and why a method's cannot.
 _FORMS = {
