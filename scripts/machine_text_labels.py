@@ -1,0 +1,89 @@
+"""Puts readers' labels to the machine text that they read: `data/machine_text`, which the project keeps.
+
+    python scripts/machine_text_labels.py items.jsonl meta.jsonl --reader a labels_a*.jsonl --reader b labels_b*.jsonl
+
+`items.jsonl` and `meta.jsonl` are of `machine_text.py draw`; a line of labels has `id`, `label` and `kind`. Written are
+`texts.jsonl`, a text a line with what it is and the label that the readers agree on (else `unsure`), and a file of each
+reader's labels as `detoxlm label` keeps them. Prompts of other people are named by file, row and hash; only our own are
+written out. Texts that were written twice count once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from detoxlm.files import write_atomically
+from detoxlm.labels.files import VERDICTS, Label
+from detoxlm.labels.texts import Readable
+
+#: What is told of a text beside itself and its labels.
+KEPT = ("prompt_file", "prompt_row", "prompt_sha256", "model", "method", "strength", "decoding", "tokens", "split")
+#: Whose prompts are written out.
+OWN = ("scripts/", "src/")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def readings(paths: list[Path], known: set[str]) -> dict[str, dict[str, Any]]:
+    """Return a reader's lines by id.
+
+    Raises:
+        ValueError: a line is of no text, labels one a second time, or has no such label.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        for row in read(path):
+            if row["id"] not in known or row["id"] in found or row["label"] not in VERDICTS:
+                raise ValueError(f"{path}: {row}")
+            found[row["id"]] = row
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("items", type=Path)
+    parser.add_argument("meta", type=Path)
+    parser.add_argument("--reader", nargs="+", action="append", required=True, metavar=("NAME", "FILE"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("data/machine_text"))
+    options = parser.parse_args()
+    meta = {row["id"]: row for row in read(options.meta)}
+    readers = {name: readings([Path(file) for file in files], set(meta)) for name, *files in options.reader}
+    rows, seen = [], set()
+    labels: dict[str, list[bytes]] = {name: [] for name in readers}
+    for item in read(options.items):
+        said = {name: found[item["id"]] for name, found in readers.items() if item["id"] in found}
+        if not said or item["text"] in seen:
+            continue
+        seen.add(item["text"])
+        facts = meta[item["id"]]
+        verdicts = {one["label"] for one in said.values()}
+        own = facts["prompt_file"].startswith(OWN)
+        row = {
+            "id": item["id"],
+            "text": item["text"],
+            **({"prompt": item["prompt"]} if own else {}),
+            "prompt_kind": item["kind"],
+            **{name: facts[name] for name in KEPT},
+            "label": verdicts.pop() if len(verdicts) == 1 else "unsure",
+            "readers": len(said),
+            "kind": next(iter(said.values()))["kind"],
+        }
+        rows.append(row)
+        for name, one in said.items():
+            labels[name].append(Label.now(Readable(row["text"], row.get("prompt")).key, one["label"], name).line())
+    options.output.mkdir(parents=True, exist_ok=True)
+    texts = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_atomically(options.output / "texts.jsonl", texts.encode())
+    for name, lines in labels.items():
+        write_atomically(options.output / f"reader-{name}.jsonl", b"".join(lines))
+    print(len(rows), "texts:", dict(Counter(row["label"] for row in rows)))
+
+
+if __name__ == "__main__":
+    main()
