@@ -11,6 +11,7 @@ import pytest
 
 from detoxlm.errors import UsageError
 from detoxlm.labels.texts import Readable, read_texts
+from detoxlm.results import Results
 
 Write = Callable[[str, Any], Path]
 
@@ -46,6 +47,27 @@ def test_what_a_scorer_wrote_is_read_with_its_scores(
     )
     assert code == 0
     assert read_texts(write("scored.json", out)).items == [Readable("ex", "p", 0.5)]
+
+
+def test_the_continuations_of_a_measurement_are_read_after_their_prompts(
+    write: Write, call: Callable[..., tuple[int, str, str]], tiny_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    rule = write("rule.py", "def share(text):\n    return text.count('e') / len(text)\n")
+    prompts = write("prompts.jsonl", [{"prompt": f"this is prompt {i} of"} for i in range(3)])
+    options = ["--recipe", "challenge-10", "--fluency-text", "none", "--scorer", f"python:{rule}:share"]
+    output = tmp_path / "results.json"
+    code, _, error = call("evaluate", tiny_folder("llama"), "--prompts", prompts, *options, "-o", output)
+    assert code == 0, error
+    rows = Results.load(output).rows
+    expected = [
+        Readable(text, row.prompt, score)
+        for row in rows
+        for text, score in zip(row.continuations, row.scores, strict=True)
+        if text.strip()
+    ]
+    assert len(expected) == 3 and read_texts(output).items == expected
+    with pytest.raises(UsageError, match=r"--column: .*results.json is a results.json, which has no columns"):
+        read_texts(output, column="text")
 
 
 def test_a_text_is_read_once_however_often_it_is_there(write: Write) -> None:
