@@ -272,10 +272,12 @@ async def mixed(scorer: str, texts: list[str], minutes: float) -> None:
     """Print what came of every manner of client, and whether the log has a traceback."""
     wanted = dict(zip(texts, load_scorer(scorer, cache=False).score(texts), strict=True))
     async with server(scorer) as (port, process, log):
-        first = process.memory_info().rss / 1e6
         clients = Mixed(port, wanted, time.perf_counter() + 60 * minutes)
-        await clients.run()
-        print(f"memory: {first:.0f} MB at the start, {process.memory_info().rss / 1e6:.0f} MB at the end")
+        running = asyncio.create_task(clients.run())
+        for tenth in range(1, 11):
+            await asyncio.wait([running], timeout=6 * minutes)
+            print(f"{tenth * minutes / 10:4.1f} min: {process.memory_info().rss / 1e6:.0f} MB", flush=True)
+        await running
         said = log.read_text("utf-8", "replace")
     for name, count in sorted(clients.counts.items()):
         print(f"{count:8d}  {name}")
