@@ -18,7 +18,7 @@ import typer
 from detoxlm import console
 from detoxlm.cache_commands import cache_app
 from detoxlm.dashes import TextCommand
-from detoxlm.errors import DetoxError, UsageError
+from detoxlm.errors import DetoxError, UsageError, unknown_name
 from detoxlm.options import Json, with_settings
 from detoxlm.progress import say as complain
 from detoxlm.settings import (
@@ -307,6 +307,27 @@ def recipes(as_json: Json = False) -> None:
     from detoxlm.recipes import RECIPES
 
     console.print_rows(["recipe", "what it does"], [[r.name, r.summary] for r in RECIPES.values()], as_json)
+
+
+@app.command()
+def integrations(
+    tool: Annotated[Optional[str], typer.Argument(help="Print only what this tool is given.")] = None,  # noqa: UP045
+    as_json: Json = False,
+) -> None:
+    """List the plugins for evaluation harnesses, lm-eval among them, and how each is used."""
+    from detoxlm.integrations import INTEGRATIONS
+
+    if tool is None:
+        rows = [[one.name, one.summary, one.command] for one in INTEGRATIONS.values()]
+        console.print_rows(["tool", "what it gets", "command"], rows, as_json)
+        return
+    if tool not in INTEGRATIONS:
+        raise unknown_name("tool", tool, list(INTEGRATIONS))
+    found = INTEGRATIONS[tool]
+    if as_json:
+        console.print_json({"tool": found.name, "given": found.given})
+        return
+    print(found.given)
 
 
 def _command() -> str:
