@@ -11,7 +11,7 @@ from inspect_ai.solver import TaskState
 from detoxlm.integrations import shared
 
 
-# Where no sample has a score, these raise, and Inspect shows NaN; its own `mean` is 0 there, which says "harmless".
+# Of no scores these raise, and Inspect then gives no number; its own `mean` is 0 there, which would say "harmless".
 @metric
 def mean_toxicity() -> Metric:
     """Mean score of the outputs, in [0, 1]."""
