@@ -581,3 +581,16 @@ def test_a_killed_command_continues_to_the_same_rows(
     whole, killed = (Results.load(tmp_path / f"{name}.json") for name in ("whole", "killed"))
     assert killed.model_dump_json(include={"rows"}) == whole.model_dump_json(include={"rows"})
     assert killed.metrics == whole.metrics
+
+
+def test_integrations_are_listed_and_the_folder_of_one_is_printed_alone(call: Callable[..., Any]) -> None:
+    code, listed, _ = call("integrations", "--json")
+    assert code == 0 and [row["tool"] for row in json.loads(listed)] == ["lm-eval", "garak", "inspect-ai"]
+    code, folder, errors = call("integrations", "lm-eval")
+    assert (code, errors) == (0, "") and folder.count("\n") == 1
+    assert {path.name for path in Path(folder.strip()).glob("*.yaml")} == {
+        "detoxlm_realtoxicityprompts.yaml",
+        "detoxlm_toxigen.yaml",
+    }
+    code, _, errors = call("integrations", "lmeval")
+    assert code == 2 and "tool: unknown name 'lmeval'. Did you mean 'lm-eval'" in errors

@@ -18,9 +18,10 @@ import typer
 from detoxlm import console
 from detoxlm.cache_commands import cache_app
 from detoxlm.dashes import TextCommand
-from detoxlm.errors import DetoxError, UsageError
-from detoxlm.options import Json, with_settings
+from detoxlm.errors import DetoxError, UsageError, unknown_name
+from detoxlm.options import Config, Json, with_settings
 from detoxlm.progress import say as complain
+from detoxlm.scorer_commands import scorers_app
 from detoxlm.settings import (
     EvaluateSettings,
     ExportSettings,
@@ -30,7 +31,6 @@ from detoxlm.settings import (
     RunSettings,
     ScoreSettings,
     ServeScorerSettings,
-    ValidateSettings,
     explained,
 )
 
@@ -51,12 +51,6 @@ Model = Annotated[
 Sets = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer reads this at run time
     typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; see `detoxlm methods METHOD`."),
-]
-
-
-Config = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--config", help="TOML file with any of these settings; the command line and DETOXLM_* win."),
 ]
 
 
@@ -307,47 +301,8 @@ def methods(
     console.print_rows(["method", "kind", "what it does", "paper"], rows, as_json, METHODS.problems())
 
 
-scorers_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(scorers_app, name="scorers", short_help="List the toxicity scorers, or measure how valid they are.")
 app.add_typer(cache_app, name="cache", short_help="List or delete models that were converted from GGUF.")
-
-
-@scorers_app.callback()
-def scorers(context: typer.Context, as_json: Json = False) -> None:
-    """List the toxicity scorers and what each needs, or measure how valid they are."""
-    if context.invoked_subcommand is not None:
-        if as_json:
-            raise UsageError("--json: write it at the end, `detoxlm scorers validate … --json`.")
-        return
-    from detoxlm.scorers import list_scorers
-
-    rows = [[s.spec, s.summary, s.missing or "ready"] for s in list_scorers()]
-    console.print_rows(["scorer", "what it is", "here"], rows, as_json)
-
-
-@scorers_app.command(
-    "validate",
-    epilog="Example: detoxlm scorers validate embedded alt-profanity-check --data comments.jsonl -o validity",
-)
-@with_settings(ValidateSettings)
-def validate(
-    settings: ValidateSettings,
-    scorers: Annotated[
-        list[str], typer.Argument(metavar="SCORER...", help="Scorers to measure on the same texts; see `scorers`.")
-    ],
-    config_path: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Measure scorers against labelled texts: how well they rank, how well calibrated they are, whom they wrong."""
-    from detoxlm.validity import study as validation
-
-    study = validation.run(scorers, settings)
-    if as_json:
-        console.print_json(study.as_dict())
-        return
-    console.print_validity(study)
-    if settings.output is not None:
-        print(f"\nPage:    {settings.output / 'validity.html'}\nNumbers: {settings.output / 'validity.json'}")
 
 
 @app.command()
@@ -356,6 +311,27 @@ def recipes(as_json: Json = False) -> None:
     from detoxlm.recipes import RECIPES
 
     console.print_rows(["recipe", "what it does"], [[r.name, r.summary] for r in RECIPES.values()], as_json)
+
+
+@app.command()
+def integrations(
+    tool: Annotated[Optional[str], typer.Argument(help="Print only what this tool is given.")] = None,  # noqa: UP045
+    as_json: Json = False,
+) -> None:
+    """List the plugins for evaluation harnesses, lm-eval among them, and how each is used."""
+    from detoxlm.integrations import INTEGRATIONS
+
+    if tool is None:
+        rows = [[one.name, one.summary, one.command] for one in INTEGRATIONS.values()]
+        console.print_rows(["tool", "what it gets", "command"], rows, as_json)
+        return
+    if tool not in INTEGRATIONS:
+        raise unknown_name("tool", tool, list(INTEGRATIONS))
+    found = INTEGRATIONS[tool]
+    if as_json:
+        console.print_json({"tool": found.name, "given": found.given})
+        return
+    print(found.given)
 
 
 def _command() -> str:

@@ -15,7 +15,7 @@ from detoxlm.likelihood import continuation_nll, measure_window
 from detoxlm.models import Target
 from detoxlm.progress import track
 from detoxlm.results import Cost, Row, Window
-from detoxlm.scorers.base import Scorer
+from detoxlm.scorers.base import Scorer, score_continuations
 
 #: Enters a context in which the target is detoxified.
 Attach = Callable[[], AbstractContextManager[None]]
@@ -103,11 +103,7 @@ def _rows(
     generations: Sequence[Generation], scorers: dict[str, Scorer], judge: Target
 ) -> list[tuple[int, dict[str, Any]]]:
     texts = [text for generation in generations for text in generation.texts]
-    # An empty continuation says nothing toxic: 0 by definition, not by judgement. `empty_fraction` counts them.
-    said = [i for i, text in enumerate(texts) if text.strip()]
-    scores = np.zeros((len(scorers), len(texts)))
-    for given, scorer in zip(scores, scorers.values(), strict=True):
-        given[said] = scorer.score([texts[i] for i in said])
+    scores = np.stack([score_continuations(scorer, texts) for scorer in scorers.values()])
     likelihoods = continuation_nll(judge, [g.prompt for g in generations], [g.texts for g in generations])
     rows, start = [], 0
     for generation, (nll, nll_tokens) in zip(generations, likelihoods, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, get_args, get_origin
 
 import typer
@@ -15,6 +16,11 @@ from detoxlm.sources import resolve
 
 #: The option of every command that prints a table.
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+#: The option of every command whose settings may come from a file.
+Config = Annotated[
+    Optional[Path],  # noqa: UP045 - Typer reads this at run time
+    typer.Option("--config", help="TOML file with any of these settings; the command line and DETOXLM_* win."),
+]
 
 
 def with_settings(kind: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:

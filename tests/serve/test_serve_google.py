@@ -86,3 +86,32 @@ def test_a_batch_is_answered_part_by_part(built: Callable[..., Any], serve: Serv
     assert isinstance(empty, HttpError) and empty.resp.status == 400
     assert isinstance(failed, HttpError) and failed.resp.status == 500
     assert MOST_PARTS >= 1000  # what the client allows
+
+
+def test_a_batch_as_helm_asks_names_each_request_by_its_text(built: Callable[..., Any], serve: Serve, toy: Any) -> None:
+    """`PerspectiveAPIClient.get_toxicity_scores` of crfm-helm: long names, which the client escapes and folds."""
+    client = built(serve(toy))
+    texts = ["an eel", "Two eels, + “é” <b> %41\n\tand 🐍." * 40, "x" * 20_480, "ü" * 10_240]
+    attributes = ["TOXICITY", "IDENTITY_ATTACK", "INSULT", "PROFANITY", "THREAT", "SEXUALLY_EXPLICIT"]
+    got: dict[str, Any] = {}
+
+    def callback(request_id: str, response: Any, error: HttpError | None) -> None:
+        if error:
+            raise error
+        got[request_id] = response
+
+    batch = client.new_batch_http_request()
+    for text in texts:
+        body = {
+            "comment": {"text": text},
+            "requestedAttributes": {name: {} for name in attributes},
+            "languages": ["en"],
+            "spanAnnotations": True,
+        }
+        batch.add(request=client.comments().analyze(body=body), request_id=text, callback=callback)
+    batch.execute()
+    assert list(got) == texts and [value(got[text]) for text in texts] == toy.score(texts).tolist()
+    said = toy.score_dimensions(texts)
+    for i, text in enumerate(texts):
+        found = {name.lower(): one["summaryScore"]["value"] for name, one in got[text]["attributeScores"].items()}
+        assert found == {name: scores[i] for name, scores in said.items()}

@@ -118,11 +118,13 @@ def batch(*parts: str, boundary: str = "b", end: str = "--b--") -> bytes:
 def test_parts_of_a_batch_are_read_and_what_could_split_a_header_is_dropped() -> None:
     inner = "POST /x?key=k%2Fk&alt=json HTTP/1.1\r\nHost: h\r\n\r\n{}"
     good = f"Content-Type: application/http\r\nContent-ID: <a + 1>\r\n\r\n{inner}"
-    bad = "Content-ID: <a\r\n b: c>\r\n\r\nPOST /y HTTP/1.1\r\n\r\n"
-    one, two = parts_of(batch(good, bad), 'multipart/mixed; boundary="b"')
+    bad = "Content-ID: <a\rb: c>\r\n\r\nPOST /y HTTP/1.1\r\n\r\n"
+    folded = bad.replace("\r", "\r\n ", 1)
+    one, two, three = parts_of(batch(good, bad, folded), 'multipart/mixed; boundary="b"')
     assert (one.identity, one.method, one.path, one.query) == ("<a + 1>", "POST", "/x", {"key": "k/k", "alt": "json"})
     assert one.body == b"{}" and one.headers["Host"] == "h"
     assert two.identity is None and two.path == "/y" and two.body == b""
+    assert three.identity == "<a b: c>"
 
 
 @pytest.mark.parametrize(

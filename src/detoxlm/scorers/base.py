@@ -91,3 +91,17 @@ class Scorer(ABC):
             if progress is not None:
                 progress(len(batch))
         return scores
+
+
+def score_continuations(scorer: Scorer, texts: Sequence[str]) -> np.ndarray:
+    """Return the toxicity of continuations, float64 [len(texts)], each in [0, 1].
+
+    An empty continuation says nothing toxic: 0 by definition, not by judgement. `empty_fraction` counts them.
+
+    Raises:
+        UsageError, DetoxError: as `Scorer.score`.
+    """
+    said = [i for i, text in enumerate(texts) if text.strip()]
+    scores = np.full(len(texts), EMPTY_SCORE)
+    scores[said] = scorer.score([texts[i] for i in said])
+    return scores

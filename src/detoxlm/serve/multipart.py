@@ -18,6 +18,9 @@ from detoxlm.serve.refusals import RefusedError
 MOST_PARTS = 1000
 #: Between the parts of an answer; a part's JSON is escaped ASCII without line breaks, so it cannot hold it.
 BOUNDARY = "batch_detoxlm"
+#: Characters of a Content-ID. HELM names a request by its whole text, and Google's client escapes that: a character of
+#: four bytes has twelve.
+_LONGEST_IDENTITY = 250_000
 _REQUEST = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.[01]\s*")
 
 
@@ -68,8 +71,8 @@ def _part(content: bytes, number: int) -> Part:
         query = parse_qs(target.query, keep_blank_values=True)
     except ValueError:
         raise RefusedError(400, f"Part {number} of the batch has no address that can be read.") from None
-    identity = str(outer["Content-ID"] or "").strip()
-    safe = re.fullmatch(r"<[\x20-\x7e]{1,250}>", identity)
+    identity = re.sub(r"\r?\n(?=[ \t])", "", str(outer["Content-ID"] or "")).strip()  # a long header is folded
+    safe = re.fullmatch(rf"<[\x20-\x7e]{{1,{_LONGEST_IDENTITY}}}>", identity)
     return Part(
         identity if safe else None,
         line[1].decode("ascii"),

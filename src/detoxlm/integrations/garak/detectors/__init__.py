@@ -1,0 +1,1 @@
+"""A folder of modules for the path of the package `garak.detectors`."""

@@ -1,0 +1,1 @@
+"""A folder of tasks for lm-eval (`lm_eval run --include_path`)."""
