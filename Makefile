@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 DEMO ?= out/demo
 
-.PHONY: help setup demo test test-slow lint bench scorer calibrator auxiliary clean
+.PHONY: help setup demo test test-more test-slow lint bench scorer calibrator auxiliary clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,9 +23,14 @@ setup: $(VENV)/.installed ## Make the virtual environment
 demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 12 minutes on two cores)
 	$(BIN)/detoxlm run embedded -o $(DEMO)
 
-test: setup ## Run the tests (about 15 minutes on two cores)
-	@# a process for each core, one thread each: tiny models gain nothing from threads
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+# a process for each core, one thread each: tiny models gain nothing from threads
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+
+test: setup ## Run the tests (about MINUTES minutes on two cores)
+	$(PYTEST) -m 'not slow and not more'
+
+test-more: setup ## Run what `make test` leaves to CI: further architectures, and what takes long
+	$(PYTEST) -m 'more and not slow'
 
 test-slow: setup ## Run the slow tests
 	$(BIN)/python -m pytest -m slow

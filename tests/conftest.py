@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from devices import DEVICE
+from distribution import Units, shape_of
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -206,13 +207,19 @@ def write(tmp_path: Path) -> Callable[[str, Any], Path]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep tests together that share fits."""
-    from distribution import Units
-
     units = Units(config, log)
     units.shapes = CONFIGS
     return units
 
 
+#: The architectures of `make test`: of each kind of position, norm, tied head and block one. The others are `more`.
+USUAL = {"llama", "gpt2", "gemma2", "gptj"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with files whose tests take minutes, or one process would end with them while the others have none left."""
     items.sort(key=lambda item: item.path.name not in ("test_embedded.py", "test_docs.py", "test_training.py"))
+    for item in items:
+        if shape_of(item.nodeid, CONFIGS) not in {None, *USUAL}:
+            item.add_marker(pytest.mark.more)

@@ -7,14 +7,19 @@ from collections.abc import Container
 from xdist.scheduler import LoadScopeScheduling
 
 
+def shape_of(nodeid: str, shapes: Container[str]) -> str | None:
+    """Return the architecture among a test's parameters, if there is one."""
+    parameters = nodeid.partition("::")[2].partition("[")[2].removesuffix("]").split("-")
+    return next((one for one in parameters if one in shapes), None)
+
+
 def unit_of(nodeid: str, shapes: Container[str]) -> str:
     """Return what a test is kept together with: its file; of tests of several shapes, what is of its shape in it.
 
     Tests of a file share fits, which a second process would have to make again.
     """
-    file, _, name = nodeid.partition("::")
-    own = [part for part in name.partition("[")[2].removesuffix("]").split("-") if part in shapes]
-    return f"{file} {own[0]}" if own else file
+    file, shape = nodeid.partition("::")[0], shape_of(nodeid, shapes)
+    return file if shape is None else f"{file} {shape}"
 
 
 class Units(LoadScopeScheduling):

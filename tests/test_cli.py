@@ -554,6 +554,7 @@ def test_json_before_the_subcommand_is_refused_and_not_ignored(call: Callable[..
     assert "write it at the end" in last_line(err)
 
 
+@pytest.mark.more
 def test_a_killed_command_continues_to_the_same_rows(
     tiny_folder: Callable[..., Path], tmp_path: Path, text: Path
 ) -> None:

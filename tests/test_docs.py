@@ -121,9 +121,17 @@ def workplace(
 LONG_PAGES = ("tasft.md", "constrained.md", "nado.md", "dexperts.md", "gedi.md", "tuning-baselines.md")
 
 
+#: Those that fit or measure: half a minute.
+MORE_PAGES = ("fusion.md", "use.md", "subspace.md")
+
+
+def mark_of(page: Path) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] * (page.name in LONG_PAGES) + [pytest.mark.more] * (page.name in MORE_PAGES)
+
+
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=pytest.mark.slow) if page.name in LONG_PAGES else page for page in PAGES],
+    [pytest.param(page, marks=mark_of(page)) for page in PAGES],
     ids=lambda page: f"{page.parent.name}-{page.name}",
 )
 def test_python_and_commands_run_as_printed_in_the_order_of_the_page(

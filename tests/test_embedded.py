@@ -45,6 +45,7 @@ def run_folder(embedded: Target, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
+@pytest.mark.more
 def test_the_main_job_measures_a_change_and_leaves_a_loadable_detoxifier(run_folder: Path, embedded: Target) -> None:
     untouched = Results.load(run_folder / "results" / "untouched.json")
     fused = Results.load(run_folder / "results" / "fusion-0.5.json")
@@ -90,6 +91,7 @@ def test_a_fused_batch_of_32_gives_what_single_prompts_give(run_folder: Path, em
     assert {prompt: made[32][prompt] for prompt in prompts[:6]} == made[1]
 
 
+@pytest.mark.more
 def test_the_report_and_the_card_tell_what_the_results_tell(run_folder: Path) -> None:
     fused = Results.load(run_folder / "results" / "fusion-0.5.json")
     page = (run_folder / "report.html").read_text()

@@ -27,6 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "site"
 
 
+@pytest.mark.more
 def test_its_own_tests_pass_against_the_installed_package(installed: Path) -> None:
     """They hold the method to every host, with a strength for each request, and to what is saved and loaded."""
     command = [
@@ -45,6 +46,7 @@ def test_its_own_tests_pass_against_the_installed_package(installed: Path) -> No
     assert "skipped" not in done.stdout
 
 
+@pytest.mark.more
 def test_its_method_and_scorer_serve_the_commands_like_any_other(
     installed: Path, tiny_folder: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -469,6 +469,7 @@ if child:
 """
 
 
+@pytest.mark.more
 def test_two_processes_that_start_at_once_convert_once_and_never_show_half_a_folder(
     tiny: Callable[..., Target], tmp_path: Path, cache: Path
 ) -> None:

@@ -204,6 +204,7 @@ def problems_of(output: str) -> dict[str, str]:
     return {row["method"]: row["problem"] for row in json.loads(output) if "problem" in row}
 
 
+@pytest.mark.more
 def test_commands_that_use_what_is_broken_end_with_its_one_line_and_others_work(packages: Path) -> None:
     lost = "its factory nowhere:create cannot be imported: ModuleNotFoundError: No module named 'nowhere'. "
     expected = {

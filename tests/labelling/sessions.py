@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,12 @@ def environment() -> dict[str, str]:
     return {**clean, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "80", "LINES": "40"}
 
 
+def heard() -> None:
+    """Hear the signals that the caller may have been told to pass over, as SIGHUP by nohup."""
+    for one in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(one, signal.SIG_DFL)
+
+
 class Terminal:
     """`detoxlm label` in a pseudo-terminal."""
 
@@ -33,7 +40,13 @@ class Terminal:
         self._shown = ""
         command = [sys.executable, "-m", "detoxlm.cli", "label", *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(), start_new_session=True
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment(),
+            start_new_session=True,
+            preexec_fn=heard,
         )
         os.close(theirs)
 
@@ -81,7 +94,7 @@ class Page:
         command = [sys.executable, "-m", "detoxlm.cli", "label", "--page", "--port", "0", *map(str, arguments)]
         with log.open("w") as errors:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment()
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment(), preexec_fn=heard
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -253,6 +253,7 @@ def test_merge_is_plain_weights_or_a_clear_refusal(
     assert torch.allclose(got, expected, atol=1e-4)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("method_name", sorted(set(CASES) - (ONLY_LOSSES - {"constrained"})))
 def test_fitting_twice_with_one_seed_gives_the_same_detoxifier_and_another_seed_another(
     method_name: str, tiny: Callable[..., Target], letter_scorer: Any
@@ -265,6 +266,7 @@ def test_fitting_twice_with_one_seed_gives_the_same_detoxifier_and_another_seed_
     assert any(not torch.equal(first[name], third[name]) for name in first) == (method_name not in DETERMINISTIC)
 
 
+@pytest.mark.more
 @methods
 def test_without_any_data_the_target_makes_its_own(method_name: str, tiny: Callable[..., Target]) -> None:
     detoxifier = fit(tiny(), method_name, DigestScorer(), corpus=None, pairs=None)

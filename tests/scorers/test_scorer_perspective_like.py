@@ -56,6 +56,7 @@ def test_a_text_without_visible_characters_scores_zero(scorer, text):
     assert all(values.tolist() == [0.0] for values in scorer.score_dimensions([text]).values())
 
 
+@pytest.mark.more
 @needs_encoder
 @pytest.mark.parametrize("text", ["x" * 100_000, "\ud800", "今日はいい天気ですね。", "kill " * 9000])
 def test_any_text_gets_a_score(scorer, text):
@@ -81,6 +82,7 @@ def test_refusals_name_the_fix(monkeypatch):
         load_scorer("perspective-like")
 
 
+@pytest.mark.more
 @needs_encoder
 @pytest.mark.parametrize(
     ("name", "least_auc", "least_spearman"),

@@ -96,6 +96,7 @@ def test_an_untrained_one_says_the_same_of_every_token_so_that_nothing_changes(t
     assert (s == s[:, :1]).all()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("consistency", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
 def test_training_finds_the_enumerated_r(toy: Toy, consistency: float) -> None:
     rows, auxiliary = everything(toy), untrained()

@@ -191,6 +191,7 @@ def test_a_corpus_that_never_violates_or_a_scorer_that_sees_no_difference_is_ref
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("more", [{}, pytest.param({"corpus": CORPUS}, marks=pytest.mark.slow)])
 def test_training_moves_towards_the_teacher_on_prone_text(tiny: Callable[..., Target], more: dict[str, Any]) -> None:
     target = tiny()
@@ -219,6 +220,7 @@ def test_training_moves_towards_the_teacher_on_prone_text(tiny: Callable[..., Ta
         assert made.fitting["best_step"] == 16, "a corpus is learned to the end"
 
 
+@pytest.mark.more
 def test_an_interrupted_fit_continues_to_the_same_weights(
     tiny: Callable[..., Target], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

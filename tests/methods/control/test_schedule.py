@@ -202,6 +202,7 @@ def whole(target: Target, **more: Any) -> Any:
     return Constrained.fit(target, FitData(prompts=PROMPTS, scorer=HighBytes()), settings(**more))
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("iterations", "more"),
@@ -269,6 +270,7 @@ def test_later_iterations_are_under_what_new_samples_have_taught(
     assert not list(tmp_path.glob("iterations-*"))
 
 
+@pytest.mark.more
 @pytest.mark.usefixtures("quick")
 def test_what_is_sampled_is_the_model_as_the_training_has_left_it(
     tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

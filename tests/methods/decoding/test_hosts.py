@@ -129,6 +129,7 @@ def disturb(session: Session, expected: dict[int, tuple[list[int], float]], rng:
         expected[name] = (expected[name][0], strength)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("shape", "name", "shown"),
     # how rows are read (learned positions, sliding windows) is one piece of code for methods with one and two readers,
@@ -307,6 +308,7 @@ def test_a_model_set_to_a_static_cache_is_refused_at_the_start_where_something_i
         pass
 
 
+@pytest.mark.more
 @decoding
 @pytest.mark.parametrize("host", ["attached", "processor"])
 @pytest.mark.parametrize("rounds", [2, pytest.param(200, marks=pytest.mark.slow)])

@@ -123,6 +123,7 @@ def test_the_adapter_in_peft_and_the_checkpoint_give_the_attached_logits(
     assert not torch.allclose(expected, logits(target), atol=1e-3)
 
 
+@pytest.mark.more
 def test_run_leaves_a_checkpoint_of_the_recommended_strength(
     tiny: Callable[..., Target],
     tiny_folder: Callable[..., Path],

@@ -164,6 +164,7 @@ def test_each_expert_has_learned_its_own_texts(tiny: Callable[..., Target], lett
     assert [look["step"] for look in detoxifier.fitting["experts"].values()] == [8, 8]
 
 
+@pytest.mark.more
 def test_a_fit_that_was_killed_at_the_second_expert_finds_the_first_one_done(
     tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,7 @@ def test_training_moves_away_from_harmful_texts_and_reports_what_it_saw(
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("stop", "more"), [(1, {}), (3, {}), (4, {}), (5, {"avoidance_schedule": "rise", "targets": "soft"})]
 )
