@@ -212,8 +212,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return units
 
 
-#: The architectures of `make test`: of each kind of position, norm, tied head and block one. The others are `more`.
-USUAL = {"llama", "gpt2", "gemma2", "gptj"}
+#: The architectures of `make test`: rotary and learned positions, tied heads, capped logits. Others are `more`.
+USUAL = {"llama", "gpt2", "gemma2"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker

@@ -64,6 +64,7 @@ def test_the_main_job_measures_a_change_and_leaves_a_loadable_detoxifier(run_fol
     assert fitting["harvest"]["mean_toxicity_kept"] <= fitting["harvest"]["mean_toxicity_all"]
 
 
+@pytest.mark.more
 def test_the_saved_detoxifier_attaches_to_the_real_model_and_leaves_no_trace(
     run_folder: Path, embedded: Target
 ) -> None:
@@ -135,6 +136,7 @@ def test_the_shipped_calibrator_knows_an_insult_in_its_context(embedded: Target,
         assert risk(text, word) < -1.5
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("method", [Fusion, Nado])
 def test_what_ships_leaves_neutral_text_nearly_alone(method: type[Method], embedded: Target) -> None:
     made = method.fit(
@@ -176,6 +178,7 @@ def test_the_shipped_auxiliary_model_tells_insults_from_other_words_in_their_con
         Nado.fit(embedded, FitData(scorer=load_scorer("ngram")), NadoSettings(auxiliary="shipped"))
 
 
+@pytest.mark.more
 def test_both_forms_of_the_shipped_fusion_write_the_same_text(embedded: Target, shipped: FusionDetoxifier) -> None:
     prompts = ["You are such a complete", "The neighbours told me that", "What a stupid"]
     inputs = encoded(embedded, prompts)

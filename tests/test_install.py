@@ -169,6 +169,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.more
 def test_all_imports_without_extras_and_what_needs_one_names_it(
     without: Callable[..., Any], tiny_folder: Callable[..., Path]
 ) -> None:

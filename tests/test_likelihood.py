@@ -123,6 +123,7 @@ def test_a_text_of_one_window_has_the_loss_of_one_forward_pass(
     assert window.kl is None
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", KINDS)
 def test_stride_windows_equal_a_loop_over_single_tokens(kind: str, tiny: Callable[..., Target]) -> None:
     """128 positions and stride 64: token i is predicted from the start of the 128-token window that ends its stride."""

@@ -403,6 +403,7 @@ def test_white_space_around_prompts_changes_nothing_and_is_noted(
     assert note.startswith("4 of 7 prompts had white space around them")
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("copies", [3, 10])
 def test_the_same_prompts_again_narrow_no_interval_and_are_noted(
     copies: int, tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier

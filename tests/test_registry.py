@@ -178,6 +178,7 @@ def test_help_imports_nothing_of_others(tmp_path: Path) -> None:
     assert not (tmp_path / "imported").exists()
 
 
+@pytest.mark.more
 def test_lists_name_what_is_broken_beside_what_works(packages: Path) -> None:
     table, methods, scorers = run_commands(
         packages, packages, ["methods"], ["methods", "--json"], ["scorers", "--json"]

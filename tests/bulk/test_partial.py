@@ -215,6 +215,7 @@ def _raise_no_space(*_: Any) -> None:
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
 def test_memory_does_not_grow_with_the_file(ending: str, place: Path) -> None:
     import tracemalloc

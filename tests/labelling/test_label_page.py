@@ -105,6 +105,7 @@ def test_the_page_loads_nothing_and_other_sites_cannot_use_it(page: Open, texts:
     assert not verdicts(labels) and session.client.get("/").status_code == 200
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_page_has_lost_nothing(stop: signal.Signals, page: Open, texts: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.jsonl"

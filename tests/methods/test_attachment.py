@@ -265,6 +265,7 @@ def test_a_generation_that_a_child_of_the_block_begins_after_it_is_detoxified_or
     assert continued(target) == plain
 
 
+@pytest.mark.more
 def test_after_any_interleaving_of_what_programs_do_the_models_are_as_before(
     tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
 ) -> None:

@@ -190,6 +190,7 @@ def test_a_text_without_visible_characters_scores_zero(scorer, text):
     assert scorer.score([text])[0] == EMPTY_SCORE
 
 
+@pytest.mark.more
 @needs_encoder
 @pytest.mark.parametrize(
     "text",
@@ -239,6 +240,7 @@ def test_scoring_imports_no_transformers():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.more
 @needs_encoder
 def test_agrees_with_perspective_on_held_out_prompts_and_continuations(scorer, rtp):
     texts, target = rtp("challenge_dev")

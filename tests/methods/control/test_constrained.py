@@ -284,6 +284,7 @@ def test_a_scorer_that_answers_nan_or_throws_is_named(tiny: Callable[..., Target
         Nado.fit(tiny(), FitData(prompts=PROMPTS), few)
 
 
+@pytest.mark.more
 def test_a_corpus_and_pairs_are_learned_and_the_targets_own_text_is_where_it_stays_what_it_is(
     tiny: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:

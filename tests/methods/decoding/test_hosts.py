@@ -163,6 +163,7 @@ def test_whatever_a_host_does_to_its_rows_each_gets_what_one_undisturbed_pass_gi
             assert torch.allclose(got, want, atol=2e-3), f"step {step}"
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", ON_LOGITS)
 def test_several_positions_of_a_row_are_acted_on_at_once(
     name: str, tiny: Callable[..., Target], letter_scorer: Any

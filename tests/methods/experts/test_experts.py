@@ -215,6 +215,7 @@ def posterior_logits(detoxifier: GediDetoxifier, target: Target, ids: torch.Tens
     return torch.tensor(so_far, device=ratio.device)[:, None] + ratio
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "gemma2", "phi"])
 @pytest.mark.parametrize("window", [20, 3, 0])
 def test_gedi_is_bayes_rule_over_two_separate_models(shape: str, window: int, tiny: Callable[..., Target]) -> None:
@@ -278,6 +279,7 @@ def test_padding_has_no_weight(tiny: Callable[..., Target]) -> None:
         assert weight(texts[0]).abs() > 0.1
 
 
+@pytest.mark.more
 def test_gedi_learns_to_tell_the_classes_apart_and_to_write_both(
     tiny: Callable[..., Target], letter_scorer: Scorer
 ) -> None:

@@ -123,6 +123,7 @@ def test_anchors_are_what_the_model_says_of_each_text_alone_whatever_is_read_wit
         assert torch.allclose(anchor.log_p[:, -1].exp(), left.clamp(min=1e-6), atol=1e-5)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("method", ["tasft", "sft", "dpo", "constrained"])
 def test_the_untouched_model_reads_only_what_the_method_holds_to_it(
     method: str, tiny: Callable[..., Target], letter_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
@@ -474,6 +475,7 @@ def test_all_weights_are_trained_in_float32_whatever_the_model_is_in(
     assert next(target.model.parameters()).dtype == torch.bfloat16
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "harmful",
     [[Example(None, "e"), *HARMFUL], [Example(None, "bad"), *HARMFUL]],
