@@ -26,7 +26,7 @@ demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 1
 # a process for each core, one thread each: tiny models gain nothing from threads
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
-test: setup ## Run the tests (about MINUTES minutes on two cores)
+test: setup ## Run the tests (about 8 minutes on two cores)
 	$(PYTEST) -m 'not slow and not more'
 
 test-more: setup ## Run what `make test` leaves to CI: further architectures, and what takes long
