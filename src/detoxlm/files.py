@@ -6,12 +6,31 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from detoxlm.errors import DetoxError, UsageError
+
+
+def append_whole(file: FileIO, data: bytes) -> None:
+    """Write at the end of a file, where it stands; the data are on disk when this returns, or the file is as it was.
+
+    Raises:
+        OSError: such as of a full disk. If even the file could not be put back, part of the data is at its end.
+    """
+    start = file.tell()
+    try:
+        while data:  # a disk that fills up takes a part
+            data = data[file.write(data) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            file.truncate(start)
+            file.seek(start)
+        raise
 
 
 def cache_dir() -> Path:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from detoxlm.errors import DetoxError
+from detoxlm.files import append_whole
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +74,8 @@ class Journal:
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
         start = self._file.tell()
         try:
-            while line:  # a disk that fills up takes a part
-                line = line[self._file.write(line) :]
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            with suppress(OSError):  # else the next run drops the half line
-                self._file.truncate(start)
-                self._file.seek(start)
+            append_whole(self._file, line)
+        except OSError as error:  # a half line that could not be taken back is dropped by the next run
             raise DetoxError(
                 f"cannot write {self.path}: {error.strerror}. Free space and run the same command again: it continues "
                 f"after {len(self.entries)} finished steps ({start} bytes)."

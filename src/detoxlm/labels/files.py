@@ -9,13 +9,13 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 from detoxlm.errors import DetoxError, UsageError
+from detoxlm.files import append_whole
 from detoxlm.labels.texts import Key
 
 log = logging.getLogger(__name__)
@@ -146,15 +146,10 @@ class LabelFile:
             DetoxError: it cannot be written, such as on a full disk; the file is as it was.
         """
         label = Label.now(key, verdict, self.reader)
-        start, line = self._file.tell(), label.line()
+        start = self._file.tell()
         try:
-            while line:  # a disk that fills up takes a part
-                line = line[self._file.write(line) :]
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            with suppress(OSError):  # else the next session leaves the half line out
-                self._file.truncate(start)
-                self._file.seek(start)
+            append_whole(self._file, label.line())
+        except OSError as error:  # a half line that could not be taken back is left out by the next session
             raise DetoxError(
                 f"cannot write {self.path}: {error.strerror}. Free space and run the same command again: it goes on "
                 f"after {len(self.labels)} labels."

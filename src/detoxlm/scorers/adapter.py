@@ -9,19 +9,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from detoxlm.judged import DIMENSION_COLUMNS
 from detoxlm.scorers.encoder import HIDDEN, Encoder
 
 #: What the scorer says of a text, in the order of the head's outputs; the first is the headline.
-DIMENSIONS = (
-    "toxicity",
-    "insult",
-    "profanity",
-    "identity_attack",
-    "threat",
-    "sexually_explicit",
-    "severe_toxicity",
-    "flirtation",
-)
+DIMENSIONS = ("toxicity", *DIMENSION_COLUMNS)
 #: Weights of a row that share a scale. Every row length of the encoder is a multiple of it.
 GROUP = 64
 #: Four bits hold -7 … 7; -8 is left out so that a change and its opposite round alike.
