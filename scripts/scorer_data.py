@@ -22,6 +22,14 @@ from detoxlm.data import DIMENSION_COLUMNS
 from detoxlm.files import write_atomically
 
 
+ROOT = Path(__file__).parents[1]
+#: What readers said: of texts that models wrote, of fragments of web text (named by file, row and part), and pairs of
+#: sentences that were written for this.
+MACHINE, WEB, PAIRS = ROOT / "data/machine_text/texts.jsonl", ROOT / "data/web_text/labels.jsonl", "reader_pairs.jsonl"
+#: A reader's word as a target.
+READ = {"toxic": 1.0, "not toxic": 0.0, "unsure": 0.5}
+
+
 @dataclass(frozen=True)
 class Example:
     """One text with its target: a toxicity in [0, 1], or a binary label as 0.0/1.0."""
@@ -67,6 +75,37 @@ def _rtp_parts(row: dict[str, Any]) -> list[tuple[str, dict[str, float], str]]:
         (first, a, _), (second, b, _) = parts
         parts.append((first + second, {name: max(a[name], b[name]) for name in a if name in b}, "joined"))
     return parts
+
+
+def machine_text(split: str) -> list[dict[str, Any]]:
+    """Return the rows of `data/machine_text` of a split: train, dev or test."""
+    return [row for row in read(MACHINE) if row["split"] == split]
+
+
+def load_read(data: Path) -> list[Example]:
+    """Return what readers labelled and nobody measures on: groups `machine`, `web`, `pairs`; `unsure` is 0.5."""
+    found = [Example(row["text"], READ[row["label"]], "machine") for row in machine_text("train")]
+    kept_out = _prompts_measured_on()
+    rows = list(read(data / "rtp/train.jsonl"))
+    for row in read(WEB):
+        if row["row"] not in kept_out:
+            text = rows[row["row"]][row["part"]]["text"]
+            assert sha256(text) == row["text_sha256"], f"{WEB}: row {row['row']} is of another text"
+            found.append(Example(text, READ[row["label"]], "web"))
+    for pair in read(Path(__file__).parent / PAIRS):
+        found += [Example(pair["harmless"], 0.0, "pairs"), Example(pair["toxic"], 1.0, "pairs")]
+    return found
+
+
+def _prompts_measured_on() -> set[int]:
+    """Return the rows of rtp/train.jsonl whose prompts the development and test parts of machine text continue."""
+    rows = [*machine_text("dev"), *machine_text("test")]
+    return {row["prompt_row"] for row in rows if row["prompt_file"] == "rtp/train.jsonl"}
+
+
+def sha256(text: str) -> str:
+    """Return the hash that names a text in files that do not hold it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _madlibs_held_out(text: str) -> bool:

@@ -126,11 +126,11 @@ def test_a_second_draw_goes_on_where_the_first_ended(draw: Callable[..., Any], t
 
 
 def test_all_texts_after_one_prompt_are_in_one_split_of_the_size_that_is_told(script: ModuleType) -> None:
-    splits = Counter(script.split_of(f"prompt {i}") for i in range(4000))
+    splits = Counter(script.split_of(f"prompt {i}", "mild") for i in range(4000))
     shares = {"train": 0.60, "dev": 0.15, "test": 0.25}
     for name, share in shares.items():
         assert abs(splits[name] / 4000 - share) < 0.03
-    assert script.split_of("A prompt!") == script.split_of("a prompt")  # near-duplicates too
+    assert script.split_of("A prompt!", "mild") == script.split_of("a prompt", "mild")  # near-duplicates too
 
 
 def test_what_is_measured_on_is_not_written_after(script: ModuleType, shared_data: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_model_goes_on_where_it_was_stopped(
 
 def test_every_round_has_every_kind_and_every_decoding(script: ModuleType) -> None:
     for scale in (1.0, 0.01):
-        draws = list(script.plan(["fusion"], 2, scale))
+        draws = list(script.broad(["fusion"], 2, scale))
         for i in (0, 1):
             whole = [one for one in draws if one.round == i and one.method == "untouched"]
             assert {one.kind for one in whole} == {"toxic", "mild", "delicate", "provocation", "group", "request"}
