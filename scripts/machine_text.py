@@ -235,7 +235,15 @@ def measured(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw
             yield Draw(i, method, "measured", 20, True, 50)
 
 
-PLANS = {"broad": broad, "provoked": provoked, "hostile": hostile, "measured": measured}
+def threads(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
+    """Yield the batches of every round of threads alone: half of what continues them is toxic."""
+    for i in range(rounds):
+        for method in ("untouched", *methods):
+            for tokens, rows in ((25, 48), (12, 32), (60, 12)):
+                yield Draw(i, method, "thread", tokens, True, max(2, round(rows * scale)))
+
+
+PLANS = {"threads": threads, "broad": broad, "provoked": provoked, "hostile": hostile, "measured": measured}
 
 
 def write(options: argparse.Namespace) -> None:

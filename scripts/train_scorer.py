@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load, save
 from scorer_calibration import calibrate
-from scorer_data import Example, load_training
+from scorer_data import READ, Example, load_read, load_training, machine_text
 from scorer_validity import judged_sentences, measure, record
 from torch import nn
 
@@ -289,7 +289,10 @@ def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argpa
 
 
 def ship(model: Classifier, examples: list[Example], output: Path, data: Path, training: dict[str, Any]) -> None:
-    """Round, calibrate on the fold of RTP that was left out, measure, and write weights and validity."""
+    """Round, calibrate on what was left out of the fit, measure, and write weights and validity.
+
+    That is a fold of RTP; for the headline of stage reader, the development part of machine text.
+    """
     expert = training["stage"] == "expert"
     folder = package_folder()
     assert folder is not None
@@ -306,6 +309,8 @@ def ship(model: Classifier, examples: list[Example], output: Path, data: Path, t
     for i, name in enumerate(DIMENSIONS):
         target = np.array([e.target if i == 0 else e.others.get(name, math.nan) for e in held])
         fits.append(calibrate(logits[~np.isnan(target), i], target[~np.isnan(target)]))
+    if training["stage"] == "reader":
+        fits[0] = _calibrated_to_readers(folder, weights)
     log.info("calibration on %d texts: %s", len(held), dict(zip(DIMENSIONS, fits, strict=True)))
     tensors["calibration"] = torch.tensor(fits).T.contiguous()
     if expert:
@@ -323,6 +328,18 @@ def ship(model: Classifier, examples: list[Example], output: Path, data: Path, t
     log.info("%s", json.dumps(measured["validity"], indent=1))
 
 
+def _calibrated_to_readers(folder: Path, weights: Path) -> tuple[float, float]:
+    """Fit slope and offset to what readers said of the development part of machine text.
+
+    They are fitted to windows; a long text is as toxic as its worst one, so it counts by that one.
+    """
+    rows = machine_text("dev")
+    owner, logits = embedded.EmbeddedScorer(folder, weights, "cpu").window_logits([row["text"] for row in rows])
+    worst = np.full(len(rows), -np.inf)
+    np.maximum.at(worst, owner, logits[:, 0])
+    return calibrate(worst, np.array([READ[row["label"]] for row in rows]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the data folder, read in place")
@@ -333,8 +350,8 @@ def main() -> None:
         "more labelled comments, read in place. The shipped weights were trained with it",
     )
     parser.add_argument("-o", "--output", type=Path, default=embedded.WEIGHTS.parent)
-    parser.add_argument("--stage", choices=STAGES, required=True, help="broad, then fine; expert when they ship")
-    parser.add_argument("--start", type=Path, help="embedded.safetensors to go on from [default: the plain encoder]")
+    parser.add_argument("--stage", choices=STAGES, required=True, help="broad, fine, reader; then expert")
+    parser.add_argument("--start", type=Path, help="weights to go on from [default: the plain encoder]")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -343,6 +360,8 @@ def main() -> None:
         parser.error(f"the encoder is not installed: {INSTALL}")
 
     examples = load_training(arguments.data, FOLDS, arguments.seed, judged_sentences(), arguments.comments)
+    if arguments.stage == "reader":
+        examples += load_read(arguments.data)
     usable = [e for e in examples if len(e.text) <= LONGEST]
     counts = dict(sorted(Counter(e.group for e in usable).items()))
     log.info("training texts: %s", counts)
