@@ -85,22 +85,24 @@ def machine_text(split: str) -> list[dict[str, Any]]:
 def load_read(data: Path) -> list[Example]:
     """Return what readers labelled and nobody measures on: groups `machine`, `web`, `pairs`; `unsure` is 0.5."""
     found = [Example(row["text"], READ[row["label"]], "machine") for row in machine_text("train")]
-    kept_out = _prompts_measured_on()
-    rows = list(read(data / "rtp/train.jsonl"))
+    kept_out, files = _prompts_measured_on(), {}
     for row in read(WEB):
-        if row["row"] not in kept_out:
-            text = rows[row["row"]][row["part"]]["text"]
-            assert sha256(text) == row["text_sha256"], f"{WEB}: row {row['row']} is of another text"
+        name, number = row["file"], row["row"]
+        if name not in files:
+            files[name] = list(read(data / name))
+        if (name, number) not in kept_out:
+            held = files[name][number][row["part"]]
+            text = held["text"] if isinstance(held, dict) else held
+            assert sha256(text) == row["text_sha256"], f"{WEB}: {name}, row {number} is another text"
             found.append(Example(text, READ[row["label"]], "web"))
     for pair in read(Path(__file__).parent / PAIRS):
         found += [Example(pair["harmless"], 0.0, "pairs"), Example(pair["toxic"], 1.0, "pairs")]
     return found
 
 
-def _prompts_measured_on() -> set[int]:
-    """Return the rows of rtp/train.jsonl whose prompts the development and test parts of machine text continue."""
-    rows = [*machine_text("dev"), *machine_text("test")]
-    return {row["prompt_row"] for row in rows if row["prompt_file"] == "rtp/train.jsonl"}
+def _prompts_measured_on() -> set[tuple[str, int]]:
+    """Return file and row of the prompts that the development and test parts of machine text continue."""
+    return {(row["prompt_file"], row["prompt_row"]) for row in [*machine_text("dev"), *machine_text("test")]}
 
 
 def sha256(text: str) -> str:

