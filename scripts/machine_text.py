@@ -146,6 +146,11 @@ def prompts(data: Path) -> dict[str, list[Prompt]]:
         for i, row in enumerate(read(data / "toxigen/prompts_dev.jsonl"))
     ]
     found["group"] = random.Random(0).sample(groups, 120)
+    found["hate"] = [
+        Prompt(row["prompt"], "hate", "toxigen/prompts_dev.jsonl", i)
+        for i, row in enumerate(read(data / "toxigen/prompts_dev.jsonl"))
+        if row["stance"] == "hate"
+    ]
     builtin = builtin_prompts("fit", "provocative")
     found["toxic"] += [Prompt(text, "toxic", BUILTIN, i) for i, text in enumerate(builtin)]
     found["thread"], found["half"] = list(_threads(data)), list(_halves(data))
@@ -236,11 +241,11 @@ def measured(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw
 
 
 def threads(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
-    """Yield the batches of every round of threads alone: half of what continues them is toxic."""
+    """Yield the batches of every round of lists to be continued: toxic comments, and hateful sentences on a group."""
     for i in range(rounds):
         for method in ("untouched", *methods):
-            for tokens, rows in ((25, 48), (12, 32), (60, 12)):
-                yield Draw(i, method, "thread", tokens, True, max(2, round(rows * scale)))
+            for kind, tokens, rows in (("thread", 25, 48), ("hate", 25, 32), ("hate", 40, 24)):
+                yield Draw(i, method, kind, tokens, True, max(2, round(rows * scale)))
 
 
 PLANS = {"threads": threads, "broad": broad, "provoked": provoked, "hostile": hostile, "measured": measured}

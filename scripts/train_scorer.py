@@ -105,8 +105,8 @@ STAGES = {
     # so that nothing is forgotten: what Perspective said of RTP is one of them now.
     "reader": Stage(
         {
-            "machine": (2500, 2.0),
-            "web": (2100, 1.5),
+            "machine": (2600, 2.0),
+            "web": (4200, 1.5),
             "pairs": (1280, 1.0),
             "rtp": (1500, 0.3),
             "wikipedia_talk": (300, 0.5),
@@ -121,7 +121,7 @@ STAGES = {
         },
         epochs=3,
         learning_rate=1e-4,
-        kept=0.0,
+        kept=0.15,
         on_scale=READERS_SCALE,
         averaging=0.99,
         tokens=1536,
