@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detoxlm.metrics import METRICS
 from detoxlm.report.facts import Study, bounded, finite, value_text
+from detoxlm.report.reading import limit_of_readers
 from detoxlm.report.recommendation import TOXICITY, first_measured
 from detoxlm.results import Estimate
 
@@ -35,6 +36,7 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
                 else "."
             ),
         ),
+        *limit_of_readers(study),
         (
             "Text about minorities",
             "Detoxifying is known to make models worse at text about minorities and in dialect. Nothing here "
