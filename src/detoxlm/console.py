@@ -131,8 +131,9 @@ def print_results(results: Sequence[Results]) -> None:
         if r.speed is not None:
             print(f"Speed: {r.label} has {speed_text(r.speed)}: {r.speed.n} pairs side by side.")
     study = arrange(results)
-    if said := readers_said(study, headline(study).run):
-        print(f"Readers: {said}")
+    run = headline(study).run
+    if said := readers_said(study, run):
+        print(f"Readers{f' of {run.label}' if len(study.detoxified) > 1 else ''}: {said}")
     if said := second_opinion_of(results):
         print(f"Second opinions: {said}")
 
