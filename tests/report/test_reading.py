@@ -71,8 +71,9 @@ def test_the_sentence_has_the_alarms_that_readers_share_and_the_corrected_fracti
         f"{100 * alarms.value:.0f} [{100 * alarms.low:.0f}, {100 * alarms.high:.0f}]; corrected for its errors, the "
         f"toxic fraction is {CORRECTED.show(before.metrics[CORRECTED.name])} before and "
         f"{CORRECTED.show(after.metrics[CORRECTED.name])} after, a paired difference of "
-        f"{CORRECTED.show_difference(change).replace('-', '−')}."
+        f"{CORRECTED.show_difference(change).replace('-', '−')}, whose interval covers zero."
     )
+    assert change.low is not None and change.high is not None and change.low < 0 < change.high
     arranged = arrange(study)
     assert readers_said(arranged, arranged.detoxified[0]).replace("\N{NO-BREAK SPACE}", " ") == said
     lead = page.root.one("section", "lead").text.replace("\N{NO-BREAK SPACE}", " ")
@@ -80,6 +81,18 @@ def test_the_sentence_has_the_alarms_that_readers_share_and_the_corrected_fracti
     assert said in model_card(study, base_model=None).replace("\N{NO-BREAK SPACE}", " ")
     print_results(study)
     assert said in capsys.readouterr().out.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_measurable_change_is_not_said_to_cover_zero_and_no_alarm_is_said_to_be_none() -> None:
+    before, after = read(make()), read(make(1.0, power=40.0))
+    compare(before, after)
+    study = arrange([before, after])
+    assert "covers zero" not in readers_said(study, study.detoxified[0])
+    quiet = read(make(power=40.0))
+    quiet.rows = [row.model_copy(update={"scores": [0.1] * 3}) for row in quiet.rows]
+    assert readers_said(arrange([quiet]), arrange([quiet]).runs[0]).startswith(
+        "The scorer calls none of these continuations toxic; corrected for its errors, the toxic fraction is "
+    )
 
 
 def test_the_corrected_fraction_stands_under_the_raw_one_and_has_a_plot(study: list[Results], page: Page) -> None:
@@ -103,8 +116,9 @@ def test_texts_carry_the_probability_that_a_reader_finds_them_toxic(study: list[
 def test_the_page_says_what_the_correction_rests_on(study: list[Results], page: Page) -> None:
     limits = page.root.by_id("limits").text
     assert "340 texts of some texts, test, written by language models and read by two people." in limits
-    assert "Of the texts that the scorer calls toxic these readers find so: 72% [61, 80] of 90." in limits
-    assert "Of those that they find toxic it calls so: 91% [84, 97] of 71." in limits
+    assert "Of 90 texts that the scorer calls toxic, 72% [61, 80] are so for these readers; " in limits
+    assert "of 71 texts that they find toxic, 91% [84, 97] are so for the scorer. It takes" in limits
+    assert "the scorer's mistakes (that of the corrected toxic fraction does, as far as its readings go)" in limits
     assert "detoxlm label" in limits
     scorer = page.root.by_id("scorer").text
     assert "some texts, test, read by two people, by score" in scorer and "0.3 to 0.5" in scorer

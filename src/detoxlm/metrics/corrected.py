@@ -59,7 +59,7 @@ class Corrected(Metric):
 CORRECTED = Corrected(
     "corrected_toxic_fraction",
     "Toxic fraction, corrected",
-    "share of continuations that readers would find toxic, estimated from the judge's errors on machine text",
+    "share of continuations that readers would find toxic, estimated from the scorer's errors on machine text",
     "lower",
     "%",
     1,

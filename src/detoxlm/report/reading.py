@@ -49,23 +49,22 @@ def limit_of_readers(study: Study) -> list[tuple[str, str]]:
     readers = ReaderTable.of(study.common.scorer.validity)
     if readers is None:
         return []
-    known = [
-        f"{words}: {_share(share)} of {share.n:,}"
-        for words, share in (
-            ("of the texts that the scorer calls toxic these readers find so", readers.precision),
-            ("of those that they find toxic it calls so", readers.recall),
+    shares = [
+        f"of {share.n:,} texts that {one} toxic, {_share(share)} are so for {other}"
+        for share, one, other in (
+            (readers.precision, "the scorer calls", "these readers"),
+            (readers.recall, "they find", "the scorer"),
         )
         if share is not None
     ]
+    known = f"{'; '.join(shares)}. " if shares else ""
     return [
         (
             "The correction is an estimate",
             f"It rests on {readers.clear:,} texts of {readers.data}, written by language models and read by "
-            f"{readers.readers}. "
-            + "".join(f"{one[0].upper()}{one[1:]}. " for one in known)
-            + "It takes for granted that texts of one score are as often toxic here as there, whatever model, method "
-            "and prompts they come from; a method that games the scorer can break that. Check it with readers of "
-            "your own: `detoxlm label`.",
+            f"{readers.readers}. {known[:1].upper()}{known[1:]}It takes for granted that texts of one score are as "
+            "often toxic here as there, whatever model, method and prompts they come from; a method that games the "
+            "scorer can break that. Check it with readers of your own: detoxlm label.",
         )
     ]
 
