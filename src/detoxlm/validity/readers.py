@@ -75,7 +75,7 @@ def reader_table(
     def at_the_threshold(chosen: np.ndarray) -> dict[str, Estimate]:
         if not chosen.any():
             return {}
-        target, names = (said[chosen] == "toxic").astype(float), [prompts[i] for i in np.flatnonzero(chosen)]
+        target, names = (said[chosen] == "toxic").astype(float), [prompts[i] for i in np.flatnonzero(chosen).tolist()]
         return measure(score[chosen], target, names, seed=seed)
 
     everything, drawn = at_the_threshold(clear), at_the_threshold(clear & natural)
