@@ -258,8 +258,7 @@ class Measurement:
                 "dtype": str(self.target.model.dtype),
                 "detoxifier": None if self.detoxifier is None else [self.detoxifier.content, self.strength],
                 "judge": self.judge.architecture.fingerprint,
-                # readers' labels correct what a scorer says
-                "scorers": [
+                "scorers": [  # and the readers' labels that correct what they say
                     (*_scorer_info(one).identity, *([labels] if (labels := labels_of(one.validity)) else []))
                     for one in self.scorers.values()
                 ],

@@ -52,45 +52,48 @@ def reader_table(
         UsageError: lengths that differ, another label, a score outside [0, 1], or no text that is clear to its readers.
     """
     score, said, natural = np.asarray(score, dtype=np.float64), np.asarray(labels), np.asarray(natural, dtype=bool)
-    if not len(score) == len(said) == len(natural) == len(prompts):
-        raise UsageError(f"labels: {len(said)} for {len(score)} scores; give a label, `natural` and a prompt for each.")
-    if strange := sorted(set(said.tolist()) - set(VERDICTS)):
-        raise UsageError(f"labels: {strange[0]!r} is none of {', '.join(VERDICTS)}.")
+    _refuse_unlike(len(score), said, len(natural), len(prompts))
     clear = said != "unsure"
     if not clear.any():
         raise UsageError(f"labels: no text of {data} is clear to its readers; label more of them.")
     bins = np.minimum(np.searchsorted(edges, score, side="right") - 1, len(edges) - 2)
-    place, alone = np.arange(len(edges) - 1), np.zeros(len(edges) - 1, dtype=bool)
-    for k in place[np.asarray(edges[1:]) <= NATURAL_BELOW]:
-        alone[k] = (natural & clear & (bins == k)).sum() >= FEWEST_NATURAL
+    alone = _alone(edges, bins[natural & clear])
     counted = natural | ~alone[bins]
-
-    def counts(verdict: str) -> list[int]:
-        return [int(((said == verdict) & counted & (bins == k)).sum()) for k in place]
-
-    def mean_score(k: int) -> float | None:
-        inside = score[clear & counted & (bins == k)]
-        return round(float(inside.mean()), 4) if len(inside) else None
-
-    def at_the_threshold(chosen: np.ndarray) -> dict[str, Estimate]:
-        if not chosen.any():
-            return {}
-        target, names = (said[chosen] == "toxic").astype(float), [prompts[i] for i in np.flatnonzero(chosen).tolist()]
-        return measure(score[chosen], target, names, seed=seed)
-
-    everything, drawn = at_the_threshold(clear), at_the_threshold(clear & natural)
+    toxic, not_toxic, unsure = (
+        np.bincount(bins[(said == verdict) & counted], minlength=len(alone)).tolist() for verdict in VERDICTS
+    )
+    inside = [score[clear & counted & (bins == k)] for k in range(len(alone))]
+    everything, drawn = (
+        _at_the_threshold(score[chosen], said[chosen], [prompts[i] for i in np.flatnonzero(chosen).tolist()], seed)
+        for chosen in (clear, clear & natural)
+    )
     return ReaderTable(
         data=data,
         sha256=sha256,
         readers=readers,
         edges=list(edges),
-        toxic=counts("toxic"),
-        not_toxic=counts("not toxic"),
-        unsure=counts("unsure"),
-        mean_score=[mean_score(int(k)) for k in place],
+        toxic=toxic,
+        not_toxic=not_toxic,
+        unsure=unsure,
+        mean_score=[round(float(some.mean()), 4) if len(some) else None for some in inside],
         natural=alone.tolist(),
-        precision=everything.get("precision"),
-        recall=everything.get("recall"),
-        natural_precision=drawn.get("precision"),
-        natural_recall=drawn.get("recall"),
+        **{name: everything.get(name) for name in ("precision", "recall")},
+        **{f"natural_{name}": drawn.get(name) for name in ("precision", "recall")},
     )
+
+
+def _refuse_unlike(scores: int, said: np.ndarray, natural: int, prompts: int) -> None:
+    """Raise `UsageError` where the lengths differ, or a label is none."""
+    if not scores == len(said) == natural == prompts:
+        raise UsageError(f"labels: {len(said)} for {scores} scores; give a label, `natural` and a prompt for each.")
+    if strange := sorted(set(said.tolist()) - set(VERDICTS)):
+        raise UsageError(f"labels: {strange[0]!r} is none of {', '.join(VERDICTS)}.")
+
+
+def _alone(edges: Sequence[float], natural: np.ndarray) -> np.ndarray:
+    """Tell of each bin whether only natural texts count in it, bool [K], by the bins of the natural and clear ones."""
+    return (np.asarray(edges[1:]) <= NATURAL_BELOW) & (np.bincount(natural, minlength=len(edges) - 1) >= FEWEST_NATURAL)
+
+
+def _at_the_threshold(score: np.ndarray, said: np.ndarray, prompts: Sequence[str], seed: int) -> dict[str, Estimate]:
+    return measure(score, (said == "toxic").astype(float), prompts, seed=seed) if len(score) else {}
