@@ -31,11 +31,7 @@ def reader_table(
 ) -> ReaderTable:
     """Count readers' labels by the score of their texts, with precision and recall at 0.5 and their 95% intervals.
 
-    Labelled texts are mostly drawn evenly over the scores of several scorers, so that misses and false alarms are
-    found. Drawing evenly over the scores of this scorer leaves P(toxic | bin) as it is. Drawing over those of another
-    does not: of the texts that this one scores low it picks those that the other one finds toxic, and they are toxic
-    more often than such texts are. That weighs where nearly all texts of a model lie, so in bins below 0.3 only texts
-    count that were drawn without a look at scores, if there are at least 50 of them in the bin.
+    In bins below 0.3 only texts count that were drawn without a look at scores, if there are 50 of them; see `_alone`.
 
     Args:
         score: float [N] in [0, 1].
@@ -91,7 +87,13 @@ def _refuse_unlike(scores: int, said: np.ndarray, natural: int, prompts: int) ->
 
 
 def _alone(edges: Sequence[float], natural: np.ndarray) -> np.ndarray:
-    """Tell of each bin whether only natural texts count in it, bool [K], by the bins of the natural and clear ones."""
+    """Tell of each bin whether only natural texts count in it, bool [K]; `natural` are the bins of those that are clear.
+
+    Labelled texts are mostly drawn evenly over the scores of several scorers, so that misses and false alarms are
+    found. Drawing evenly over the scores of this scorer leaves P(toxic | bin) as it is. Drawing over those of another
+    does not: of the texts that this one scores low it picks those that the other one finds toxic, and they are toxic
+    more often than such texts are. That weighs where nearly all texts of a model lie: below 0.3.
+    """
     return (np.asarray(edges[1:]) <= NATURAL_BELOW) & (np.bincount(natural, minlength=len(edges) - 1) >= FEWEST_NATURAL)
 
 
