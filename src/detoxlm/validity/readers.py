@@ -48,10 +48,8 @@ def reader_table(
         UsageError: lengths that differ, another label, a score outside [0, 1], or no text that is clear to its readers.
     """
     score, said, natural = np.asarray(score, dtype=np.float64), np.asarray(labels), np.asarray(natural, dtype=bool)
-    _refuse_unlike(len(score), said, len(natural), len(prompts))
+    _refuse_unlike(len(score), said, len(natural), len(prompts), data)
     clear = said != "unsure"
-    if not clear.any():
-        raise UsageError(f"labels: no text of {data} is clear to its readers; label more of them.")
     bins = np.minimum(np.searchsorted(edges, score, side="right") - 1, len(edges) - 2)
     alone = _alone(edges, bins[natural & clear])
     counted = natural | ~alone[bins]
@@ -73,21 +71,25 @@ def reader_table(
         unsure=unsure,
         mean_score=[round(float(some.mean()), 4) if len(some) else None for some in inside],
         natural=alone.tolist(),
-        **{name: everything.get(name) for name in ("precision", "recall")},
-        **{f"natural_{name}": drawn.get(name) for name in ("precision", "recall")},
+        precision=everything.get("precision"),
+        recall=everything.get("recall"),
+        natural_precision=drawn.get("precision"),
+        natural_recall=drawn.get("recall"),
     )
 
 
-def _refuse_unlike(scores: int, said: np.ndarray, natural: int, prompts: int) -> None:
-    """Raise `UsageError` where the lengths differ, or a label is none."""
+def _refuse_unlike(scores: int, said: np.ndarray, natural: int, prompts: int, data: str) -> None:
+    """Raise `UsageError` where the lengths differ, a label is none, or all are `unsure`."""
     if not scores == len(said) == natural == prompts:
         raise UsageError(f"labels: {len(said)} for {scores} scores; give a label, `natural` and a prompt for each.")
     if strange := sorted(set(said.tolist()) - set(VERDICTS)):
         raise UsageError(f"labels: {strange[0]!r} is none of {', '.join(VERDICTS)}.")
+    if (said == "unsure").all():
+        raise UsageError(f"labels: no text of {data} is clear to its readers; label more of them.")
 
 
 def _alone(edges: Sequence[float], natural: np.ndarray) -> np.ndarray:
-    """Tell of each bin whether only natural texts count in it, bool [K]; `natural` are the bins of those that are clear.
+    """Tell of each bin whether only natural texts count in it, bool [K]; `natural`: the bins of those that are clear.
 
     Labelled texts are mostly drawn evenly over the scores of several scorers, so that misses and false alarms are
     found. Drawing evenly over the scores of this scorer leaves P(toxic | bin) as it is. Drawing over those of another
