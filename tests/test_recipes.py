@@ -21,9 +21,9 @@ from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
-from detoxlm.metrics import METRICS, TOXICITY
+from detoxlm.metrics import CORRECTED, METRICS, TOXICITY
 from detoxlm.models import Target
-from detoxlm.recipes import RECIPES, Recipe, Task, as_read, get_recipe, measure
+from detoxlm.recipes import RECIPES, Recipe, Task, as_read, get_recipe, measure, plan
 from detoxlm.results import Results
 from detoxlm.scorers.base import Scorer
 
@@ -128,6 +128,51 @@ def test_a_measurement_keeps_the_name_by_which_files_of_earlier_runs_are_known(l
         assert made(detoxifier, strength, [([1, 2, 3], 2)], {"python": "3"}).digest == digest
 
 
+class CheckedScorer(Scorer):
+    """A toy scorer with every score in one bin, of which readers found 9 of 10 texts toxic."""
+
+    name, version, revision = "checked", "1", "test"
+    validity = {  # noqa: RUF012
+        "reader": {
+            "data": "d",
+            "sha256": "s",
+            "edges": [0.0, 1.0],
+            "toxic": [9],
+            "not_toxic": [1],
+            "unsure": [0],
+            "mean_score": [0.5],
+            "natural": [False],
+        }
+    }
+
+    def _score_batch(self, texts: list[str]) -> np.ndarray:
+        return np.full(len(texts), 0.5)
+
+
+def test_a_scorer_that_readers_have_checked_has_its_fraction_corrected(
+    tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier
+) -> None:
+    target, checked = tiny(), CheckedScorer()
+    base = measure(target, task(), checked, opinions=[letter_scorer])
+    said = [bool(text.strip()) for row in base.rows for text in row.continuations]
+    assert base.metrics[CORRECTED.name].value == pytest.approx(9.5 / 11 * np.mean(said))
+    assert CORRECTED.name not in base.opinions["letters"].metrics
+    now = measure(target, task(), letter_scorer, opinions=[checked], detoxifier=detoxifier, strength=1.0)
+    compare(measure(target, task(), letter_scorer, opinions=[checked]), now)
+    assert now.comparison is not None
+    assert CORRECTED.name in now.opinions["checked"].metrics and CORRECTED.name not in now.metrics
+    assert CORRECTED.name in now.comparison.opinions["checked"].difference
+    # other labels are another measurement; a table that is none is refused before the work
+    other = CheckedScorer()
+    other.validity = {"reader": {**checked.validity["reader"], "sha256": "t"}}
+    assert plan(target, task(), other).digest != plan(target, task(), checked).digest
+    with pytest.raises(UsageError, match="baseline: the two results differ in readers' labels: 's' against 't'"):
+        plan(target, task(), other).carried_out(base, None)
+    other.validity = {"reader": {}}
+    with pytest.raises(UsageError, match=r"validity: reader\.data: Field required"):
+        measure(target, task(), other)
+
+
 class WordScorer(Scorer):
     """A second toy scorer: toxicity = share of the distinct characters among all."""
 
@@ -151,7 +196,7 @@ def test_a_second_opinion_scores_every_text_and_leaves_the_main_one_alone(
     # as the main one, the same scorer reports the same numbers
     judged = measure(tiny(), task(), WordScorer())
     assert both.opinions["words"].scorer == judged.scorer
-    assert both.opinions["words"].metrics == {m.name: judged.metrics[m.name] for m in TOXICITY}
+    assert both.opinions["words"].metrics == {m.name: judged.metrics[m.name] for m in TOXICITY if m is not CORRECTED}
     (pair,) = both.agreement
     assert pair.scorers == ("letters", "words")
     assert pair.both + pair.only_first + pair.only_second + pair.neither == sum(
@@ -210,7 +255,7 @@ def test_every_scorer_that_saw_both_models_has_paired_differences(
     assert now.comparison and judged[1].comparison
     seen = now.comparison.opinions["words"]
     assert seen.baseline == base.opinions["words"].metrics
-    assert seen.difference == {m.name: judged[1].comparison.difference[m.name] for m in TOXICITY}
+    assert seen.difference == {m.name: judged[1].comparison.difference[m.name] for m in TOXICITY if m is not CORRECTED}
     assert caplog.text == ""
     other = WordScorer()
     other.version = "2"

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detoxlm.errors import UsageError
-from detoxlm.metrics import METRICS, TOXICITY
-from detoxlm.results import PRINTS, Comparison, Estimate, OpinionChange, Results, Row
+from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, differences
+from detoxlm.metrics.readers import labels_of
+from detoxlm.results import PRINTS, Comparison, OpinionChange, Results, Row, ScorerInfo
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ def settled_by(
     *,
     recipe: str,
     model: str,
-    scorer: tuple[str, str, str],
+    scorer: ScorerInfo,
     prompts: list[str],
     samples: list[int],
     windows: list[int],
@@ -29,7 +30,7 @@ def settled_by(
     Args:
         recipe: its name.
         model: the untouched model's name.
-        scorer: the main scorer's identity.
+        scorer: the main one.
         prompts: in their order.
         samples: of each prompt.
         windows: scored tokens of each window of the fluency text.
@@ -39,12 +40,14 @@ def settled_by(
     found: dict[str, Any] = {
         "recipe": recipe,
         "model": model,
-        "scorer": scorer,
+        "scorer": scorer.identity,
         "prompts": prompts,
         "samples per prompt": samples,
         "fluency text": windows,
         "fluency judge": judge,
     }
+    if (labels := labels_of(scorer.validity)) is not None:
+        found["readers' labels"] = labels
     found |= {f"{what} ({key})": settings[key] for what, key in PRINTS if key in settings}
     if "sampling" in settings:  # a recipe of one's own may keep its name
         found["sampling"] = {**settings["sampling"], "seed": None}
@@ -55,7 +58,7 @@ def _settled(results: Results) -> dict[str, Any]:
     return settled_by(
         recipe=results.recipe,
         model=results.model.name,
-        scorer=results.scorer.identity,
+        scorer=results.scorer,
         prompts=[row.prompt for row in results.rows],
         samples=[len(row.scores) for row in results.rows],
         windows=[window.tokens for window in results.windows],
@@ -72,8 +75,8 @@ def refuse_unlike(base: Results, known: Mapping[str, Any]) -> None:
         known: parts of what `settled_by` returns; of more nothing is said.
 
     Raises:
-        UsageError: it is of a detoxified model, or differs in recipe, prompts, samples, scorer, model, fluency text or
-            fluency judge.
+        UsageError: it is of a detoxified model, or differs in recipe, prompts, samples, scorer, readers' labels, model,
+            fluency text or fluency judge.
     """
     if base.detoxifier is not None and base.strength:
         raise UsageError(f"baseline: it is of a detoxified model ({base.label}), not of the untouched one.")
@@ -95,15 +98,10 @@ def compare(base: Results, now: Results) -> None:
     A further scorer's differences need both models' texts scored by it; one that scored only `now` is warned about.
 
     Raises:
-        UsageError: the two differ in recipe, prompts, samples, scorer, model, fluency text or fluency judge, and so
-            cannot be paired; or `base` is of a detoxified model.
+        UsageError: the two differ in recipe, prompts, samples, scorer, readers' labels, model, fluency text or fluency
+            judge, and so cannot be paired; or `base` is of a detoxified model.
     """
     refuse_unlike(base, _settled(now))
-    difference: dict[str, Estimate] = {}
-    for name, metric in METRICS.items():
-        change = metric.difference((base.rows, base.windows), (now.rows, now.windows))
-        if change is not None:
-            difference[name] = change
     opinions: dict[str, OpinionChange] = {}
     for label, opinion in now.opinions.items():
         untouched = base.opinions.get(label)
@@ -111,11 +109,19 @@ def compare(base: Results, now: Results) -> None:
             log.warning("baseline: %s did not score it, so its second opinion is of the new model only.", label)
             continue
         seen = [(seen_by(label, r.rows), r.windows) for r in (base, now)]
-        changes = {metric.name: metric.difference(seen[0], seen[1]) for metric in TOXICITY}
         opinions[label] = OpinionChange(
             baseline=untouched.metrics,
-            difference={name: change for name, change in changes.items() if change is not None},
+            difference=differences(TOXICITY, seen[0], seen[1], _readers_of_both(untouched.scorer, opinion.scorer)),
         )
+    difference = differences(
+        METRICS.values(), (base.rows, base.windows), (now.rows, now.windows), _readers_of_both(base.scorer, now.scorer)
+    )
     now.comparison = Comparison(
         baseline=base.metrics, baseline_cost=base.cost, difference=difference, opinions=opinions
     )
+
+
+def _readers_of_both(first: ScorerInfo, second: ScorerInfo) -> ReaderTable | None:
+    """Return what readers said of the scorer's texts; None where the two differ in that, or one does not know."""
+    one, other = ReaderTable.of(first.validity), ReaderTable.of(second.validity)
+    return one if one == other else None

@@ -110,8 +110,10 @@ def print_results(results: Sequence[Results]) -> None:
     Args:
         results: of one recipe, prompts and main scorer; at least one.
     """
-    from detoxlm.report.facts import speed_text
+    from detoxlm.report.facts import arrange, speed_text
     from detoxlm.report.opinions import second_opinion_of
+    from detoxlm.report.reading import readers_said
+    from detoxlm.report.words import headline
 
     header = [r.label for r in results]
     if len(results) == 1 and results[0].comparison is not None:
@@ -128,13 +130,17 @@ def print_results(results: Sequence[Results]) -> None:
     for r in results:
         if r.speed is not None:
             print(f"Speed: {r.label} has {speed_text(r.speed)}: {r.speed.n} pairs side by side.")
+    study = arrange(results)
+    run = headline(study).run
+    if said := readers_said(study, run):
+        print(f"Readers{f' of {run.label}' if len(study.detoxified) > 1 else ''}: {said}")
     if said := second_opinion_of(results):
         print(f"Second opinions: {said}")
 
 
 def _estimates(results: Sequence[Results]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the rows of `print_results`: a name, and (value, interval) for each column."""
-    from detoxlm.metrics import METRICS
+    from detoxlm.metrics import CORRECTED, METRICS
 
     comparison = results[0].comparison if len(results) == 1 else None
     opinions = dict.fromkeys(label for r in results for label in r.opinions)
@@ -149,9 +155,11 @@ def _estimates(results: Sequence[Results]) -> list[tuple[str, list[tuple[str, st
     for name, metric in METRICS.items():
         if any(name in r.metrics for r in results):
             add(metric.label, metric, [r.metrics for r in results], comparison.difference if comparison else {})
-        if name == "toxic_fraction":
+        if name in ("toxic_fraction", CORRECTED.name):
             for label in opinions:
                 seen = [r.opinions[label].metrics if label in r.opinions else {} for r in results]
+                if metric is CORRECTED and not any(name in found for found in seen):
+                    continue
                 judged = comparison.opinions.get(label) if comparison else None
                 add(f"{metric.label} by {label}", metric, seen, judged.difference if judged else {})
     blank = [("", "")] * (comparison is not None)

@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -25,10 +25,11 @@ from detoxlm.likelihood import fluency_windows
 from detoxlm.lock import only_writer
 from detoxlm.measuring import Done, generate_rows, measure_windows
 from detoxlm.methods.base import Detoxifier
-from detoxlm.metrics import METRICS, TOXICITY, Metric, agreements
+from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, estimates
+from detoxlm.metrics.readers import labels_of
 from detoxlm.models import Target
 from detoxlm.progress import waiting
-from detoxlm.results import Estimate, Opinion, Results, Row, ScorerInfo, Window
+from detoxlm.results import Opinion, Results, ScorerInfo
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import labelled
 
@@ -189,6 +190,8 @@ def plan(
         strength = detoxifier.check_strength(strength)
         detoxifier.check_target(target.model)
     scorers = labelled([scorer, *opinions])
+    for one in scorers.values():
+        ReaderTable.of(one.validity)  # a table that is none is said before the work
     task = as_read(target, task)
     text = task.fluency_text
     windows = [] if text is None else fluency_windows(target, text, task.fluency_tokens, task.fluency_share)
@@ -255,7 +258,10 @@ class Measurement:
                 "dtype": str(self.target.model.dtype),
                 "detoxifier": None if self.detoxifier is None else [self.detoxifier.content, self.strength],
                 "judge": self.judge.architecture.fingerprint,
-                "scorers": [_scorer_info(one).identity for one in self.scorers.values()],
+                "scorers": [  # and the readers' labels that correct what they say
+                    (*_scorer_info(one).identity, *([labels] if (labels := labels_of(one.validity)) else []))
+                    for one in self.scorers.values()
+                ],
                 "prompts": self.task.prompts,
                 "sampling": self.sampling.model_dump(),
                 "windows": self.windows,
@@ -269,7 +275,7 @@ class Measurement:
         return settled_by(
             recipe=self.task.recipe.name,
             model=self.target.name,
-            scorer=_scorer_info(next(iter(self.scorers.values()))).identity,
+            scorer=_scorer_info(next(iter(self.scorers.values()))),
             prompts=self.task.prompts,
             samples=[self.sampling.samples] * len(self.task.prompts),
             windows=[scored for _, scored in self.windows],
@@ -340,9 +346,12 @@ class Measurement:
             detoxifier=None if self.detoxifier is None else self.detoxifier.info(self.strength),
             scorer=_scorer_info(scorer),
             fluency_judge=self.judged_by,
-            metrics=_estimates(METRICS.values(), rows, windows),
+            metrics=estimates(METRICS.values(), rows, windows, ReaderTable.of(scorer.validity)),
             opinions={
-                label: Opinion(scorer=_scorer_info(one), metrics=_estimates(TOXICITY, seen_by(label, rows), windows))
+                label: Opinion(
+                    scorer=_scorer_info(one),
+                    metrics=estimates(TOXICITY, seen_by(label, rows), windows, ReaderTable.of(one.validity)),
+                )
                 for label, one in list(self.scorers.items())[1:]
             },
             agreement=agreements(scorer.name, rows),
@@ -371,11 +380,6 @@ class Measurement:
             "fingerprint": self.target.architecture.fingerprint,
             "measurement": self.digest,
         }
-
-
-def _estimates(metrics: Iterable[Metric], rows: Sequence[Row], windows: Sequence[Window]) -> dict[str, Estimate]:
-    """Return the metrics that these rows and windows define."""
-    return {metric.name: found for metric in metrics if (found := metric.estimate(rows, windows)) is not None}
 
 
 def _scorer_info(scorer: Scorer) -> ScorerInfo:

@@ -24,6 +24,7 @@ PRINTS: Final = (("fluency text", "fluency_sha256"), ("model weights", "fingerpr
 #: What a results object shows of itself, by the names in `metrics`; the rest is counted.
 _SHOWN: Final = (
     "toxic_fraction",
+    "corrected_toxic_fraction",
     "mean_toxicity",
     "expected_max_toxicity",
     "model_perplexity",

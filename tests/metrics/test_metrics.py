@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from detoxlm.metrics import METRICS
+from detoxlm.metrics import CORRECTED, METRICS
 from detoxlm.metrics.diversity import distinct
 from detoxlm.results import Estimate, Row, Window
 
@@ -60,7 +60,7 @@ def value_of(name: str, rows: Sequence[Row], windows: Sequence[Window] = ()) -> 
     return None if estimate is None else estimate.value
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", BY_HAND)
 def test_each_metric_has_its_value_by_hand(name: str) -> None:
     estimate = METRICS[name].estimate(ROWS, WINDOWS)
     assert estimate is not None
@@ -71,7 +71,8 @@ def test_each_metric_has_its_value_by_hand(name: str) -> None:
 
 
 def test_every_metric_was_worked_out_by_hand() -> None:
-    assert list(METRICS) == list(BY_HAND)
+    corrected = CORRECTED.name  # has tests of its own
+    assert [name for name in METRICS if name != corrected] == list(BY_HAND)
     assert all(metric.name == name for name, metric in METRICS.items())
 
 
@@ -99,7 +100,7 @@ def test_intervals_resample_prompts_and_not_their_continuations() -> None:
 
 
 @pytest.mark.parametrize("copies", [3, 10])
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", BY_HAND)
 def test_the_same_prompts_again_are_no_new_evidence(name: str, copies: int) -> None:
     milder = [one.model_copy(update={"scores": [score / 2 for score in one.scores]}) for one in ROWS]
     metric = METRICS[name]
@@ -234,4 +235,4 @@ def test_each_metric_explains_itself(name: str) -> None:
     assert metric.label[0].isupper() and metric.meaning and "\n" not in metric.label + metric.meaning
     better = {"mean_length": "neither", "distinct_1": "higher", "distinct_2": "higher", "distinct_3": "higher"}
     assert metric.better == better.get(name, "lower")
-    assert metric.exponential == name.endswith("perplexity")
+    assert getattr(metric, "exponential", False) == name.endswith("perplexity")

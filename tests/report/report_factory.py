@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detoxlm.metrics import TOXICITY, agreements
+from detoxlm.metrics import CORRECTED, METRICS, TOXICITY, agreements
 from detoxlm.results import (
     Comparison,
     Cost,
@@ -24,6 +24,8 @@ TEXT = (
     "this idiot never paid while damn traffic kept moving along old river roads toward some quiet house"
 )
 WORDS = TEXT.split()
+#: The metrics that `make` measures: no reader has checked its scorer.
+MEASURED = [metric for metric in METRICS.values() if metric is not CORRECTED]
 
 
 def estimate(values: np.ndarray) -> Estimate:

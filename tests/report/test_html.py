@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_factory import make, with_opinion
+from report_factory import MEASURED, make, with_opinion
 from report_pages import Page
 
 from detoxlm.errors import UsageError
@@ -120,8 +120,8 @@ def test_table_holds_the_numbers_of_the_results(study: list[Results], study_page
         "fusion 1",
     ]
     assert all(cell.attributes["scope"] == "col" for cell in head.all("th"))
-    assert [line.one("span", "name").text for line in lines] == [metric.label for metric in METRICS.values()]
-    for line, metric in zip(lines, METRICS.values(), strict=True):
+    assert [line.one("span", "name").text for line in lines] == [metric.label for metric in MEASURED]
+    for line, metric in zip(lines, MEASURED, strict=True):
         assert line.one("th").attributes["scope"] == "row"
         for cell, result in zip(line.all("td"), study, strict=True):
             estimate = result.metrics[metric.name]

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from detoxlm.validity import accuracy, auc, calibration_error, false_negative_rate, false_positive_rate, spearman
+from detoxlm.validity import (
+    accuracy,
+    auc,
+    calibration_error,
+    false_negative_rate,
+    false_positive_rate,
+    precision,
+    recall,
+    spearman,
+)
 
 FUNCTIONS = {
     "auc": auc,
@@ -13,6 +22,8 @@ FUNCTIONS = {
     "accuracy": accuracy,
     "false_positive_rate": false_positive_rate,
     "false_negative_rate": false_negative_rate,
+    "precision": precision,
+    "recall": recall,
 }
 
 

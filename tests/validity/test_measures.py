@@ -20,6 +20,8 @@ from detoxlm.validity import (
     false_positive_rate,
     is_binary,
     measure,
+    precision,
+    recall,
     spearman,
 )
 
@@ -58,6 +60,9 @@ def test_rates_at_the_threshold_by_hand() -> None:
     assert accuracy(score, target) == pytest.approx(3 / 5)
     assert false_positive_rate(score, target) == pytest.approx(1 / 2)
     assert false_negative_rate(score, target) == pytest.approx(1 / 3)
+    assert precision(score, target) == pytest.approx(2 / 3)  # 0.5, 0.9 and 0.7 are called toxic
+    assert recall(score, target) == pytest.approx(2 / 3)
+    assert math.isnan(precision(score / 3, target)) and math.isnan(recall(score, np.zeros(5)))
     assert math.isnan(false_positive_rate(score, np.ones(5)))
     assert math.isnan(false_negative_rate(score, np.zeros(5)))
 
@@ -71,12 +76,14 @@ def test_a_measurement_has_the_plain_values_and_counts(binary: bool) -> None:
         assert estimate.value == pytest.approx(FUNCTIONS[name](score, target))
     assert found["auc"].n == found["accuracy"].n == 200
     assert found["false_positive_rate"].n == (target < 0.5).sum()
-    assert found["false_negative_rate"].n == (target >= 0.5).sum()
+    assert found["false_negative_rate"].n == found["recall"].n == (target >= 0.5).sum()
+    assert found["precision"].n == (score >= 0.5).sum()
 
 
 def test_with_one_class_only_what_exists_is_measured() -> None:
     found = measure(np.array([0.1, 0.7, 0.2]), np.array([0.0, 0.2, 0.1]), resamples=20)
-    assert set(found) == {"spearman", "calibration_error", "accuracy", "false_positive_rate"}
+    assert set(found) == {"spearman", "calibration_error", "accuracy", "false_positive_rate", "precision"}
+    assert found["precision"].value == 0
 
 
 @pytest.mark.parametrize(

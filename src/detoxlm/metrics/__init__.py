@@ -1,11 +1,15 @@
 """The metrics, by name and in the order in which they are shown."""
 
 from detoxlm.metrics.agreement import agreements
-from detoxlm.metrics.base import Metric
+from detoxlm.metrics.base import Metric, differences, estimates
+from detoxlm.metrics.corrected import CORRECTED
 from detoxlm.metrics.diversity import DIVERSITY, LENGTH
 from detoxlm.metrics.fluency import DRIFT, FLUENCY
-from detoxlm.metrics.toxicity import EMPTY, TOXICITY
+from detoxlm.metrics.readers import ReaderTable
+from detoxlm.metrics.toxicity import EMPTY, FRACTION, MAXIMUM, MEAN, PROBABILITY
 
+#: What is read from a scorer's scores alone: every scorer has its own.
+TOXICITY: tuple[Metric, ...] = (MEAN, FRACTION, CORRECTED, MAXIMUM, PROBABILITY)
 METRICS: dict[str, Metric] = {m.name: m for m in (*TOXICITY, *FLUENCY, DRIFT, *DIVERSITY, EMPTY, LENGTH)}
 
-__all__ = ["METRICS", "TOXICITY", "Metric", "agreements"]
+__all__ = ["CORRECTED", "METRICS", "TOXICITY", "Metric", "ReaderTable", "agreements", "differences", "estimates"]

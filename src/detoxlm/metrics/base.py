@@ -1,18 +1,22 @@
-"""A metric: what it measures per unit, how units become a value with an interval, and how it is printed."""
+"""A metric: how it is printed, and how what is measured per unit becomes a value with an interval."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from detoxlm.metrics.bootstrap import bootstrap, numbered, paired_bootstrap
+from detoxlm.metrics.readers import ReaderTable
 from detoxlm.results import Estimate, Row, Window
 
 #: Numerator and denominator of each row or window, float64 [N] each: the value is a ratio of their sums.
 Units = tuple[np.ndarray, np.ndarray]
+#: What was measured of one model.
+Seen = tuple[Sequence[Row], Sequence[Window]]
 #: From this on numbers are printed with an exponent.
 _LONG = 1e6
 
@@ -27,7 +31,7 @@ def clusters(rows: Sequence[Row]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(ABC):
     """One metric, the same in the console, the report and the model card."""
 
     name: str
@@ -36,39 +40,22 @@ class Metric:
     better: Literal["lower", "higher", "neither"]
     unit: Literal["score x100", "%", "", "nats/token"]
     digits: int
-    units: Callable[[Sequence[Row], Sequence[Window]], Units] = field(repr=False)
-    exponential: bool = False  # perplexities: exp of the ratio
-    over: Literal["prompts", "windows"] = "prompts"  # what is resampled
 
-    def estimate(self, rows: Sequence[Row], windows: Sequence[Window], seed: int = 0) -> Estimate | None:
-        """Return the value with its 95% bootstrap interval; None where nothing was measured."""
-        top, bottom = self._resampled_units(rows, windows)
-        if not bottom.sum():
-            return None
-        return bootstrap(top, bottom, exponential=self.exponential, proportion=self.unit == "%", seed=seed)
-
-    def difference(
-        self,
-        base: tuple[Sequence[Row], Sequence[Window]],
-        now: tuple[Sequence[Row], Sequence[Window]],
-        seed: int = 0,
+    @abstractmethod
+    def estimate(
+        self, rows: Sequence[Row], windows: Sequence[Window], seed: int = 0, readers: ReaderTable | None = None
     ) -> Estimate | None:
+        """Return the value with its 95% bootstrap interval; None where nothing was measured.
+
+        `readers`: what readers said of texts that the scorer of the rows has scored, if that is known.
+        """
+
+    @abstractmethod
+    def difference(self, base: Seen, now: Seen, seed: int = 0, readers: ReaderTable | None = None) -> Estimate | None:
         """Return `now - base` with a paired 95% bootstrap interval; rows and windows must correspond one to one.
 
         None where either was not measured.
         """
-        before, after = self._resampled_units(*base), self._resampled_units(*now)
-        if not before[1].sum() or not after[1].sum():
-            return None
-        return paired_bootstrap(before, after, exponential=self.exponential, seed=seed)
-
-    def _resampled_units(self, rows: Sequence[Row], windows: Sequence[Window]) -> Units:
-        """The units that are drawn: windows, or prompts with all their rows."""
-        top, bottom = self.units(rows, windows)
-        if self.over == "windows":
-            return top, bottom
-        number = clusters(rows)
-        return np.bincount(number, weights=top), np.bincount(number, weights=bottom)
 
     @property
     def scale(self) -> int:
@@ -123,3 +110,52 @@ class Metric:
             return f"{scaled:{'+' if sign else ''}.1e}"
         text = f"{scaled:{'+' if sign else ''}.{self.digits}f}"
         return text.lstrip("+-") if float(text) == 0 else text
+
+
+@dataclass(frozen=True)
+class Ratio(Metric):
+    """A metric that is a ratio of sums over units."""
+
+    units: Callable[[Sequence[Row], Sequence[Window]], Units] = field(repr=False)
+    exponential: bool = False  # perplexities: exp of the ratio
+    over: Literal["prompts", "windows"] = "prompts"  # what is resampled
+
+    def estimate(
+        self, rows: Sequence[Row], windows: Sequence[Window], seed: int = 0, readers: ReaderTable | None = None
+    ) -> Estimate | None:
+        """As `Metric.estimate`; needs no readers."""
+        top, bottom = self._resampled_units(rows, windows)
+        if not bottom.sum():
+            return None
+        return bootstrap(top, bottom, exponential=self.exponential, proportion=self.unit == "%", seed=seed)
+
+    def difference(self, base: Seen, now: Seen, seed: int = 0, readers: ReaderTable | None = None) -> Estimate | None:
+        """As `Metric.difference`; needs no readers."""
+        before, after = self._resampled_units(*base), self._resampled_units(*now)
+        if not before[1].sum() or not after[1].sum():
+            return None
+        return paired_bootstrap(before, after, exponential=self.exponential, seed=seed)
+
+    def _resampled_units(self, rows: Sequence[Row], windows: Sequence[Window]) -> Units:
+        """The units that are drawn: windows, or prompts with all their rows."""
+        top, bottom = self.units(rows, windows)
+        if self.over == "windows":
+            return top, bottom
+        number = clusters(rows)
+        return np.bincount(number, weights=top), np.bincount(number, weights=bottom)
+
+
+def estimates(
+    metrics: Iterable[Metric], rows: Sequence[Row], windows: Sequence[Window], readers: ReaderTable | None = None
+) -> dict[str, Estimate]:
+    """Return by name the metrics that were measured; arguments as of `Metric.estimate`."""
+    found = {metric.name: metric.estimate(rows, windows, readers=readers) for metric in metrics}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+def differences(
+    metrics: Iterable[Metric], base: Seen, now: Seen, readers: ReaderTable | None = None
+) -> dict[str, Estimate]:
+    """Return by name the changes of the metrics that were measured of both; arguments as of `Metric.difference`."""
+    found = {metric.name: metric.difference(base, now, readers=readers) for metric in metrics}
+    return {name: change for name, change in found.items() if change is not None}

@@ -34,7 +34,7 @@ def bootstrap(
     tops, bottoms = resampled((top, bottom), seed)
     low, high = interval(_ratio(tops, bottoms, exponential))
     if proportion and value in (0.0, 1.0):
-        reach = 1 - 0.025 ** (1 / n)
+        reach = upper_bound(n)
         low, high = (0.0, reach) if value == 0 else (1 - reach, 1.0)
     return Estimate(value=value, low=low, high=high, n=n)
 
@@ -56,6 +56,11 @@ def paired_bootstrap(
     tops, bottoms, base_tops, base_bottoms = resampled((*now, *base), seed)
     low, high = interval(_ratio(tops, bottoms, exponential) - _ratio(base_tops, base_bottoms, exponential))
     return Estimate(value=value, low=low, high=high, n=n)
+
+
+def upper_bound(n: int) -> float:
+    """Return the exact binomial bound of a share that none of n units has: the 97.5% end of its interval."""
+    return float(1 - 0.025 ** (1 / n))
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

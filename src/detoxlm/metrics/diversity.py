@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from detoxlm.metrics.base import Metric, Units
+from detoxlm.metrics.base import Ratio, Units
 from detoxlm.results import Row, Window
 
 
@@ -35,9 +35,9 @@ def _length(rows: Sequence[Row], _: Sequence[Window]) -> Units:
 
 
 DIVERSITY = tuple(
-    Metric(
+    Ratio(
         f"distinct_{n}", f"Distinct-{n}", f"distinct {name} / {name}, mean over prompts", "higher", "", 3, _distinct(n)
     )
     for n, name in ((1, "unigrams"), (2, "bigrams"), (3, "trigrams"))
 )
-LENGTH = Metric("mean_length", "Mean length", "mean generated tokens of a continuation", "neither", "", 1, _length)
+LENGTH = Ratio("mean_length", "Mean length", "mean generated tokens of a continuation", "neither", "", 1, _length)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detoxlm.metrics.base import Metric, Units
+from detoxlm.metrics.base import Ratio, Units
 from detoxlm.results import Row, Window
 
 
@@ -27,7 +27,7 @@ def _kl_units(_: Sequence[Row], windows: Sequence[Window]) -> Units:
 
 
 FLUENCY = (
-    Metric(
+    Ratio(
         "model_perplexity",
         "Model perplexity",
         "perplexity of the model on neutral text, WikiText style (windows of 1,024 tokens, stride 512)",
@@ -38,7 +38,7 @@ FLUENCY = (
         exponential=True,
         over="windows",
     ),
-    Metric(
+    Ratio(
         "continuation_perplexity",
         "Continuation perplexity",
         "perplexity of its continuations given the prompt, under the fluency judge",
@@ -49,7 +49,7 @@ FLUENCY = (
         exponential=True,
     ),
 )
-DRIFT = Metric(
+DRIFT = Ratio(
     "kl_from_base",
     "KL from base",
     "mean per-token KL(base || model) on neutral text",

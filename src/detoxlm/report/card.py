@@ -10,7 +10,7 @@ from typing import Literal
 from huggingface_hub import EvalResult, ModelCardData
 
 from detoxlm.errors import UsageError
-from detoxlm.metrics import Metric
+from detoxlm.metrics import Metric, ReaderTable
 from detoxlm.report.facts import (
     VERDICT_WORDS,
     Run,
@@ -24,6 +24,7 @@ from detoxlm.report.facts import (
 from detoxlm.report.limits import limits
 from detoxlm.report.nested import Block, blocks, flatten, plain, validity_blocks
 from detoxlm.report.opinions import agreement_table, opinion_metric, second_opinion, views
+from detoxlm.report.reading import reader_blocks, readers_said
 from detoxlm.report.words import Headline, headline
 from detoxlm.results import Results
 
@@ -135,6 +136,7 @@ def _body(study: Study, head: Headline, name: str, told: str, usage: str, picked
         f"# {_text(name)}",
         _text(told),
         _text(head.sentence),
+        *([_text(said)] if (said := readers_said(study, head.run)) else []),
         *([_text(head.recommendation)] if head.recommendation else []),
         *([_text(head.choice)] if head.choice else []),
         *(["Also measurably worse: " + _text("; ".join(head.prices)) + "."] if head.prices else []),
@@ -155,6 +157,8 @@ def _body(study: Study, head: Headline, name: str, told: str, usage: str, picked
     if one.scorer.validity:
         # example texts can be hurtful, and a card cannot hide them
         parts += [_block_table(block) for block in validity_blocks(one.scorer.validity)[0] if not block.quotes]
+        readers = ReaderTable.of(one.scorer.validity)
+        parts += [_block_table(block) for block in (reader_blocks(readers) if readers else [])]
     else:
         parts.append("No validity is known for this scorer: treat the numbers as relative, not as absolute.")
     parts += _searches(study)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS, Metric
+from detoxlm.metrics.readers import labels_of
 from detoxlm.results import PRINTS, Cost, Estimate, Results
 
 Verdict = Literal["better", "worse", "same", "slight", "changed", "unknown"]
@@ -191,6 +192,9 @@ def _refuse_others_of_a_name(results: Sequence[Results]) -> None:
     seen: dict[str, tuple[Results, str]] = {}
     for one in results:
         said = {f"second opinion {label}": " ".join(found.scorer.identity) for label, found in one.opinions.items()}
+        for what, info in {"": one.scorer, **{f" of {k}": found.scorer for k, found in one.opinions.items()}}.items():
+            if (labels := labels_of(info.validity)) is not None:
+                said[f"readers' labels{what}"] = labels[:16]
         for what, key in PRINTS:
             if key in one.settings:
                 said[what] = str(one.settings[key])[:16]

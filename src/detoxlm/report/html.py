@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
-from detoxlm.metrics import METRICS, TOXICITY, Metric
+from detoxlm.metrics import CORRECTED, METRICS, TOXICITY, Metric, ReaderTable
 from detoxlm.report import plots, samples
 from detoxlm.report.facts import (
     VERDICT_WORDS,
@@ -43,6 +43,7 @@ from detoxlm.report.opinions import (
     second_opinion,
     views,
 )
+from detoxlm.report.reading import of_100, reader_blocks, readers_said
 from detoxlm.report.words import headline
 from detoxlm.results import Estimate, Results
 
@@ -97,6 +98,9 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
             distribution=Markup(plots.score_distribution(study.runs)),
             shares=_shares(study),
             tradeoff=Markup(plots.tradeoff(study.runs)),
+            corrected=Markup(plots.tradeoff(study.runs, CORRECTED, "corrected")),
+            readers_said=readers_said(study, head.run),
+            of_100=of_100,
             worst=[
                 (run.label, shown)
                 for run in ([study.untouched] if study.untouched else []) + ([head.run] if head.run.detoxified else [])
@@ -104,7 +108,7 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
             ],
             pair_lists=samples.side_by_side(study, head.run),
             opinions=_opinions(study, head.run),
-            validity=validity_blocks,
+            validity=_validity,
             costs=_costs(study),
             fits=_fits(study),
             limits=limits(study),
@@ -136,6 +140,12 @@ def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
 
 def _mark_intervals(text: str) -> Markup:
     return Markup(re.sub(r"(\[[^\[\]]*\])", r'<span class="ci">\1</span>', str(escape(text))))
+
+
+def _validity(validity: dict[str, Any]) -> tuple[list[Block], list[tuple[str, list[Block]]]]:
+    tables, more = validity_blocks(validity)
+    readers = ReaderTable.of(validity)
+    return [*tables, *(reader_blocks(readers) if readers else [])], more
 
 
 def _unique(items: Iterable[str]) -> list[str]:
@@ -246,7 +256,7 @@ def _opinions(study: Study, run: Run) -> Opinions | None:
     seen, first = views(study), opinion_metric(study)
     if not seen or first is None:
         return None
-    measured = [metric for metric in TOXICITY if any(metric.name in one.metrics for one in study.runs)]
+    measured = [metric for metric in TOXICITY if any(metric.name in one.metrics for view in seen for one in view.runs)]
     agreement = agreement_table(study, run)
     return Opinions(
         views=seen,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from detoxlm.metrics import METRICS
+from detoxlm.metrics import CORRECTED, METRICS
 from detoxlm.report.facts import Study, bounded, finite, value_text
+from detoxlm.report.reading import limit_of_readers
 from detoxlm.report.recommendation import TOXICITY, first_measured
 from detoxlm.results import Estimate
 
@@ -35,6 +36,7 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
                 else "."
             ),
         ),
+        *limit_of_readers(study),
         (
             "Text about minorities",
             "Detoxifying is known to make models worse at text about minorities and in dialect. Nothing here "
@@ -64,9 +66,11 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
 
 
 def _precision(study: Study) -> str:
+    known = any(CORRECTED.name in run.metrics for run in study.runs)
+    corrected = " (that of the corrected toxic fraction does, as far as its readings go)" if known else ""
     text = (
-        "The 95% intervals cover the choice of prompts and samples. They do not cover the scorer's mistakes, "
-        "another fit of the detoxifier, or another seed of it. "
+        "The 95% intervals cover the choice of prompts and samples. They do not cover the scorer's mistakes"
+        f"{corrected}, another fit of the detoxifier, or another seed of it. "
     )
     metric = first_measured(study.runs, TOXICITY)
     widths = [

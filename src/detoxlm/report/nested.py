@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from detoxlm.metrics.readers import ENTRY
 from detoxlm.report.vocabulary import FIELDS, TEXTS, named, titled
 
 
@@ -86,6 +87,7 @@ def validity_blocks(validity: dict[str, Any]) -> tuple[list[Block], list[tuple[s
     A scorer may file its validity beside much else (how it was trained, what it says of single sentences); then the
     entry `validity` is what readers need first.
     """
+    validity = {key: value for key, value in validity.items() if key != ENTRY}  # `reading.reader_blocks` shows that
     main = validity.get("validity")
     if not isinstance(main, dict):
         return blocks(validity), []

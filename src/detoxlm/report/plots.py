@@ -101,9 +101,9 @@ def share_at_least(scores: Sequence[float], thresholds: np.ndarray) -> np.ndarra
     return 1 - below / len(ordered)
 
 
-def tradeoff(runs: Sequence[Run]) -> str:
-    """Plot toxic fraction against model perplexity, one point with intervals per run; empty with fewer than two."""
-    across, up = METRICS["model_perplexity"], METRICS["toxic_fraction"]
+def tradeoff(runs: Sequence[Run], up: Metric = METRICS["toxic_fraction"], name: str = "tradeoff") -> str:
+    """Plot a toxic fraction against model perplexity, one point with intervals per run; empty with fewer than two."""
+    across = METRICS["model_perplexity"]
     points = [
         (index, run, run.metrics[across.name], run.metrics[up.name])
         for index, run in enumerate(runs)
@@ -128,14 +128,14 @@ def tradeoff(runs: Sequence[Run]) -> str:
             )
         axes.margins(x=0.18, y=0.15)
         axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
-        axes.set(xlabel=f"{across.label} (lower is more fluent)", ylabel="Toxic fraction (lower is better)")
+        axes.set(xlabel=f"{across.label} (lower is more fluent)", ylabel=f"{up.label} (lower is better)")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         labelled(axes, [(shortened(run.label), x, y) for _, run, x, y in points])
         spoken = [f"{run.label} {value_text(up, y)} at {value_text(across, x)}" for _, run, x, y in points]
         return as_svg(
             figure,
-            "tradeoff",
-            "Toxic fraction against model perplexity: " + ", ".join(spoken) + ". Lower left is best.",
+            name,
+            f"{up.label} against model perplexity: " + ", ".join(spoken) + ". Lower left is best.",
         )
 
 

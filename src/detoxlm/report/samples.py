@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from detoxlm.metrics import ReaderTable
 from detoxlm.report.facts import Run, Study
 from detoxlm.results import Row
 
@@ -29,6 +30,8 @@ class Sample:
     mean: float
     #: Whether the text is hidden at first: any scorer finds it toxic.
     blurred: bool
+    #: That readers would find it toxic; None: the scorer's validity does not say.
+    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,14 @@ class PairList:
 
 def worst(run: Run) -> list[Sample]:
     """Return the continuations of a run with the highest scores, highest first."""
-    rows = run.results.rows if run.results else []
+    if run.results is None:
+        return []
+    rows, readers = run.results.rows, ReaderTable.of(run.results.scorer.validity)
     ranked = sorted(
         ((score, i, j) for i, row in enumerate(rows) for j, score in enumerate(row.scores)),
         key=lambda entry: (-entry[0], entry[1], entry[2]),
     )
-    return [_sample(run, rows[i], j) for _, i, j in ranked[:WORST_SHOWN]]
+    return [_sample(run, rows[i], j, readers) for _, i, j in ranked[:WORST_SHOWN]]
 
 
 def contested(run: Run) -> list[Contested]:
@@ -89,7 +94,7 @@ def contested(run: Run) -> list[Contested]:
 def side_by_side(study: Study, after: Run) -> list[PairList]:
     """Return the same prompts before and after: largest improvements, what got worse, and a random draw."""
     runs = [run for run in study.runs if run.results is not None]
-    before = study.untouched
+    before, readers = study.untouched, ReaderTable.of(study.common.scorer.validity)
     usable = [i for i in range(study.prompts) if all(run.results and run.results.rows[i].scores for run in runs)]
     drawn = sorted(random.Random(0).sample(usable, min(PAIRS_SHOWN, len(usable))))
     lists = []
@@ -105,28 +110,31 @@ def side_by_side(study: Study, after: Run) -> list[PairList]:
                 f"{len(chosen)} of {len(usable)} prompts: the worst score {direction} from the untouched model to "
                 f"{after.label}; the largest changes, {PAIRS_SHOWN} at most. Picked for their change, so not typical."
             )
-            lists.append(PairList(name, title, meaning, [_pair(runs, i) for i in chosen[:PAIRS_SHOWN]]))
+            lists.append(PairList(name, title, meaning, [_pair(runs, i, readers) for i in chosen[:PAIRS_SHOWN]]))
     meaning = f"{len(drawn)} of {len(usable)} prompts, drawn with a fixed seed: what is typical."
-    return [*lists, PairList("random", "Random", meaning, [_pair(runs, i) for i in drawn])]
+    return [*lists, PairList("random", "Random", meaning, [_pair(runs, i, readers) for i in drawn])]
 
 
 def _worst_score(run: Run, i: int) -> float:
     return max(run.results.rows[i].scores) if run.results else 0.0
 
 
-def _pair(runs: list[Run], i: int) -> Pair:
+def _pair(runs: list[Run], i: int, readers: ReaderTable | None) -> Pair:
     samples = []
     for run in runs:
         if run.results is not None:
             row = run.results.rows[i]
-            samples.append(_sample(run, row, row.scores.index(max(row.scores))))
+            samples.append(_sample(run, row, row.scores.index(max(row.scores)), readers))
     return Pair(samples[0].prompt, samples)
 
 
-def _sample(run: Run, row: Row, j: int) -> Sample:
+def _sample(run: Run, row: Row, j: int, readers: ReaderTable | None) -> Sample:
     mean = sum(row.scores) / len(row.scores)
     blurred = any(scores[j] >= TOXIC for scores in (row.scores, *row.opinions.values()))
-    return Sample(run.label, _short(row.prompt), _short(row.continuations[j]), row.scores[j], mean, blurred)
+    probability = readers.probability(row.scores[j]) if readers and row.continuations[j].strip() else None
+    return Sample(
+        run.label, _short(row.prompt), _short(row.continuations[j]), row.scores[j], mean, blurred, probability
+    )
 
 
 def _short(text: str) -> str:

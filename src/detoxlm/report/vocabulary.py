@@ -18,6 +18,8 @@ _WORDS: Final = {
     "accuracy": "Accuracy",
     "false_positive_rate": "Benign texts flagged",
     "false_negative_rate": "Toxic texts missed",
+    "precision": "Flagged texts that are toxic",
+    "recall": "Toxic texts found",
     "n": "Texts",
     "toxic": "Toxic ones",
     "positive": "Toxic ones",

@@ -18,8 +18,11 @@ from detoxlm.validity.measures import (
     false_negative_rate,
     false_positive_rate,
     is_binary,
+    precision,
+    recall,
     spearman,
 )
+from detoxlm.validity.readers import reader_table
 from detoxlm.validity.results import (
     FEWEST_MENTIONS,
     HISTOGRAM_BINS,
@@ -62,7 +65,10 @@ __all__ = [
     "is_binary",
     "measure",
     "measure_set",
+    "precision",
     "read_sets",
+    "reader_table",
+    "recall",
     "rounded",
     "score_sets",
     "spearman",

@@ -52,6 +52,8 @@ MEASURES: dict[str, Measure] = {
         "False positives", "share of benign texts scored 0.5 or more", "lower", percent=True
     ),
     "false_negative_rate": Measure("False negatives", "share of toxic texts scored below 0.5", "lower", percent=True),
+    "precision": Measure("Precision", "share of texts scored 0.5 or more that are toxic", "higher", percent=True),
+    "recall": Measure("Recall", "share of toxic texts scored 0.5 or more", "higher", percent=True),
 }
 #: What is shown of further dimensions; validity.json has the others too.
 DIMENSION_MEASURES = ("auc", "spearman", "calibration_error")
@@ -100,6 +102,17 @@ def false_negative_rate(score: np.ndarray, target: np.ndarray) -> float:
     """Return the share of toxic texts with a score below 0.5; NaN without toxic texts."""
     toxic = target >= TOXIC
     return float((score[toxic] < TOXIC).mean()) if toxic.any() else float("nan")
+
+
+def precision(score: np.ndarray, target: np.ndarray) -> float:
+    """Return the share of texts with a score of at least 0.5 that are toxic; NaN where no score is so high."""
+    called = score >= TOXIC
+    return float((target[called] >= TOXIC).mean()) if called.any() else float("nan")
+
+
+def recall(score: np.ndarray, target: np.ndarray) -> float:
+    """Return the share of toxic texts with a score of at least 0.5; NaN without toxic texts."""
+    return 1 - false_negative_rate(score, target)
 
 
 def is_binary(target: np.ndarray) -> bool:

@@ -23,7 +23,9 @@ from detoxlm.validity.measures import (
     false_negative_rate,
     false_positive_rate,
     is_binary,
+    precision,
     ratio,
+    recall,
     spearman,
 )
 from detoxlm.validity.results import CalibrationBin, Group
@@ -87,22 +89,29 @@ class Resampled:
             del found["spearman"]
         bins = bin_of(self.score, BINS)
         gaps = self._sums([np.where(bins == i, self.score - self.target, 0.0) for i in range(BINS)])
-        right, wrong_benign, wrong_toxic, benign, toxic = self._sums(
-            [self.called == self.toxic, ~self.toxic & self.called, self.toxic & ~self.called, ~self.toxic, self.toxic]
+        hits, alarms, misses, benign, toxic = self._sums(
+            [self.toxic & self.called, ~self.toxic & self.called, self.toxic & ~self.called, ~self.toxic, self.toxic]
         )
         return {
             **found,
             "calibration_error": np.abs(gaps).sum(axis=0) / (benign + toxic),
-            "accuracy": right / (benign + toxic),
-            "false_positive_rate": ratio(wrong_benign, benign),
-            "false_negative_rate": ratio(wrong_toxic, toxic),
+            "accuracy": (hits + benign - alarms) / (benign + toxic),
+            "false_positive_rate": ratio(alarms, benign),
+            "false_negative_rate": ratio(misses, toxic),
+            "precision": ratio(hits, hits + alarms),
+            "recall": ratio(hits, toxic),
         }
 
     def estimates(self) -> dict[str, Estimate]:
         """Every measure that exists here, with its interval; see `detoxlm.validity.measure`."""
         found = {}
         everything, wrong = np.ones(len(self.score), dtype=bool), self.called != self.toxic
-        over = {"false_positive_rate": ~self.toxic, "false_negative_rate": self.toxic}
+        over = {
+            "false_positive_rate": ~self.toxic,
+            "false_negative_rate": self.toxic,
+            "precision": self.called,
+            "recall": self.toxic,
+        }
         values = {
             "auc": auc,
             "spearman": spearman,
@@ -110,13 +119,15 @@ class Resampled:
             "accuracy": accuracy,
             "false_positive_rate": false_positive_rate,
             "false_negative_rate": false_negative_rate,
+            "precision": precision,
+            "recall": recall,
         }
         for name in MEASURES:
             if name not in self.draws or not np.isfinite(value := values[name](self.score, self.target)):
                 continue
             if MEASURES[name].percent:
                 chosen = over.get(name, everything)
-                hits = ~wrong if name == "accuracy" else wrong
+                hits = wrong if MEASURES[name].better == "lower" else ~wrong
                 found[name] = self._proportion(hits, chosen, self.draws[name])
             else:
                 found[name] = estimated(value, self._spread(self.draws[name], everything), len(self.score))
