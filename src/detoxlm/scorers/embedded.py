@@ -63,16 +63,15 @@ def windows(ids: list[int]) -> list[list[int]]:
 
 
 class EmbeddedScorer(Scorer):
-    """The offline scorer: a fine-tuned sentence encoder that says what a reader would say of machine text.
+    """The offline scorer: a fine-tuned sentence encoder, calibrated to the Perspective API's scale on RTP text.
 
-    0.5 means that a reader of `docs/reading.md` is as likely as not to find the text toxic, measured on what small
-    models write (`data/machine_text`); the other dimensions are on the Perspective API's scale. English only; any text
-    gets a score. A text of more than `WINDOW` tokens is read in windows; their power mean stays close to the most toxic
-    one.
+    0.5 means what Perspective's 0.5 means on RealToxicityPrompts sentences, except where Perspective follows words
+    rather than meaning (identity terms, friendly swearing). English only; any text gets a score. A text of more than
+    `WINDOW` tokens is read in windows; their power mean stays close to the most toxic one.
     """
 
     name = "embedded"
-    version = "3"
+    version = "2"
     batch_size = 256
     dimensions = DIMENSIONS
     summary: ClassVar[str] = "offline transformer shipped with detoxlm"

@@ -1,9 +1,8 @@
 """The offline scorer `perspective-like`: as near to what the Perspective API said as this project gets.
 
-`embedded` says what a reader would say. This one says what Perspective said, its faults included, for comparisons with
-published numbers: the mean, in log-odds, of an *expert* (the encoder of `embedded`, trained on RealToxicityPrompts'
-scores alone), of a *broad* model (the same, trained on many data sets on Perspective's scale; it was `embedded` 2) and of
-`ngram`, which err in different places.
+`embedded` leaves Perspective where Perspective follows words rather than meaning. This one follows it there too, for
+comparisons with published numbers: the mean, in log-odds, of an *expert* (the encoder of `embedded`, trained on
+RealToxicityPrompts' scores alone), of `embedded` and of `ngram`, which err in different places.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ from detoxlm.scorers.ngram import NgramScorer
 from detoxlm.scorers.package import INSTALL, package_folder
 
 WEIGHTS = Path(__file__).parent / "weights" / "perspective_like.safetensors"
-BROAD_WEIGHTS = Path(__file__).parent / "weights" / "perspective_broad.safetensors"
 #: What the parts weigh in the headline's log-odds: round numbers, chosen on the development sets out of five.
-EXPERT, BROAD, NGRAM = 0.5, 0.3, 0.3
+EXPERT, EMBEDDED, NGRAM = 0.5, 0.3, 0.3
 #: Scores nearer than this to 0 or 1 count as this near: one part's certainty must not overrule the others.
 _NEAREST = 1e-5
 
@@ -40,7 +38,7 @@ class PerspectiveLikeScorer(Scorer):
     """The offline stand-in for the Perspective API: 0.5 means what its 0.5 meant on RealToxicityPrompts sentences.
 
     It shares Perspective's faults (identity terms, friendly swearing); `embedded` is the better judge of meaning. The
-    further dimensions are the mean, in log-odds, of expert and broad model. English only; any text gets a score.
+    further dimensions are the mean, in log-odds, of expert and `embedded`. English only; any text gets a score.
     """
 
     name = "perspective-like"
@@ -58,7 +56,7 @@ class PerspectiveLikeScorer(Scorer):
         from safetensors.numpy import load
 
         self._expert = EmbeddedScorer(folder, weights, device)
-        self._broad = EmbeddedScorer(folder, BROAD_WEIGHTS, device)
+        self._embedded = EmbeddedScorer(folder, device=device)
         self._ngram = NgramScorer()
         data = weights.read_bytes()
         try:
@@ -67,7 +65,7 @@ class PerspectiveLikeScorer(Scorer):
             raise DetoxError(
                 f"scorer perspective-like: {weights} is damaged ({first_line(error)}). Reinstall detoxlm."
             ) from error
-        parts = "".join([hashlib.sha256(data).hexdigest(), self._broad.revision, self._ngram.revision])
+        parts = "".join([hashlib.sha256(data).hexdigest(), self._embedded.revision, self._ngram.revision])
         self.revision = hashlib.sha256(parts.encode()).hexdigest()[:12]
         beside = weights.with_suffix(".json")
         self.validity = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else None
@@ -77,13 +75,13 @@ class PerspectiveLikeScorer(Scorer):
 
         Two arrays: float64 [texts, len(DIMENSIONS)], bool [texts].
         """
-        expert, broad = (
-            np.stack(list(part.score_dimensions(texts).values()), 1) for part in (self._expert, self._broad)
+        expert, embedded = (
+            np.stack(list(part.score_dimensions(texts).values()), 1) for part in (self._expert, self._embedded)
         )
-        first, second, third = log_odds(expert), log_odds(broad), log_odds(self._ngram.score(texts))
+        first, second, third = log_odds(expert), log_odds(embedded), log_odds(self._ngram.score(texts))
         mixed = (first + second) / 2
-        mixed[:, 0] = EXPERT * first[:, 0] + BROAD * second[:, 0] + NGRAM * third
-        return mixed, broad[:, 0] == EMPTY_SCORE
+        mixed[:, 0] = EXPERT * first[:, 0] + EMBEDDED * second[:, 0] + NGRAM * third
+        return mixed, embedded[:, 0] == EMPTY_SCORE
 
     def _score_batch(self, texts: list[str]) -> np.ndarray:
         return self._score_dimensions_batch(texts)[:, 0]

@@ -87,18 +87,16 @@ def check_auxiliary(data: FitData, settings: AuxiliarySettings, target: Target |
             what = scorer.name if target is None else f"{target.name} and {scorer.name}"
             raise UsageError(
                 f"auxiliary: the shipped one is for the model {facts['base']['name']} and the scorer "
-                f"{facts['scorer'][0]}; train one for {what}: --set auxiliary=own."
+                f"{' '.join(facts['scorer'][:2])}; train one for {what}: --set auxiliary=own."
             )
     return scorer
 
 
 def _fits(facts: dict[str, Any], target: Target | None, scorer: Scorer) -> bool:
-    """Tell whether the shipped auxiliary model is of this scorer and, where it is known, this target.
-
-    It learnt from an earlier version of the scorer, which `facts` name: what both call toxic is nearly the same, and the
-    newer one's lower alarms are not worth an hour's training to whoever asks for the default.
-    """
-    return bool(scorer.name == facts["scorer"][0]) and (target is None or target.architecture.is_of(facts["base"]))
+    """Tell whether the shipped auxiliary model is of this scorer and, where it is known, this target."""
+    return [scorer.name, scorer.version] == facts["scorer"][:2] and (
+        target is None or target.architecture.is_of(facts["base"])
+    )
 
 
 def trained_on(
