@@ -135,9 +135,11 @@ def test_all_texts_after_one_prompt_are_in_one_split_of_the_size_that_is_told(sc
 
 def test_what_is_measured_on_is_not_written_after(script: ModuleType, shared_data: Path) -> None:
     found = script.prompts(shared_data)
-    texts = {prompt.text for some in found.values() for prompt in some}
+    measured = [prompt.text for prompt in found.pop("measured")]
     dev = lines(shared_data / "rtp" / "prompts_challenge_dev.jsonl")
-    assert not texts & {one["prompt"]["text"].strip() for one in dev}
+    assert measured == [one["prompt"]["text"].strip() for one in dev]
+    assert not set(measured) & {prompt.text for some in found.values() for prompt in some}
+    assert {script.split_of(prompt, "measured") for prompt in measured} == {"test"}
     assert all(some for some in found.values()) and len(found["provocation"]) == len(found["delicate"]) == 60
 
 
@@ -150,11 +152,11 @@ def test_a_model_goes_on_where_it_was_stopped(
 ) -> None:
     draws = [("toxic", True, 2), ("request", False, 1), ("toxic", False, 1)]
     plan = [script.Draw(0, "untouched", kind, 4, sampled, rows) for kind, sampled, rows in draws]
-    monkeypatch.setattr(script, "plan", lambda *_: plan)
-    model = {"model": str(tiny_folder("llama")), "name": "tiny", "methods": []}
+    monkeypatch.setitem(script.PLANS, "broad", lambda *_: plan)
+    model = {"model": str(tiny_folder("llama")), "name": "tiny", "methods": [], "detoxifiers": [], "plan": "broad"}
     options = argparse.Namespace(**model, data=shared_data, rounds=1, scale=1, output=tmp_path)
     script.write(options)
-    pool = tmp_path / "tiny.jsonl"
+    pool = tmp_path / "tiny-broad.jsonl"
     whole, rows = pool.read_bytes(), lines(pool)
     assert [(one["batch"], one["kind"], one["decoding"]) for one in rows] == [
         (0, "toxic", "sampled"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -75,11 +76,26 @@ def test_what_is_kept_is_whole_and_split_by_prompt() -> None:
         {label.key: label.verdict for label in read_labels(KEPT / f"reader-{name}.jsonl")} for name in ("a", "b")
     ]
     for row, key in zip(texts, keys, strict=True):
-        said = {reader[key] for reader in readers}
+        said = {reader[key] for reader in readers if key in reader}
+        assert row["readers"] == sum(key in reader for reader in readers) > 0
         assert row["label"] == (said.pop() if len(said) == 1 else "unsure")
         assert ("prompt" in row) == row["prompt_file"].startswith(("scripts/", "src/"))
         splits[row["prompt_sha256"]].add(row["split"])
     assert all(len(one) == 1 for one in splits.values())
     card = (KEPT / "README.md").read_text("utf-8")
     toxic = sum(row["label"] == "toxic" for row in texts)
-    assert f"{len(texts)} continuations" in card and f"toxic ({toxic})" in card
+    assert f"{len(texts):,} continuations" in card and f"toxic ({toxic})" in card
+
+
+def test_labels_of_web_text_are_of_the_texts_that_they_name(shared_data: Path) -> None:
+    files: dict[str, list[dict[str, Any]]] = {}
+    labels = rows(KEPT.parent / "web_text" / "labels.jsonl")
+    for row in labels:
+        some = files.setdefault(row["file"], rows(shared_data / row["file"]))
+        held = some[row["row"]][row["part"]]
+        text = held["text"] if isinstance(held, dict) else held
+        assert hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() == row["text_sha256"]
+    assert len({(row["file"], row["row"], row["part"]) for row in labels}) == len(labels)
+    card = (KEPT.parent / "web_text" / "README.md").read_text("utf-8")
+    toxic, unsure = (sum(row["label"] == label for row in labels) for label in ("toxic", "unsure"))
+    assert f"{len(labels):,} fragments" in card and f"{toxic} of all are toxic, {unsure} unsure" in card
