@@ -7,7 +7,6 @@ on the batch size nor on the order of the prompts (but for float rounding betwee
 from __future__ import annotations
 
 import hashlib
-import inspect
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from pydantic import Field
 from transformers import DynamicCache, PreTrainedModel
 
+from detoxlm.caching import cached_as, new_cache, parameters_of, step_arguments
 from detoxlm.errors import DetoxError, UsageError, list_of_texts
 from detoxlm.models import Target
 from detoxlm.progress import track
@@ -67,14 +67,17 @@ class Prefill:
     """A left-padded batch that the model has read: what the next step needs."""
 
     logits: torch.Tensor  # [B, V] at each row's last token
-    cache: DynamicCache
+    cache: DynamicCache | None  # None: the model keeps nothing in one, and reads all `ids` again
     mask: torch.Tensor  # [B, T], 0 on padding
+    ids: torch.Tensor  # [B, T]
 
     def repeated(self, n: int) -> Prefill:
         """Return n copies of each row, in place of reading the prompt n times."""
-        if n > 1:
-            self.cache.batch_repeat_interleave(n)
-        return Prefill(self.logits.repeat_interleave(n, 0), self.cache, self.mask.repeat_interleave(n, 0))
+        if n > 1 and self.cache is not None:
+            # not batch_repeat_interleave, which layers that keep a state do not have
+            self.cache.reorder_cache(torch.arange(len(self.mask), device=self.mask.device).repeat_interleave(n))
+        logits, mask, ids = (one.repeat_interleave(n, 0) for one in (self.logits, self.mask, self.ids))
+        return Prefill(logits, self.cache, mask, ids)
 
 
 def plan_batches(target: Target, prompts: Sequence[str], samples: int, batch_size: int) -> list[list[int]]:
@@ -345,7 +348,8 @@ def prefill(target: Target, token_ids: Sequence[Sequence[int]]) -> Prefill:
     inputs = torch.tensor([[pad] * (longest - len(ids)) + list(ids) for ids in token_ids], device=target.device)
     lengths = torch.tensor([len(ids) for ids in token_ids], device=target.device)
     mask = (torch.arange(longest, device=target.device) >= longest - lengths[:, None]).long()
-    empty = Prefill(torch.empty(0), DynamicCache(config=target.model.config), mask[:, :0])
+    cache = None if cached_as(target.model) is None else new_cache(target.model)
+    empty = Prefill(torch.empty(0), cache, mask[:, :0], inputs[:, :0])
     return extend(target.model, empty, inputs, mask)
 
 
@@ -358,22 +362,30 @@ def extend(
     Returns the new state, logits [B, V] of the last position, or [B, keep, V] of the last `keep` where keep > 1.
     """
     mask = torch.cat([state.mask, torch.ones_like(inputs) if mask is None else mask], 1)
-    arguments = {"input_ids": inputs, "attention_mask": mask, "past_key_values": state.cache, "use_cache": True}
-    if "position_ids" in _forward_parameters(type(model)):
-        arguments["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
-    logits = forward(model, arguments, keep)
-    return Prefill(logits[:, -1] if keep == 1 else logits, state.cache, mask)
+    ids = torch.cat([state.ids, inputs], 1)
+    if state.cache is None:
+        logits = _read_whole(model, ids, mask, keep)
+    else:
+        logits = forward(model, step_arguments(model, state.cache, inputs, mask), keep)
+    return Prefill(logits[:, -1] if keep == 1 else logits, state.cache, mask, ids)
+
+
+def _read_whole(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, keep: int) -> torch.Tensor:
+    """Return the logits [B, keep, V] of a model without a cache, row by row: some read padding as if it were text."""
+    rows = []
+    for row, real in zip(ids, mask.bool(), strict=True):
+        counted = real[-keep:]
+        read = forward(model, {"input_ids": row[real][None], "use_cache": False}, int(counted.sum()))[0]
+        rows.append(read.new_zeros(keep, read.shape[-1]))
+        rows[-1][counted] = read
+    return torch.stack(rows)
 
 
 def forward(model: PreTrainedModel, arguments: dict[str, Any], keep: int) -> torch.Tensor:
     """Return the logits [B, keep, V] of the last `keep` positions, sparing the head the others where it can be told."""
-    told = {"logits_to_keep": keep} if "logits_to_keep" in _forward_parameters(type(model)) else {}
+    told = {"logits_to_keep": keep} if "logits_to_keep" in parameters_of(model) else {}
     logits: torch.Tensor = model(**arguments, **told).logits
     return logits[:, -keep:]
-
-
-def _forward_parameters(model_class: type[PreTrainedModel]) -> frozenset[str]:
-    return frozenset(inspect.signature(model_class.forward).parameters)
 
 
 def _end_tokens(target: Target) -> list[int]:

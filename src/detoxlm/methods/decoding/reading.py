@@ -7,11 +7,14 @@ are squeezed out now and then. With another tokenizer a row's own tokens may cha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import DynamicCache
 
+from detoxlm.architecture import FAMILIES
+from detoxlm.caching import parameters_of
 from detoxlm.methods.decoding.translation import Line, SameTokens, Translator
 
 #: The cache is squeezed when more than this share of its columns is empty in every row.
@@ -21,6 +24,14 @@ _HOLES = 0.25
 def counts_columns(config: object) -> bool:
     """Tell whether a decoder's layers look back through a sliding window: they count cache columns, holes included."""
     return bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)
+
+
+def can_be_ragged(config: Any) -> bool:
+    """Tell whether tokens can be masked out of a decoder's cache: it keeps no states, and counts no columns.
+
+    Of families that the table does not list it is not known, and they are read afresh.
+    """
+    return config.model_type in FAMILIES and not counts_columns(config)
 
 
 class Reader:
@@ -36,13 +47,13 @@ class Reader:
         """Start without rows.
 
         Args:
-            decoders: their cache layers are numbered from 0. Where one has a sliding window, rows are read afresh.
+            decoders: their cache layers are numbered from 0. Where one cannot be ragged, rows are read afresh.
             translator: of the target's tokens; None: they are the decoders' own.
             context: most tokens that the decoders can read; longer rows lose their beginning.
         """
         self._decoders = tuple(decoders)
         self._translator, self._context = translator or SameTokens(), context
-        self._cached = not any(counts_columns(decoder.config) for decoder in self._decoders)
+        self._cached = all(can_be_ragged(decoder.config) for decoder in self._decoders)
         parameter = next(self._decoders[0].parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         self._forget(0)
@@ -222,15 +233,13 @@ class Reader:
 
     def _forward(self, tokens: list[int], positions: list[int], mask: torch.Tensor | None) -> torch.Tensor:
         """Return the states [T, D] of one text, read without a cache."""
-        hidden = [
-            decoder(
-                input_ids=torch.tensor([tokens], device=self._device),
-                attention_mask=mask,
-                position_ids=torch.tensor([positions], device=self._device),
-                use_cache=False,
-            ).last_hidden_state[0]
-            for decoder in self._decoders
-        ]
+        ids, places = (torch.tensor([numbers], device=self._device) for numbers in (tokens, positions))
+        given = {"input_ids": ids, "attention_mask": mask, "position_ids": places, "use_cache": False}
+        hidden = []
+        for decoder in self._decoders:
+            takes = parameters_of(decoder)
+            own = {name: value for name, value in given.items() if name in takes}
+            hidden.append(decoder(**own).last_hidden_state[0])
         return side_by_side(hidden)
 
 
