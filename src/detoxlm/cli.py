@@ -31,6 +31,7 @@ from detoxlm.settings import (
     RunSettings,
     ScoreSettings,
     ServeScorerSettings,
+    ServeSettings,
     explained,
 )
 
@@ -218,6 +219,18 @@ def score(
         console.print_json(scored.rows())
         return
     console.print_scores(scored.texts, scored.said, settings.dimensions)
+
+
+@app.command(
+    short_help="Serve a detoxified model over HTTP, in the OpenAI API's form.",
+    epilog="Example: detoxlm serve embedded --detoxifier my-detoxifier --port 8000",
+)
+@with_settings(ServeSettings)
+def serve(settings: ServeSettings, model: Model = "embedded", config_path: Config = None) -> None:
+    """Serve a detoxified model over HTTP: clients of the OpenAI API talk to it unchanged. Needs `detoxlm[serve]`."""
+    from detoxlm.serving.command import serve as run_server
+
+    run_server(model, settings, lambda line: print(line, flush=True))
 
 
 @app.command(

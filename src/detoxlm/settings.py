@@ -303,6 +303,31 @@ class ServeScorerSettings(Settings):
     device: str | None = Field(None, description="cpu, cuda, cuda:1, xpu [default: the accelerator, if any].")
 
 
+class ServeSettings(ModelOptions):
+    """`detoxlm serve`."""
+
+    detoxifier: Annotated[list[str] | None, BeforeValidator(_parts)] = Field(
+        None,
+        description="Detoxifier folder or Hub id. Several: repeat it, or separate with commas; a request names one as "
+        "MODEL:FOLDER, and the first acts where none is named [default: none].",
+    )
+    strength: float | None = Field(
+        None, ge=0, description="Strength of requests that name none; 0 is the untouched model [default: its own]."
+    )
+    host: str = Field(
+        "127.0.0.1", description="Address to listen at; 0.0.0.0 is every one of this machine, for other machines too."
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen at; 0: one that is free.")
+    api_key_file: Path | None = Field(
+        None,
+        description="Text file with an API key a line, of which requests must bring one [default: none asked for].",
+    )
+    max_batch: int = Field(32, ge=1, le=1024, description="Continuations that are written together.")
+    max_queue: int = Field(
+        256, ge=1, le=100_000, description="Continuations that may wait; a request without room gets a 429."
+    )
+
+
 class LabelSettings(Settings):
     """`detoxlm label`."""
 
