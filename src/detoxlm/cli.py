@@ -140,13 +140,23 @@ def fit(
 def generate(
     settings: GenerateSettings,
     model: Model,
-    prompt: Annotated[str, typer.Argument(help='Text to continue; "" begins a text of the model\'s own.')],
+    prompt: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help='Text to continue; "" begins a text of the model\'s own.'),
+    ] = None,
     config_path: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Continue a prompt, with or without a detoxifier."""
+    """Continue a prompt, or with --file and -o a file of them, with or without a detoxifier."""
     from detoxlm import workflows
 
+    if prompt is None:
+        from detoxlm.continuing import continue_file
+
+        console.print_done(continue_file(model, settings), "Continuations", "by", as_json)
+        return
+    if settings.file is not None or settings.output is not None:
+        raise UsageError("generate: give one prompt, or --file FILE and -o OUTPUT.")
     prompt = console.as_typed(prompt)
     texts = workflows.continue_prompt(model, prompt, settings)
     if as_json:
@@ -210,7 +220,7 @@ def score(
     if settings.output is not None and not texts:
         from detoxlm.bulk.command import score_file
 
-        console.print_done(score_file(settings), as_json)
+        console.print_done(score_file(settings), "Scores", "scorers", as_json)
         return
     from detoxlm.scoring import score_texts
 

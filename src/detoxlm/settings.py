@@ -217,6 +217,19 @@ class GenerateSettings(ModelOptions, SeedOptions):
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus: sample from the likeliest tokens of this total mass.")
     top_k: int = Field(0, ge=0, description="Sample from the k likeliest tokens only; 0: no such limit.")
     samples: int = Field(1, ge=1, description="Continuations.")
+    file: Path | None = Field(
+        None, description="Prompts, many: jsonl with `prompt` or `text`, csv, parquet, or plain lines; needs -o."
+    )
+    column: str | None = Field(None, description="Column of the prompts in --file [default: prompt, then text].")
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows of --file and count them, instead of stopping.")
+    output: Path | None = Field(
+        None,
+        description="Where the rows of --file go, in their order, with a column `continuation` (several samples: "
+        "`continuations`, a list) behind their own: .jsonl, .parquet or .csv. A killed run continues.",
+    )
+    overwrite: bool = Field(
+        False, description="Replace an --output that is there, and give up what another run has begun beside it."
+    )
 
 
 class ExportSettings(ModelOptions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import socket
@@ -13,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import byte_tokenizer
 from fits import fit
 
 from detoxlm.generation import Sampling, generate
@@ -139,7 +139,7 @@ def test_log_probabilities_are_those_of_the_detoxified_model(serve_model: Any, f
 
 def test_a_conversation_is_read_by_the_chat_template(serve_model: Any, fusion: Any) -> None:
     target, detoxifier = fusion
-    tokenizer = byte_tokenizer()
+    tokenizer = copy.deepcopy(target.tokenizer)
     tokenizer.chat_template = TEMPLATE
     served = Served(replace(target, tokenizer=tokenizer), "tiny", {"tiny:fusion": detoxifier})
     server = serve_model(served=served)
