@@ -74,7 +74,7 @@ def test_greedy_text_is_that_of_the_attached_model_at_each_strength(serve_model:
 def test_64_requests_at_once_with_strengths_of_their_own_each_equal_themselves_alone(
     serve_model: Any, fusion: Any
 ) -> None:
-    server, rng = serve_model(most=6), random.Random(3)
+    server, rng = serve_model(most=6, queue=200), random.Random(3)
     bodies = []
     for i in range(64):
         bodies.append(
@@ -350,3 +350,36 @@ def test_a_seed_is_kept_to_and_its_absence_is_random(serve_model: Any, fusion: A
     job = Job(ids, "the old", Sampling(max_new_tokens=30, temperature=1.0, seed=9), print, detoxifier="d", strength=0.5)
     assert answer(host, job)[0].text == text_of(server.ask(**body, seed=9))
     host.close()
+
+
+def test_what_would_have_been_said_is_what_the_untouched_model_says_there(serve_model: Any, fusion: Any) -> None:
+    import torch
+    from devices import as_row
+
+    target, _ = fusion
+    body = {"prompt": "the old", "max_tokens": 24, "temperature": 0, "logprobs": 0}
+    found = serve_model().ask(**body, detoxlm={"strength": 2.0, "explain": True}, stream=True)
+    ids, told, want = list(target.tokenizer("the old")["input_ids"]), [], []
+    for part in events(found):
+        choice = part["choices"][0]
+        told += choice["detoxlm"]["instead"]
+    whole = serve_model().ask(**body, detoxlm={"strength": 2.0}).json()["choices"][0]["logprobs"]["tokens"]
+    with torch.inference_mode():
+        for text in whole:
+            plain = int(target.model(as_row(target, ids)).logits[0, -1].argmax())
+            written = target.tokenizer.decode([plain])
+            if written != text:
+                want.append(written)
+            ids.append(next(i for i in range(260) if target.tokenizer.decode([i]) == text))
+    if "�" not in whole:  # else a token cannot be told by its text
+        assert told == want
+    assert told
+    assert "detoxlm" not in serve_model().ask(**body).json()["choices"][0]
+
+
+def test_the_page_is_whole_and_names_what_is_served(serve_model: Any) -> None:
+    answer = serve_model().client.get("/")
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert '<option value="tiny:fusion" data-max="4" data-strength="0.5">fusion (fusion)</option>' in answer.text
+    assert "$" not in answer.text
+    assert "http" not in answer.text  # nothing comes from elsewhere

@@ -39,9 +39,18 @@ class Written:
 class Answers:
     """Makes the answers to one request."""
 
-    def __init__(self, target: Target, model: str, detoxifier: dict[str, Any], *, chat: bool, logprobs: bool) -> None:
+    def __init__(
+        self,
+        target: Target,
+        model: str,
+        detoxifier: dict[str, Any],
+        *,
+        chat: bool,
+        logprobs: bool,
+        explain: bool,
+    ) -> None:
         """Take the model and its name, what acted on it, and the kind of request."""
-        self._target, self._chat, self._logprobs = target, chat, logprobs
+        self._target, self._chat, self._logprobs, self._explain = target, chat, logprobs, explain
         self._offsets: dict[int, int] = {}
         self._begun: set[int] = set()
         kind = "chat.completion" if chat else "text_completion"
@@ -86,7 +95,10 @@ class Answers:
             logprobs = (
                 {"content": self._chat_logprobs(drawn), "refusal": None} if self._chat else self._old(index, drawn)
             )
-        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+        choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
+        if self._explain:
+            choice["detoxlm"] = {"instead": [self._text(one.instead) for one in drawn if one.instead is not None]}
+        return choice
 
     def _chat_logprobs(self, drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
         def entry(token: int, logprob: float | None) -> dict[str, Any]:

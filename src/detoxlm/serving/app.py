@@ -13,7 +13,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -28,6 +28,7 @@ from detoxlm.serving.engine import Engine
 from detoxlm.serving.errors import ApiError, form_of, model_failed
 from detoxlm.serving.forms import Body, Chat, Completion, parsed
 from detoxlm.serving.metrics import Metrics
+from detoxlm.serving.page import POLICY, page
 from detoxlm.serving.rows import Piece
 from detoxlm.serving.served import Served
 
@@ -134,6 +135,7 @@ class _Server:
             described,
             chat=kind is Chat,
             logprobs=asked.jobs[0].logprobs is not None,
+            explain=asked.jobs[0].explain,
         )
         work.begin(asked)
         if asked.stream:
@@ -168,6 +170,11 @@ class _Server:
             "max_model_len": served.window,
             "detoxlm": about,
         }
+
+    async def page(self, request: Request) -> Response:
+        """All of this, for people."""
+        headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+        return HTMLResponse(page(self.served), headers=headers)
 
     async def health(self, request: Request) -> Response:
         """Whether the server answers."""
@@ -265,6 +272,7 @@ def create_app(served: Served, engine: Engine, metrics: Metrics, keys: Keys | No
         (_CHAT, "POST", server.chat),
         ("/v1/models", "GET", server.models),
         ("/v1/models/{name:path}", "GET", server.model),
+        ("/", "GET", server.page),
         ("/healthz", "GET", server.health),
         ("/metrics", "GET", server.metrics_page),
     ]

@@ -131,7 +131,17 @@ class Asking:
             seed=secrets.randbits(63) if body.seed is None else body.seed if body.seed >= 0 else 2**64 - body.seed,
         )
         jobs = [
-            Job(ids, text, sampling, _numbered(tell, i * body.n), body.stop, detoxifier, strength, logprobs)
+            Job(
+                ids,
+                text,
+                sampling,
+                _numbered(tell, i * body.n),
+                body.stop,
+                detoxifier,
+                strength,
+                logprobs,
+                body.detoxlm.explain,
+            )
             for i, (ids, text) in enumerate(prompts)
         ]
         return Asked(model, jobs, strength, body.stream, body.stream_options.include_usage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -133,8 +133,9 @@ class Batch:
         if not self._rows:
             return
         logits = self._state.logits
-        tokens = self._draw(logits)
-        told = self._told(logits, tokens)
+        noise = torch.tensor([row.noise() for row in self._rows], dtype=torch.float64, device=logits.device)
+        tokens = self._draw(logits, noise)
+        told = self._told(logits, tokens, noise)
         done: list[Row] = []
         for row, drawn in zip(self._rows, told, strict=True):
             self.counts.tokens += 1
@@ -164,20 +165,19 @@ class Batch:
             job.tell(error)
         return [row for row in self._rows if row.job in failed]
 
-    def _draw(self, logits: torch.Tensor) -> list[int]:
+    def _draw(self, logits: torch.Tensor, noise: torch.Tensor) -> list[int]:
         """Draw a token of every row, by its own settings and its own random stream."""
         alike: dict[tuple[float, float, int], list[int]] = {}
         for i, row in enumerate(self._rows):
             sampling = row.job.sampling
             alike.setdefault((sampling.temperature, sampling.top_p, sampling.top_k), []).append(i)
-        noise = torch.tensor([row.noise() for row in self._rows], dtype=torch.float64, device=logits.device)
         found = torch.empty(len(self._rows), dtype=torch.long, device=logits.device)
         for (temperature, top_p, top_k), rows in alike.items():
             sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
             found[rows] = next_token(logits[rows], sampling, noise[rows])
         return [int(token) for token in found.tolist()]
 
-    def _told(self, logits: torch.Tensor, tokens: Sequence[int]) -> list[Drawn]:
+    def _told(self, logits: torch.Tensor, tokens: Sequence[int], noise: torch.Tensor) -> list[Drawn]:
         """Return what is told of the drawn tokens: of what the detoxified model says, whatever the temperature."""
         told = [Drawn(token) for token in tokens]
         asking = [i for i, row in enumerate(self._rows) if row.job.logprobs is not None]
@@ -188,6 +188,10 @@ class Batch:
             for i, logprobs, values, ids in zip(asking, found, top.values.tolist(), top.indices.tolist(), strict=True):
                 likeliest = tuple(zip(ids, values, strict=True))[: self._rows[i].job.logprobs]
                 told[i] = Drawn(tokens[i], float(logprobs[tokens[i]]), likeliest)
+        for i, row in enumerate(self._rows):
+            if row.plain is not None:
+                instead = int(next_token(row.plain[None], row.job.sampling, noise[i : i + 1])[0])
+                told[i] = replace(told[i], instead=None if instead == tokens[i] else instead)
         return told
 
     # --- leaving ----------------------------------------------------------------------------------------------------

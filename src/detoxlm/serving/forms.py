@@ -20,11 +20,18 @@ def _listed(value: Any) -> Any:
 
 
 class Steer(BaseModel):
-    """`detoxlm` and `vllm_xargs`."""
+    """`vllm_xargs`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     strength: float | None = None
+
+
+class Ours(Steer):
+    """`detoxlm`."""
+
+    #: Whether each token is told that would have been drawn without the detoxifier, where it is another.
+    explain: bool = False
 
 
 class StreamOptions(BaseModel):
@@ -52,7 +59,7 @@ class Body(BaseModel):
     )
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    detoxlm: Steer = Steer()
+    detoxlm: Ours = Ours()
     vllm_xargs: Steer = Steer()
 
     @property

@@ -53,7 +53,7 @@ class Host:
     def fork(self, row: Row, copies: Sequence[Row]) -> None:
         """Let more rows be what `row` is."""
         for copy in copies:
-            copy.acted = row.acted
+            copy.acted, copy.plain = row.acted, row.plain
         if row.steered and copies:
             session = self._session(row)
             session.arrange({**{other: other for other in session.rows}, **dict.fromkeys(copies, row)})
@@ -93,7 +93,7 @@ class Host:
 
     def _pass(self, rows: Sequence[Row], state: Prefill, tokens: torch.Tensor, last: bool) -> Prefill:
         for row in rows:
-            row.acted = False
+            row.acted, row.plain = False, None
         self._now, self._last = rows, last
         try:
             made = extend(self.target.model, state, tokens)
@@ -103,6 +103,7 @@ class Host:
         if last:
             for name, chosen in self._acting("logits", rows):
                 states = self._states[chosen] if self._steerings[name].reads_target else None
+                _keep_plain(rows, chosen, made.logits.__getitem__)
                 self._act(name, [rows[i] for i in chosen], made.logits, chosen, states)
         self._states = torch.empty(0)
         return made
@@ -138,7 +139,9 @@ class Host:
             return
         last = output[0][:, -1]
         self._states = last
+        view = self.target.architecture
         for name, chosen in self._acting("states", self._now):
+            _keep_plain(self._now, chosen, lambda i: view.capped(view.head(last[i])))
             self._act(name, [self._now[i] for i in chosen], last, chosen, None)
 
     def _at_layer(self, layer: int) -> Callable[..., None]:
@@ -152,6 +155,13 @@ class Host:
                     self._now[i].acted = True
 
         return act
+
+
+def _keep_plain(rows: Sequence[Row], chosen: Sequence[int], plain: Callable[[int], torch.Tensor]) -> None:
+    """Keep what the untouched model says of the rows that ask for it, before it is changed."""
+    for i in chosen:
+        if rows[i].job.explain:
+            rows[i].plain = plain(i).clone()
 
 
 def _is_of(row: Row, name: str) -> bool:

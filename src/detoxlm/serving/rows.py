@@ -27,6 +27,9 @@ class Drawn:
     token: int
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
+    #: The token that the same random number draws from what the untouched model says after the same text, where it is
+    #: another; None also where nobody asked.
+    instead: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Job:
     strength: float = 0.0
     #: How many of the likeliest tokens are told with each; None: no log-probabilities.
     logprobs: int | None = None
+    #: Whether tokens are told with what would have been drawn without the detoxifier.
+    explain: bool = False
     #: Set by those who no longer want it, in any thread.
     cancelled: bool = False
     #: When it was asked for.
@@ -76,6 +81,8 @@ class Row:
         self.tokens = 0
         #: Whether its detoxifier has acted on the logits that are next drawn from.
         self.acted = False
+        #: What the untouched model says of that token, logits [V]; None: nobody asks, or this host does not see it.
+        self.plain: torch.Tensor | None = None
         self._drawn: list[Drawn] = []
         self._noise: np.random.Generator = stream(job.sampling.seed, sample, job.prompt)
 
