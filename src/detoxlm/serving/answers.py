@@ -121,7 +121,8 @@ class Answers:
         return {
             "tokens": tokens,
             "token_logprobs": [one.logprob for one in drawn],
-            "top_logprobs": [{self._text(token): value for token, value in one.top} for one in drawn],
+            # two tokens may have one text, such as two parts of a character: the likelier is told
+            "top_logprobs": [{self._text(token): value for token, value in reversed(one.top)} for one in drawn],
             "text_offset": offsets,
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from detoxlm.errors import UsageError, first_line
 from detoxlm.generation import Sampling, decode, encode
@@ -86,7 +87,7 @@ class Asking:
     def _prompts(self, given: str | list[str] | list[int] | list[list[int]]) -> list[tuple[list[int], str]]:
         """Return the tokens of each prompt, and its text."""
         target = self._served.target
-        several = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
+        several: list[Any] = [given] if isinstance(given, str) or not given or isinstance(given[0], int) else [*given]
         if not 1 <= len(several) <= PROMPTS:
             raise wrong("prompt", f"{len(several):,} prompts; a request has from 1 to {PROMPTS:,}.")
         rows = target.model.get_input_embeddings().weight.shape[0]

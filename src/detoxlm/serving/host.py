@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -86,7 +86,9 @@ class Host:
     def extend(self, rows: Sequence[Row], state: Prefill, tokens: Sequence[int]) -> Prefill:
         """Read one token of each row; `state` has the rows in this order."""
         for name, session in self._sessions.items():
-            new = {row: [token] for row, token in zip(rows, tokens, strict=True) if _is_of(row, name)}
+            new: dict[Hashable, list[int]] = {
+                row: [token] for row, token in zip(rows, tokens, strict=True) if _is_of(row, name)
+            }
             if new and self._steerings[name].readers:
                 session.read(new)
         return self._pass(rows, state, torch.tensor(tokens, device=self.target.device)[:, None], True)

@@ -124,9 +124,9 @@ class Reader:
         return tokens[kept:]
 
     def _read(self, new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
-        fresh = [i for i, row in enumerate(new) if row and not self._columns[i]]
-        if fresh and any(self._columns):
-            return self._read_apart(fresh, new, tokens)
+        begun = [i for i, row in enumerate(new) if row and not self._columns[i]]
+        if begun and any(self._columns):
+            return self._read_apart(begun, new, tokens)
         self._squeeze()
         device, past, longest = self._device, self._mask.shape[1], max(map(len, new))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in new], device=device)
@@ -145,15 +145,15 @@ class Reader:
         hidden = side_by_side(states)
         return [hidden[i, : len(row)] for i, row in enumerate(new)]
 
-    def _read_apart(self, fresh: list[int], new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
+    def _read_apart(self, begun: list[int], new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
         """Read rows that begin by themselves: a long one must not cost every other row a pass over as many columns."""
         apart = Reader(self._decoders, context=self._context)
-        apart._forget(len(fresh))
-        found = apart._read([new[i] for i in fresh], [tokens[i] for i in fresh])
-        self._take(fresh, apart)
-        rest = [[] if i in fresh else row for i, row in enumerate(new)]
+        apart._forget(len(begun))
+        found = apart._read([new[i] for i in begun], [tokens[i] for i in begun])
+        self._take(begun, apart)
+        rest = [[] if i in begun else row for i, row in enumerate(new)]
         states = self._read(rest, tokens) if any(rest) else [found[0][:0]] * len(new)
-        for i, own in zip(fresh, found, strict=True):
+        for i, own in zip(begun, found, strict=True):
             states[i] = own
         return states
 
