@@ -390,7 +390,9 @@ def draw(options: argparse.Namespace) -> None:
         items.append({"id": name, "kind": row["kind"], "prompt": prompt, "text": text})
         own = row["prompt_file"] in (OWN, BUILTIN)
         hashes = {"prompt_sha256": _sha256(prompt), "text_sha256": _sha256(text)}
-        meta.append({"id": name, **row, **hashes, "prompt": prompt if own else None, "split": split_of(prompt, row["kind"])})
+        meta.append(
+            {"id": name, **row, **hashes, "prompt": prompt if own else None, "split": split_of(prompt, row["kind"])}
+        )
     random.Random(options.seed).shuffle(items)
     options.output.mkdir(parents=True, exist_ok=True)
     for file, rows in (("meta.jsonl", meta), ("items.jsonl", items)):

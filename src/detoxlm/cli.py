@@ -31,6 +31,7 @@ from detoxlm.settings import (
     RunSettings,
     ScoreSettings,
     ServeScorerSettings,
+    ServeSettings,
     explained,
 )
 
@@ -139,13 +140,23 @@ def fit(
 def generate(
     settings: GenerateSettings,
     model: Model,
-    prompt: Annotated[str, typer.Argument(help='Text to continue; "" begins a text of the model\'s own.')],
+    prompt: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help='Text to continue; "" begins a text of the model\'s own.'),
+    ] = None,
     config_path: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Continue a prompt, with or without a detoxifier."""
+    """Continue a prompt, or with --file and -o a file of them, with or without a detoxifier."""
     from detoxlm import workflows
 
+    if prompt is None:
+        from detoxlm.continuing import continue_file
+
+        console.print_done(continue_file(model, settings), "Continuations", "by", as_json)
+        return
+    if settings.file is not None or settings.output is not None:
+        raise UsageError("generate: give one prompt, or --file FILE and -o OUTPUT.")
     prompt = console.as_typed(prompt)
     texts = workflows.continue_prompt(model, prompt, settings)
     if as_json:
@@ -209,7 +220,7 @@ def score(
     if settings.output is not None and not texts:
         from detoxlm.bulk.command import score_file
 
-        console.print_done(score_file(settings), as_json)
+        console.print_done(score_file(settings), "Scores", "scorers", as_json)
         return
     from detoxlm.scoring import score_texts
 
@@ -218,6 +229,18 @@ def score(
         console.print_json(scored.rows())
         return
     console.print_scores(scored.texts, scored.said, settings.dimensions)
+
+
+@app.command(
+    short_help="Serve a detoxified model over HTTP, in the OpenAI API's form.",
+    epilog="Example: detoxlm serve embedded --detoxifier my-detoxifier --port 8000",
+)
+@with_settings(ServeSettings)
+def serve(settings: ServeSettings, model: Model = "embedded", config_path: Config = None) -> None:
+    """Serve a detoxified model over HTTP: clients of the OpenAI API talk to it unchanged. Needs `detoxlm[serve]`."""
+    from detoxlm.serving.command import serve as run_server
+
+    run_server(model, settings, lambda line: print(line, flush=True))
 
 
 @app.command(

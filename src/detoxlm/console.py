@@ -228,13 +228,13 @@ def print_scores(texts: Sequence[str], said: dict[str, dict[str, list[float]]], 
         print(f"{'  '.join(shown)}  {' '.join(text.split())}")
 
 
-def print_done(done: Done, as_json: bool) -> None:
-    """Print what a run over a file has written."""
+def print_done(done: Done, what: str, word: str, as_json: bool) -> None:
+    """Print what a run over a file has written: `what` in words, and the key under which JSON says what it is from."""
     if as_json:
-        said = {"scorers": done.scorers, "columns": done.columns, "rows": done.rows, "skipped": done.skipped}
+        said = {word: done.by, "columns": done.columns, "rows": done.rows, "skipped": done.skipped}
         print_json({"output": str(done.output), **said})
         return
-    print(f"Scores: {done.output}, {done.rows:,} rows, by {', '.join(done.scorers)} in {', '.join(done.columns)}")
+    print(f"{what}: {done.output}, {done.rows:,} rows, by {', '.join(done.by)} in {', '.join(done.columns)}")
 
 
 def print_agreement(found: Agreement) -> None:

@@ -162,7 +162,7 @@ def describe_prompts(target: Target, prompts: Sequence[str], sampling: Sampling)
             f"{spaced:,} of {total:,} prompts had white space around them: it was left to the continuation, where the "
             "model writes its own."
         )
-    window = _window(target)
+    window = window_of(target)
     room = 0 if window is None else window - sampling.max_new_tokens
     if window is not None and (cut := sum(len(encode(target, prompt, None)) > room for prompt in read)):
         notes.append(
@@ -177,7 +177,7 @@ def sample_batch(target: Target, prompts: Sequence[str], sampling: Sampling) -> 
     """Continue a few prompts in one batch; returns token ids [prompt][sample][token], without the end token."""
     n, steps = sampling.samples, sampling.max_new_tokens
     state = prefill(target, [encode(target, prompt, steps) for prompt in prompts]).repeated(n)
-    ends = torch.tensor(_end_tokens(target), device=target.device)
+    ends = torch.tensor(end_tokens(target), device=target.device)
     rows = len(prompts) * n
     noise = _noise(prompts, sampling).to(target.device)  # [rows, steps]
     out = torch.empty(rows, steps, dtype=torch.long, device=target.device)
@@ -246,13 +246,18 @@ def check_finite(best: torch.Tensor) -> None:
 
 def _noise(prompts: Sequence[str], sampling: Sampling) -> torch.Tensor:
     """One uniform stream per continuation [prompts x samples, steps], the same in any batch and any process."""
-    rows = []
-    for prompt in prompts:
-        for sample in range(sampling.samples):
-            key = hashlib.blake2b(f"{sampling.seed}\0{sample}\0{prompt}".encode("utf-8", "replace"), digest_size=16)
-            stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")))
-            rows.append(stream.random(sampling.max_new_tokens))
+    rows = [
+        stream(sampling.seed, sample, prompt).random(sampling.max_new_tokens)
+        for prompt in prompts
+        for sample in range(sampling.samples)
+    ]
     return torch.from_numpy(np.stack(rows))
+
+
+def stream(seed: int, sample: int, prompt: str) -> np.random.Generator:
+    """Return the random stream of one continuation: a number in [0, 1) for each token."""
+    key = hashlib.blake2b(f"{seed}\0{sample}\0{prompt}".encode("utf-8", "replace"), digest_size=16)
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")))
 
 
 def encode(target: Target, text: str, room: int | None) -> list[int]:
@@ -272,7 +277,7 @@ def encode(target: Target, text: str, room: int | None) -> list[int]:
         raise UsageError(
             f"prompts: the token {token!r} in {text!r:.40} has no embedding in this model ({rows:,} rows)."
         )
-    window = _window(target)
+    window = window_of(target)
     if window is None or room is None:
         return ids
     if room >= window:
@@ -282,7 +287,7 @@ def encode(target: Target, text: str, room: int | None) -> list[int]:
     return newest(target, ids, window - room)
 
 
-def _window(target: Target) -> int | None:
+def window_of(target: Target) -> int | None:
     """Return how many tokens the model can read; None: it does not say."""
     return getattr(target.model.config.get_text_config(), "max_position_embeddings", None) or None
 
@@ -388,7 +393,8 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any], keep: int) -> tor
     return logits[:, -keep:]
 
 
-def _end_tokens(target: Target) -> list[int]:
+def end_tokens(target: Target) -> list[int]:
+    """Return the tokens that end a text, of the model and of its tokenizer."""
     configured = target.model.generation_config.eos_token_id if target.model.generation_config else None
     ends = {target.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
     return sorted(end for end in ends if end is not None)

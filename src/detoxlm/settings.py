@@ -217,6 +217,19 @@ class GenerateSettings(ModelOptions, SeedOptions):
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus: sample from the likeliest tokens of this total mass.")
     top_k: int = Field(0, ge=0, description="Sample from the k likeliest tokens only; 0: no such limit.")
     samples: int = Field(1, ge=1, description="Continuations.")
+    file: Path | None = Field(
+        None, description="Prompts, many: jsonl with `prompt` or `text`, csv, parquet, or plain lines; needs -o."
+    )
+    column: str | None = Field(None, description="Column of the prompts in --file [default: prompt, then text].")
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows of --file and count them, instead of stopping.")
+    output: Path | None = Field(
+        None,
+        description="Where the rows of --file go, in their order, with a column `continuation` (several samples: "
+        "`continuations`, a list) behind their own: .jsonl, .parquet or .csv. A killed run continues.",
+    )
+    overwrite: bool = Field(
+        False, description="Replace an --output that is there, and give up what another run has begun beside it."
+    )
 
 
 class ExportSettings(ModelOptions):
@@ -301,6 +314,31 @@ class ServeScorerSettings(Settings):
     )
     max_bytes: int = Field(20_480, ge=1, le=100_000, description="Longest comment, bytes of UTF-8.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, xpu [default: the accelerator, if any].")
+
+
+class ServeSettings(ModelOptions):
+    """`detoxlm serve`."""
+
+    detoxifier: Annotated[list[str] | None, BeforeValidator(_parts)] = Field(
+        None,
+        description="Detoxifier folder or Hub id. Several: repeat it, or separate with commas; a request names one as "
+        "MODEL:FOLDER, and the first acts where none is named [default: none].",
+    )
+    strength: float | None = Field(
+        None, ge=0, description="Strength of requests that name none; 0 is the untouched model [default: its own]."
+    )
+    host: str = Field(
+        "127.0.0.1", description="Address to listen at; 0.0.0.0 is every one of this machine, for other machines too."
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen at; 0: one that is free.")
+    api_key_file: Path | None = Field(
+        None,
+        description="Text file with an API key a line, of which requests must bring one [default: none asked for].",
+    )
+    max_batch: int = Field(32, ge=1, le=1024, description="Continuations that are written together.")
+    max_queue: int = Field(
+        256, ge=1, le=100_000, description="Continuations that may wait; a request without room gets a 429."
+    )
 
 
 class LabelSettings(Settings):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import DynamicCache
 
@@ -134,6 +135,9 @@ class Reader:
         return tokens[kept:]
 
     def _read(self, new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
+        begun = [i for i, row in enumerate(new) if row and not self._columns[i]]
+        if begun and any(self._columns):
+            return self._read_apart(begun, new, tokens)
         self._squeeze()
         device, past, longest = self._device, self._mask.shape[1], max(map(len, new))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in new], device=device)
@@ -151,6 +155,36 @@ class Reader:
             self._columns[i] += range(past, past + len(row))
         hidden = side_by_side(states)
         return [hidden[i, : len(row)] for i, row in enumerate(new)]
+
+    def _read_apart(self, begun: list[int], new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
+        """Read rows that begin by themselves: a long one must not cost every other row a pass over as many columns."""
+        apart = Reader(self._decoders, context=self._context)
+        apart._forget(len(begun))
+        found = apart._read([new[i] for i in begun], [tokens[i] for i in begun])
+        self._take(begun, apart)
+        rest = [[] if i in begun else row for i, row in enumerate(new)]
+        states = self._read(rest, tokens) if any(rest) else [found[0][:0]] * len(new)
+        for i, own in zip(begun, found, strict=True):
+            states[i] = own
+        return states
+
+    def _take(self, rows: list[int], other: Reader) -> None:
+        """Put what another reader has read, row by row, at the end of the columns of these rows, which are empty."""
+        longest = max(map(len, other._columns))
+        if (more := longest - self._mask.shape[1]) > 0:
+            self._mask = F.pad(self._mask, (more, 0))
+            self._columns = [[column + more for column in columns] for columns in self._columns]
+        width = self._mask.shape[1]
+        for cache, read in zip(self._caches, other._caches, strict=True):
+            for layer, source in zip(cache.layers, read.layers, strict=True):
+                layer.keys, layer.values = (F.pad(x, (0, 0, width - x.shape[2], 0)) for x in (layer.keys, layer.values))
+                for i, row, columns in zip(rows, range(len(rows)), other._columns, strict=True):
+                    layer.keys[i, :, width - len(columns) :] = source.keys[row][:, columns]
+                    layer.values[i, :, width - len(columns) :] = source.values[row][:, columns]
+        for i, columns in zip(rows, other._columns, strict=True):
+            self._columns[i] = list(range(width - len(columns), width))
+            self._mask[i] = 0
+            self._mask[i, self._columns[i]] = 1
 
     def _read_afresh(self, new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
         found = [
