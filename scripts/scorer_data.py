@@ -21,7 +21,6 @@ from scorer_templates import templates
 from detoxlm.data import DIMENSION_COLUMNS
 from detoxlm.files import write_atomically
 
-
 ROOT = Path(__file__).parents[1]
 #: What readers said: of texts that models wrote, of fragments of web text (named by file, row and part), and pairs of
 #: sentences that were written for this.

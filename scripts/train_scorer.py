@@ -85,9 +85,7 @@ STAGES = {
     ),
     # Back to the scale that the scorer must reproduce. The mean of before and after keeps most of what the broad stage
     # learnt (Wortsman et al., arXiv 2109.01903): on the way to RTP's own scores, friendly swearing is lost first.
-    "fine": Stage(
-        {"rtp": (18000, 2.0), "rtp_joined": (4400, 1.0)}, 1, 1.5e-4, kept=0.3, on_scale=PERSPECTIVE_SCALE
-    ),
+    "fine": Stage({"rtp": (18000, 2.0), "rtp_joined": (4400, 1.0)}, 1, 1.5e-4, kept=0.3, on_scale=PERSPECTIVE_SCALE),
     # RTP alone, from the plain encoder: nearest to Perspective, and wrong about much that RTP does not hold.
     "expert": Stage(
         {"rtp": (9000, 2.0), "rtp_joined": (4400, 1.0)},

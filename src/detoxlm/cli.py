@@ -152,7 +152,7 @@ def generate(
         console.print_json([{"prompt": prompt, "continuation": text} for text in texts])
         return
     for text in texts:
-        print(prompt.rstrip() + text)
+        print(text.strip() if settings.chat else prompt.rstrip() + text)
 
 
 @app.command(

@@ -45,6 +45,7 @@ def settled_by(
         "fluency text": windows,
         "fluency judge": judge,
     }
+    found["form"] = settings.get("form", "plain")  # earlier versions asked in plain form alone
     found |= {f"{what} ({key})": settings[key] for what, key in PRINTS if key in settings}
     if "sampling" in settings:  # a recipe of one's own may keep its name
         found["sampling"] = {**settings["sampling"], "seed": None}
@@ -72,8 +73,8 @@ def refuse_unlike(base: Results, known: Mapping[str, Any]) -> None:
         known: parts of what `settled_by` returns; of more nothing is said.
 
     Raises:
-        UsageError: it is of a detoxified model, or differs in recipe, prompts, samples, scorer, model, fluency text or
-            fluency judge.
+        UsageError: it is of a detoxified model, or differs in recipe, prompts, form, samples, scorer, model, fluency
+            text or fluency judge.
     """
     if base.detoxifier is not None and base.strength:
         raise UsageError(f"baseline: it is of a detoxified model ({base.label}), not of the untouched one.")

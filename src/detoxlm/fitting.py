@@ -7,12 +7,14 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from detoxlm.conversations import Form, as_data, form_of, template_sha256
 from detoxlm.data import describe_skipped, read_corpus, read_pairs, read_prompts
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_folder
@@ -71,6 +73,7 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
         UsageError: a file is missing or has a row or column that is wrong; names it.
     """
     data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir)
+    data.form = settings.form
     skip = settings.skip_bad_rows
     loaded: list[Any] = []
     if settings.corpus is not None:
@@ -84,7 +87,7 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
         data.pairs = loaded[-1].items
     if prompts is not None:
         loaded.append(read_prompts(prompts, column=settings.column, skip_bad_rows=skip))
-        data.prompts = trimmed(loaded[-1].items)
+        data.prompts = settings.form.asked(trimmed(loaded[-1].items))
     for one in loaded:
         if skipped := describe_skipped(one):
             log.warning(skipped)
@@ -116,10 +119,14 @@ def fit_digest(target: Target, method: type[Method], settings: Any, data: FitDat
         "corpus": TypeAdapter(Any).dump_python(data.corpus, mode="json"),
         "harmful": TypeAdapter(Any).dump_python(data.harmful, mode="json"),
         "pairs": TypeAdapter(Any).dump_python(data.pairs, mode="json"),
-        "prompts": data.prompts,
+        "prompts": as_data(data.prompts),
         "scorer": [data.scorer.name, data.scorer.version, data.scorer.revision] if data.scorer else None,
         "seed": data.seed,
     }
+    if data.prompts is None and data.form != Form():  # fits in plain form are known by the name that they had
+        key["form"] = asdict(data.form)
+    if data.form.chat or form_of(data.prompts or []) == "chat":
+        key["template"] = template_sha256(target.tokenizer)
     return digest_of(key)
 
 

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from transformers import DynamicCache, PreTrainedModel
 
+from detoxlm.conversations import Conversation, check_template, conversation_ids, shortened
 from detoxlm.errors import DetoxError, UsageError, list_of_texts
 from detoxlm.models import Target
 from detoxlm.progress import track
@@ -98,9 +99,9 @@ def generate(
 
     Args:
         target: the model; a detoxifier may be attached.
-        prompts: texts to continue, as they are; "" starts from the token that begins all texts. A plain text that ends
-            in a space asks for a continuation that models were not taught, and they fall silent or change the subject:
-            `trimmed` takes it off, and what measures or harvests does so.
+        prompts: texts to continue, as they are, and conversations to answer; "" starts from the token that begins all
+            texts. A plain text that ends in a space asks for a continuation that models were not taught, and they fall
+            silent or change the subject: `trimmed` takes it off, and what measures or harvests does so.
         sampling: how to draw.
         batch_size: sequences (prompts x samples) at once.
         description: what the progress bar says.
@@ -137,22 +138,25 @@ def _batches(
 def trimmed(prompts: Sequence[str]) -> list[str]:
     """Return the prompts without outer white space: the white space after one is the continuation's to write.
 
+    Conversations stay as they are: their template says what is between turns.
+
     Raises:
         UsageError: a prompt is white space alone.
     """
     for i, prompt in enumerate(prompts):
         if prompt and not prompt.strip():
             raise UsageError(f'prompts: prompt {i + 1} is white space alone; give "" to start from nothing.')
-    return [prompt.strip() for prompt in prompts]
+    return [prompt if isinstance(prompt, Conversation) else prompt.strip() for prompt in prompts]
 
 
 def describe_prompts(target: Target, prompts: Sequence[str], sampling: Sampling) -> list[str]:
     """Return what a reader must know of how prompts are read, `trimmed`, a sentence each; [] where all are as given.
 
     Raises:
-        UsageError: as `trimmed` and `generate`.
+        UsageError: as `trimmed` and `generate`; no chat template for conversations, or one that refuses any of them.
     """
     total, notes = len(prompts), []
+    check_template(target.tokenizer, target.name, prompts)
     read = trimmed(prompts)
     if spaced := sum(prompt != kept for prompt, kept in zip(prompts, read, strict=True)):
         notes.append(
@@ -160,12 +164,18 @@ def describe_prompts(target: Target, prompts: Sequence[str], sampling: Sampling)
             "model writes its own."
         )
     window = _window(target)
-    room = 0 if window is None else window - sampling.max_new_tokens
-    if window is not None and (cut := sum(len(encode(target, prompt, None)) > room for prompt in read)):
+    if window is None:
+        return notes
+    room = window - sampling.max_new_tokens
+    long = [prompt for prompt in read if len(encode(target, prompt, None)) > room]
+    why = f"the window of {target.name} has {window:,}, and {sampling.max_new_tokens:,} are the continuation's."
+    if turned := sum(isinstance(prompt, Conversation) for prompt in long):
         notes.append(
-            f"{cut:,} of {total:,} prompts were cut to their last {room:,} tokens: the window of {target.name} has "
-            f"{window:,}, and {sampling.max_new_tokens:,} are the continuation's."
+            f"{turned:,} of {total:,} conversations lost their oldest turns (not the system turn), or the beginning of "
+            f"one that is too long alone, so as to have {room:,} tokens: {why}"
         )
+    if cut := len(long) - turned:
+        notes.append(f"{cut:,} of {total:,} prompts were cut to their last {room:,} tokens: {why}")
     return notes
 
 
@@ -174,9 +184,9 @@ def sample_batch(target: Target, prompts: Sequence[str], sampling: Sampling) -> 
     """Continue a few prompts in one batch; returns token ids [prompt][sample][token], without the end token."""
     n, steps = sampling.samples, sampling.max_new_tokens
     state = prefill(target, [encode(target, prompt, steps) for prompt in prompts]).repeated(n)
-    ends = torch.tensor(_end_tokens(target), device=target.device)
+    ends = torch.tensor(end_tokens(target), device=target.device)
     rows = len(prompts) * n
-    noise = _noise(prompts, sampling).to(target.device)  # [rows, steps]
+    noise = noise_of(prompts, sampling).to(target.device)  # [rows, steps]
     out = torch.empty(rows, steps, dtype=torch.long, device=target.device)
     finished = torch.zeros(rows, dtype=torch.bool, device=target.device)
     length = torch.full((rows,), steps, device=target.device)
@@ -241,7 +251,7 @@ def check_finite(best: torch.Tensor) -> None:
         )
 
 
-def _noise(prompts: Sequence[str], sampling: Sampling) -> torch.Tensor:
+def noise_of(prompts: Sequence[str], sampling: Sampling) -> torch.Tensor:
     """One uniform stream per continuation [prompts x samples, steps], the same in any batch and any process."""
     rows = []
     for prompt in prompts:
@@ -255,13 +265,17 @@ def _noise(prompts: Sequence[str], sampling: Sampling) -> torch.Tensor:
 def encode(target: Target, text: str, room: int | None) -> list[int]:
     """Tokenise a prompt as the model was trained to see it; keep its end where it leaves no `room` for new tokens.
 
-    "" is the token that begins texts. Without a `room` (None) nothing is cut.
+    "" is the token that begins texts; a conversation is what the model's template makes of it, and loses its oldest
+    turns. Without a `room` (None) nothing is cut.
 
     Raises:
-        UsageError: no tokens, one that the model has no embedding of, or a context window that is too short for the new
-            tokens alone.
+        UsageError: no template for a conversation, or one that refuses it; no tokens, one that the model has no
+            embedding of, or a context window that is too short for the new tokens alone.
     """
-    ids: list[int] = target.tokenizer(text)["input_ids"] if text else [_begin_token(target)]
+    if isinstance(text, Conversation):
+        ids = conversation_ids(target.tokenizer, target.name, text)
+    else:
+        ids = target.tokenizer(text)["input_ids"] if text else [_begin_token(target)]
     if not ids:  # the text is all characters that the tokenizer drops
         raise UsageError(f"prompts: {text!r} has no tokens in this model's tokenizer.")
     if max(ids) >= (rows := target.model.get_input_embeddings().weight.shape[0]):  # such as Gemma 3's of a picture
@@ -276,6 +290,8 @@ def encode(target: Target, text: str, room: int | None) -> list[int]:
         raise UsageError(
             f"max_new_tokens: {room} after a prompt do not fit the {window} tokens of {target.name}; ask for fewer."
         )
+    if isinstance(text, Conversation):
+        return shortened(target.tokenizer, target.name, text, window - room)
     return newest(target, ids, window - room)
 
 
@@ -376,7 +392,8 @@ def _forward_parameters(model_class: type[PreTrainedModel]) -> frozenset[str]:
     return frozenset(inspect.signature(model_class.forward).parameters)
 
 
-def _end_tokens(target: Target) -> list[int]:
+def end_tokens(target: Target) -> list[int]:
+    """Return the tokens that end a text of this model, smallest first."""
     configured = target.model.generation_config.eos_token_id if target.model.generation_config else None
     ends = {target.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
     return sorted(end for end in ends if end is not None)

@@ -110,7 +110,7 @@ def _rows(
         here = slice(start, start + len(generation.texts))
         first, *others = scores[:, here].tolist()
         row = Row(
-            prompt=generation.prompt,
+            prompt=str(generation.prompt),
             continuations=generation.texts,
             scores=first,
             tokens=[len(ids) for ids in generation.token_ids],

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 
 from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
+from detoxlm.conversations import Conversation, as_data, form_of, template_of, template_sha256
 from detoxlm.errors import UsageError, unknown_name
 from detoxlm.generation import Sampling, describe_prompts, trimmed
 from detoxlm.journal import Journal, digest_of
@@ -111,7 +112,7 @@ class Task:
     """Everything that a measurement depends on besides the model, the detoxifier and the scorer."""
 
     recipe: Recipe
-    prompts: list[str]
+    prompts: list[str]  # texts to continue, and conversations to answer
     prompts_source: str
     fluency_text: str | None  # None: neither model perplexity nor KL is measured
     fluency_source: str
@@ -190,6 +191,10 @@ def plan(
         detoxifier.check_target(target.model)
     scorers = labelled([scorer, *opinions])
     task = as_read(target, task)
+    if judge is not None and form_of(task.prompts) == "chat" and template_of(judge.tokenizer) is None:
+        raise UsageError(
+            f"fluency_judge: {judge.name} has no chat template, and reads answers; name an instruct model."
+        )
     text = task.fluency_text
     windows = [] if text is None else fluency_windows(target, text, task.fluency_tokens, task.fluency_share)
     if not windows and text is not None:
@@ -256,13 +261,28 @@ class Measurement:
                 "detoxifier": None if self.detoxifier is None else [self.detoxifier.content, self.strength],
                 "judge": self.judge.architecture.fingerprint,
                 "scorers": [_scorer_info(one).identity for one in self.scorers.values()],
-                "prompts": self.task.prompts,
+                "prompts": as_data(self.task.prompts),
                 "sampling": self.sampling.model_dump(),
                 "windows": self.windows,
                 "batch_size": self.task.batch_size,
                 "versions": self.versions,
+                **({} if self._form["form"] == "plain" else self._form),
             }
         )
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        """How the prompts are asked, as results record it."""
+        conversations = [prompt for prompt in self.task.prompts if isinstance(prompt, Conversation)]
+        if not conversations:
+            return {"form": "plain"}
+        system = list(dict.fromkeys(one.system for one in conversations))
+        return {
+            "form": "chat",
+            "template_sha256": template_sha256(self.target.tokenizer),
+            "template_args": conversations[0].template_args,
+            "system": system[0] if len(system) == 1 else f"{len(system)} different ones",
+        }
 
     def known(self) -> dict[str, Any]:
         """Return, before anything is measured, what `settled_by` will say of the results."""
@@ -363,8 +383,9 @@ class Measurement:
             "seed": task.seed,
             "batch_size": task.batch_size,
             "prompts": task.prompts_source,
-            "prompts_sha256": digest_of(task.prompts),
+            "prompts_sha256": digest_of(as_data(task.prompts)),
             "n_prompts": len(task.prompts),
+            **self._form,
             "fluency_text": task.fluency_source,
             "fluency_tokens": sum(scored for _, scored in self.windows),
             "fluency_sha256": digest_of(self.windows),

@@ -20,7 +20,11 @@ from detoxlm.files import write_atomically
 SCHEMA_VERSION: Final = 1
 #: Hashes in `settings` that must agree where results are compared: (what they are of, key). Results of earlier versions
 #: have neither.
-PRINTS: Final = (("fluency text", "fluency_sha256"), ("model weights", "fingerprint"))
+PRINTS: Final = (
+    ("fluency text", "fluency_sha256"),
+    ("model weights", "fingerprint"),
+    ("chat template", "template_sha256"),
+)
 #: What a results object shows of itself, by the names in `metrics`; the rest is counted.
 _SHOWN: Final = (
     "toxic_fraction",

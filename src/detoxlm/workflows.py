@@ -106,13 +106,13 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         loaded = read_prompts(
             options.prompts, column=options.column, limit=options.limit, skip_bad_rows=options.skip_bad_rows
         )
-        prompts, source, known = loaded.items, loaded.source, loaded.rows
+        prompts, source, known = options.form.asked(loaded.items), loaded.source, loaded.rows
         if skipped := describe_skipped(loaded):
             log.warning(skipped)
             notes.append(skipped)
     else:
         every = builtin_prompts("measure", recipe.builtin)
-        prompts, known = every[: options.limit], len(every)
+        prompts, known = options.form.asked(every[: options.limit], beginnings=True), len(every)
         source = "built-in" + (f" {recipe.builtin}" if recipe.builtin else "") + " prompts"
         if fixed.name != "quick":
             notes.append(
@@ -318,9 +318,10 @@ def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list
     target = target_of(model, settings, detoxifier)
     names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
     sampling = Sampling(**{name: getattr(settings, name) for name in names})
-    for note in describe_prompts(target, [prompt], sampling):
+    prompts = settings.form.asked([prompt])
+    for note in describe_prompts(target, prompts, sampling):
         log.warning(note)
-    batches = generate(target, trimmed([prompt]), sampling, batch_size=settings.batch_size)
+    batches = generate(target, trimmed(prompts), sampling, batch_size=settings.batch_size)
     if detoxifier is None:
         return next(batches).generations[0].texts
     with detoxifier.attached(target.model, settings.strength):
