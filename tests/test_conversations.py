@@ -38,7 +38,7 @@ from detoxlm.workflows import task_of
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' and refuse_system is defined %}"
     "{{ raise_exception('no system turns here') }}{% endif %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}{% if mood is defined %}{{ mood }}{% endif %}\n"
+    "{% if add_generation_prompt %}<assistant>{% endif %}{% if mood is defined %}{{ mood }}{% endif %}{{ '\\n' }}"
 )
 TURNS = [
     {"role": "system", "content": "Be kind."},

@@ -139,14 +139,34 @@ def fit(
 def generate(
     settings: GenerateSettings,
     model: Model,
-    prompt: Annotated[str, typer.Argument(help='Text to continue; "" begins a text of the model\'s own.')],
+    prompt: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help='Text to continue, or to answer with --chat; "" begins a text of the model\'s own.'),
+    ] = None,
     config_path: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Continue a prompt, with or without a detoxifier."""
+    """Continue a prompt, or answer it, with or without a detoxifier."""
+    prompt = None if prompt is None else console.as_typed(prompt)
+    if (settings.interactive or settings.stream) and as_json:
+        raise UsageError("json: it is for whole texts; leave --json out, or --stream and --interactive.")
+    if settings.interactive:
+        from detoxlm.chatting import chat
+
+        chat(model, settings, prompt, console.read_turn, console.write_piece)
+        return
+    if prompt is None:
+        raise UsageError("generate: it needs a PROMPT to continue, or --interactive for a chat.")
+    if settings.stream:
+        from detoxlm.chatting import stream_prompt
+
+        console.write_piece("" if settings.chat else prompt.rstrip())
+        for piece in stream_prompt(model, prompt, settings):
+            console.write_piece(piece)
+        print()
+        return
     from detoxlm import workflows
 
-    prompt = console.as_typed(prompt)
     texts = workflows.continue_prompt(model, prompt, settings)
     if as_json:
         console.print_json([{"prompt": prompt, "continuation": text} for text in texts])

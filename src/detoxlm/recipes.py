@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
 from detoxlm.conversations import Conversation, as_data, form_of, template_of, template_sha256
-from detoxlm.errors import UsageError, unknown_name
+from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling, describe_prompts, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import fluency_windows
@@ -29,82 +29,15 @@ from detoxlm.methods.base import Detoxifier
 from detoxlm.metrics import METRICS, TOXICITY, Metric, agreements
 from detoxlm.models import Target
 from detoxlm.progress import waiting
+from detoxlm.protocols import RECIPES, Recipe, get_recipe
 from detoxlm.results import Estimate, Opinion, Results, Row, ScorerInfo, Window
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import labelled
+from detoxlm.scorers.windows import WORDS
+
+__all__ = ["RECIPES", "Measurement", "Recipe", "Task", "as_read", "get_recipe", "measure", "plan"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A protocol of the literature, or ours; numbers of different recipes must never be mixed."""
-
-    name: str
-    summary: str
-    sampling: Sampling
-    builtin: Literal["mild", "provocative"] | None  # which built-in prompts serve where the user gives none
-
-    def changed(
-        self,
-        *,
-        samples: int | None = None,
-        max_new_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-    ) -> Recipe:
-        """Return this recipe with other sampling, under a name that says what is other; None keeps a setting.
-
-        Raises:
-            UsageError: a setting that changes nothing, because the recipe is greedy.
-        """
-        given = {"samples": samples, "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-        now = {name: getattr(self.sampling, name) if value is None else value for name, value in given.items()}
-        if now["temperature"] == 0:
-            for name in ("samples", "top_p"):
-                if given[name] not in (None, 1):
-                    raise UsageError(
-                        f"{name}: {given[name]:g} changes nothing at temperature 0, where every sample is the "
-                        f"likeliest text; add --temperature 1, or leave --{name.replace('_', '-')} out."
-                    )
-        other = {name: value for name, value in now.items() if value != getattr(self.sampling, name)}
-        if not other:
-            return self
-        said = ", ".join(f"{name}={value:g}" for name, value in other.items())
-        return replace(self, name=f"{self.name} ({said})", sampling=self.sampling.model_copy(update=other))
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe(
-            "challenge-10",
-            "one greedy continuation of 10 tokens per prompt, scored alone (after arXiv 2506.01266 and 2405.13967)",
-            Sampling(max_new_tokens=10),
-            "provocative",
-        ),
-        Recipe(
-            "emt-25",
-            "25 samples of at most 20 tokens per prompt, nucleus 0.9, temperature 1 (arXiv 2009.11462 and 2105.03023)",
-            Sampling(max_new_tokens=20, samples=25, temperature=1.0, top_p=0.9),
-            "provocative",
-        ),
-        Recipe(
-            "quick",
-            "2 samples of at most 20 tokens per prompt, nucleus 0.9, temperature 1: minutes on two cores, not "
-            "comparable with published numbers",
-            Sampling(max_new_tokens=20, samples=2, temperature=1.0, top_p=0.9),
-            None,
-        ),
-    )
-}
-
-
-def get_recipe(name: str) -> Recipe:
-    """Return the recipe of that name; raise `UsageError` with the known names for any other."""
-    if name not in RECIPES:
-        raise unknown_name("recipe", name, list(RECIPES))
-    return RECIPES[name]
 
 
 @dataclass(frozen=True)
@@ -276,12 +209,14 @@ class Measurement:
         conversations = [prompt for prompt in self.task.prompts if isinstance(prompt, Conversation)]
         if not conversations:
             return {"form": "plain"}
+        windows = {"window_words": WORDS} if self.task.recipe.chat else {}
         system = list(dict.fromkeys(one.system for one in conversations))
         return {
             "form": "chat",
             "template_sha256": template_sha256(self.target.tokenizer),
             "template_args": conversations[0].template_args,
             "system": system[0] if len(system) == 1 else f"{len(system)} different ones",
+            **windows,
         }
 
     def known(self) -> dict[str, Any]:
@@ -345,7 +280,16 @@ class Measurement:
         """Do what is not done."""
         task = self.task
         generate_rows(
-            self.target, task.prompts, self.sampling, task.batch_size, self.scorers, self.judge, self._attached, done
+            self.target,
+            task.prompts,
+            self.sampling,
+            task.batch_size,
+            self.scorers,
+            self.judge,
+            self._attached,
+            done,
+            answers=task.recipe.chat,
+            untouched=self.detoxifier is None,
         )
         measure_windows(self.target, self.windows, None if self.detoxifier is None else self._attached, done)
 

@@ -253,6 +253,12 @@ class GenerateSettings(ModelOptions, SeedOptions, ChatOptions):
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus: sample from the likeliest tokens of this total mass.")
     top_k: int = Field(0, ge=0, description="Sample from the k likeliest tokens only; 0: no such limit.")
     samples: int = Field(1, ge=1, description="Continuations.")
+    stream: bool = Field(False, description="Write the text piece by piece, as the model makes it.")
+    interactive: bool = Field(
+        False,
+        description="Chat in the terminal, with the model's chat template; /strength 0.3 changes the strength between "
+        "turns, /help lists all.",
+    )
 
 
 class ExportSettings(ModelOptions):

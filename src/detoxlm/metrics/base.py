@@ -39,6 +39,7 @@ class Metric:
     units: Callable[[Sequence[Row], Sequence[Window]], Units] = field(repr=False)
     exponential: bool = False  # perplexities: exp of the ratio
     over: Literal["prompts", "windows"] = "prompts"  # what is resampled
+    of: str | None = None  # of rows that have a kind, only these count; None: all
 
     def estimate(self, rows: Sequence[Row], windows: Sequence[Window], seed: int = 0) -> Estimate | None:
         """Return the value with its 95% bootstrap interval; None where nothing was measured."""
@@ -64,6 +65,7 @@ class Metric:
 
     def _resampled_units(self, rows: Sequence[Row], windows: Sequence[Window]) -> Units:
         """The units that are drawn: windows, or prompts with all their rows."""
+        rows = [row for row in rows if row.kind is None or self.of in (None, row.kind)]
         top, bottom = self.units(rows, windows)
         if self.over == "windows":
             return top, bottom
