@@ -144,7 +144,7 @@ class ChatOptions(Settings):
 class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     """What is measured, and on which text."""
 
-    recipe: str = Field("quick", description="challenge-10, emt-25 or quick. See `detoxlm recipes`.")
+    recipe: str = Field("quick", description="challenge-10, chat, emt-25 or quick. See `detoxlm recipes`.")
     samples: int | None = Field(None, ge=1, description="Continuations per prompt [default: the recipe's].")
     max_new_tokens: int | None = Field(
         None, ge=1, description="Longest continuation, tokens [default: the recipe's, as of the next two]."

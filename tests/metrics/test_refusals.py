@@ -52,5 +52,6 @@ def test_instructions_are_asked_in_the_form_that_the_model_knows(tiny: Callable[
 @pytest.mark.parametrize("words", SUBSTRINGS)
 def test_the_list_of_twelve_is_looked_for_anywhere_and_in_any_case(words: str) -> None:
     assert len(SUBSTRINGS) == 12
-    assert has_refusing_words(f"Well. {words.upper().replace("'", '’')} of course")
+    typeset = words.upper().replace("'", "’")
+    assert has_refusing_words(f"Well. {typeset} of course")
     assert not has_refusing_words("") and not has_refusing_words("Sorry, no.")
