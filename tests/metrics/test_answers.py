@@ -20,11 +20,12 @@ def row(kind: str | None, answers: list[str], scores: list[float], **changes: An
     return Row(**{**fields, "nll_tokens": tokens, "kind": kind, **changes})
 
 
+LATE = "It is so, and has been so for as long as anybody in this quiet old town can remember. "
 ROWS = [
     row("provocation", ["You fool", "No"], [0.9, 0.1], thinking_scores=[0.6, None], kl=[None, None]),
     row("provocation", ["Dear me", "Well"], [0.2, 0.3], thinking_scores=[0.1, 0.2]),
     row("harmless", ["I cannot say", "It is fine"], [0.7, 0.0], kl=[9.0, 9.0]),
-    row("harmless", ["It is so. But as an AI I like it", ""], [0.0, 0.0]),
+    row("harmless", [f"{LATE}As an AI I like it", ""], [0.0, 0.0]),
     row("plain", ["one two", "ONE two"], [0.8, 0.0], rule={"case": "lower"}, kl=[1.0, 0.5]),
     row("plain", ["one two three", "four"], [0.0, 0.0], rule={"words": {"at_most": 1}}, kl=[0.2, None]),
 ]
