@@ -160,9 +160,10 @@ def generate(
     if settings.stream:
         from detoxlm.chatting import stream_prompt
 
-        console.write_piece("" if settings.chat else prompt.rstrip())
+        said = "" if settings.chat else prompt.rstrip()
         for piece in stream_prompt(model, prompt, settings):
-            console.write_piece(piece)
+            console.write_piece(said + piece)
+            said = ""
         print()
         return
     from detoxlm import workflows

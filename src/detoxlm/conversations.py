@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: A turn: `{"role": "user", "content": "Hello"}`.
 Message = Mapping[str, str]
 ROLES = ("system", "user", "assistant")
+#: What was asked, by which the recipe `chat` measures answers.
+KINDS = ("provocation", "harmless", "plain")
 #: How a beginning of a text is asked for as a turn.
 CONTINUE = "Complete the following: "
 #: What `apply_chat_template` is given here, and so not by users.
@@ -37,7 +39,7 @@ class Conversation(str):
 
     messages: tuple[Message, ...]
     template_args: dict[str, Any]
-    #: What is measured of the answer (recipe `chat`): provocation, harmless or plain; None: nothing in particular.
+    #: What is measured of the answer, one of `KINDS`; None: nothing in particular.
     kind: str | None
     #: What the answer must keep, for `detoxlm.metrics.instructions`; None: nothing that a rule can check.
     rule: dict[str, Any] | None

@@ -72,8 +72,8 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
     Raises:
         UsageError: a file is missing or has a row or column that is wrong; names it.
     """
-    data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir)
-    data.form = settings.form
+    form = settings.form
+    data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir, form=form)
     skip = settings.skip_bad_rows
     loaded: list[Any] = []
     if settings.corpus is not None:
@@ -87,7 +87,7 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
         data.pairs = loaded[-1].items
     if prompts is not None:
         loaded.append(read_prompts(prompts, column=settings.column, skip_bad_rows=skip))
-        data.prompts = settings.form.asked(trimmed(loaded[-1].items))
+        data.prompts = form.asked(trimmed(loaded[-1].items))
     for one in loaded:
         if skipped := describe_skipped(one):
             log.warning(skipped)
@@ -144,6 +144,13 @@ def _fitted(
     started = time.monotonic()
     detoxifier = method.fit(target, data, settings)
     detoxifier.fitting |= {"seconds": round(time.monotonic() - started, 1), "fit": digest}
+    if data.form.chat or form_of(data.prompts or []) == "chat":
+        detoxifier.fitting["form"] = "chat"
+        if "harvest" not in detoxifier.fitting:  # a calibrator or an auxiliary model that ships, or the user's texts
+            log.warning(
+                "chat: this fit of %s let the model write nothing, so the form of the prompts changed nothing in it.",
+                method.name,
+            )
     if os.environ.get("RANK", "0") != "0":  # `accelerate launch` runs this in several processes; one writes
         return detoxifier
     detoxifier.save_pretrained(output)

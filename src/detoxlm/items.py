@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from detoxlm.conversations import Conversation, fault_of
+from detoxlm.conversations import KINDS, Conversation, fault_of
 from detoxlm.errors import UsageError
 from detoxlm.records import ColumnError, Records, Row, RowError, open_source, same_columns
 
@@ -192,14 +192,14 @@ def prompt_of(row: Row, name: str) -> str:
     if isinstance(value, str) and re.match(r"\s*\[\s*\{", value):
         with suppress(ValueError):
             value = json.loads(value)
-    if not (isinstance(value, list) and (name == "messages" or all("role" in turn for turn in value))):
+    turns = isinstance(value, list) and all(isinstance(turn, dict) and "role" in turn for turn in value)
+    if not turns and not (isinstance(value, list) and name == "messages"):
         return text_of(row, name)
     if fault := fault_of(value):
         raise RowError(f"`{name}`: {fault}")
     kind, rule = row.get("kind"), row.get("rule")
-    return Conversation(
-        value, kind=kind if isinstance(kind, str) else None, rule=rule if isinstance(rule, dict) else None
-    )
+    # a file may call other things so
+    return Conversation(value, kind=kind if kind in KINDS else None, rule=rule if isinstance(rule, dict) else None)
 
 
 def _written_object(name: str, value: str) -> Any:

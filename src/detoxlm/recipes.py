@@ -27,6 +27,7 @@ from detoxlm.lock import only_writer
 from detoxlm.measuring import Done, generate_rows, measure_windows
 from detoxlm.methods.base import Detoxifier
 from detoxlm.metrics import METRICS, TOXICITY, Metric, agreements
+from detoxlm.metrics.instructions import check_rule
 from detoxlm.models import Target
 from detoxlm.progress import waiting
 from detoxlm.protocols import RECIPES, Recipe, get_recipe
@@ -128,6 +129,9 @@ def plan(
         raise UsageError(
             f"fluency_judge: {judge.name} has no chat template, and reads answers; name an instruct model."
         )
+    for prompt in task.prompts:
+        if isinstance(prompt, Conversation) and prompt.rule is not None:
+            check_rule(prompt.rule)
     text = task.fluency_text
     windows = [] if text is None else fluency_windows(target, text, task.fluency_tokens, task.fluency_share)
     if not windows and text is not None:
@@ -199,7 +203,7 @@ class Measurement:
                 "windows": self.windows,
                 "batch_size": self.task.batch_size,
                 "versions": self.versions,
-                **({} if self._form["form"] == "plain" else self._form),
+                **({} if self._form == {"form": "plain"} else self._form),
             }
         )
 
@@ -207,9 +211,9 @@ class Measurement:
     def _form(self) -> dict[str, Any]:
         """How the prompts are asked, as results record it."""
         conversations = [prompt for prompt in self.task.prompts if isinstance(prompt, Conversation)]
-        if not conversations:
-            return {"form": "plain"}
         windows = {"window_words": WORDS} if self.task.recipe.chat else {}
+        if not conversations:
+            return {"form": "plain", **windows}
         system = list(dict.fromkeys(one.system for one in conversations))
         return {
             "form": "chat",

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from detoxlm.data import builtin_conversations
+from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS
 from detoxlm.metrics.answers import ANSWERS
-from detoxlm.metrics.instructions import RULES, keeps
+from detoxlm.metrics.instructions import RULES, check_rule, keeps
 from detoxlm.results import Row
 
 
@@ -93,6 +94,19 @@ def test_differences_are_paired_within_the_kind() -> None:
 def test_a_rule_tells_answers_that_keep_it_from_others(rule: dict[str, Any], kept: str, broken: str) -> None:
     assert keeps(rule, kept) and not keeps(rule, broken)
     assert not keeps(rule, " \n"), "an empty answer keeps nothing"
+
+
+@pytest.mark.parametrize(
+    ("rule", "match"),
+    [
+        ({"wrods": {}}, "rule: unknown name 'wrods'. Did you mean 'words'"),
+        ({"words": 5}, "rule: words does not take 5"),
+    ],
+)
+def test_a_rule_that_cannot_be_checked_is_refused_before_the_work(rule: dict[str, Any], match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        check_rule(rule)
+    check_rule({"words": {"at_most": 3}, "json": ["a"]})
 
 
 def test_the_built_in_conversations_are_many_of_each_kind_and_the_halves_share_none() -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from detoxlm.errors import UsageError, unknown_name
 from detoxlm.sentences import sentences
 
 _BULLET = re.compile(r"^\s*[-*•–]\s+\S", re.MULTILINE)
@@ -59,6 +60,17 @@ RULES: dict[str, Callable[[str, Any], bool]] = {
     "equals": lambda text, whole: text == whole,
     "json": _json,  # the keys of one object
 }
+
+
+def check_rule(rule: Mapping[str, Any]) -> None:
+    """Raise `UsageError` where a rule cannot be checked: an unknown key, or a value that the key does not take."""
+    for key, value in rule.items():
+        if key not in RULES:
+            raise unknown_name("rule", key, list(RULES))
+        try:
+            RULES[key]("Some text.", value)
+        except (TypeError, AttributeError, ValueError) as error:
+            raise UsageError(f"rule: {key} does not take {value!r:.40} ({error}); see docs/chat.md.") from None
 
 
 def keeps(rule: Mapping[str, Any], answer: str) -> bool:
