@@ -40,7 +40,7 @@ STATISTICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 def comments(data: Path) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     """Yield (name, long held-out comments with their targets)."""
     for name, file in (("jigsaw", "jigsaw/comments.jsonl"), ("civil", "civil/annotated.jsonl")):
-        rows = [json.loads(line) for line in (data / file).read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in (data / file).open(encoding="utf-8")]
         target = {id(r): r["toxic"] if "toxic" in r else r["said_all_toxic"] * 2 > r["annotators"] for r in rows}
         long = [r for r in rows if len(r["text"].split()) >= LONG and held_out(r["text"])]
         yield name, [(r["text"], float(target[id(r)])) for r in long]
