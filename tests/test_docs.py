@@ -82,7 +82,9 @@ def workplace(
         return original_prompts(split, kind)[:48]
 
     def tiny_embedded(name: str, **options: Any) -> Any:
-        return original_load(str(tiny_folder("llama")) if name == "embedded" else name, **options)
+        found = original_load(str(tiny_folder("llama")) if name == "embedded" else name, **options)
+        found.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"  # as the real one has one
+        return found
 
     for module in (
         "detoxlm.data",
@@ -122,7 +124,7 @@ LONG_PAGES = ("tasft.md", "constrained.md", "nado.md", "dexperts.md", "gedi.md",
 
 
 #: Those that fit or measure: half a minute.
-MORE_PAGES = ("fusion.md", "use.md", "subspace.md")
+MORE_PAGES = ("fusion.md", "use.md", "subspace.md", "chat.md")
 
 
 def mark_of(page: Path) -> list[pytest.MarkDecorator]:

@@ -142,14 +142,20 @@ def generate(
     model: Model,
     prompt: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Argument(help='Text to continue; "" begins a text of the model\'s own.'),
+        typer.Argument(help='Text to continue, or to answer with --chat; "" begins a text of the model\'s own.'),
     ] = None,
     config_path: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Continue a prompt, or with --file and -o a file of them, with or without a detoxifier."""
-    from detoxlm import workflows
+    """Continue a prompt, answer it, or with --file and -o continue a file of them, with or without a detoxifier."""
+    prompt = None if prompt is None else console.as_typed(prompt)
+    if (settings.interactive or settings.stream) and as_json:
+        raise UsageError("json: it is for whole texts; leave --json out, or --stream and --interactive.")
+    if settings.interactive:
+        from detoxlm.chatting import chat
 
+        chat(model, settings, prompt, console.read_turn, console.write_piece)
+        return
     if prompt is None:
         from detoxlm.continuing import continue_file
 
@@ -157,13 +163,19 @@ def generate(
         return
     if settings.file is not None or settings.output is not None:
         raise UsageError("generate: give one prompt, or --file FILE and -o OUTPUT.")
-    prompt = console.as_typed(prompt)
+    if settings.stream:
+        from detoxlm.chatting import write_stream
+
+        write_stream(model, prompt, settings, console.write_piece)
+        return
+    from detoxlm import workflows
+
     texts = workflows.continue_prompt(model, prompt, settings)
     if as_json:
         console.print_json([{"prompt": prompt, "continuation": text} for text in texts])
         return
     for text in texts:
-        print(prompt.rstrip() + text)
+        print(text.strip() if settings.chat else prompt.rstrip() + text)
 
 
 @app.command(

@@ -55,6 +55,19 @@ def say(text: str) -> None:
     Console(file=stream).print(text, style="bold", markup=False)
 
 
+def read_turn() -> str | None:
+    """Return a line that the user types, after a mark where there is a terminal; None: the end of input."""
+    try:
+        return input("> " if sys.stdin.isatty() else "")
+    except EOFError:
+        return None
+
+
+def write_piece(text: str) -> None:
+    """Write a piece of a text, at once."""
+    print(text, end="", flush=True)
+
+
 def summary(results: Results) -> dict[str, Any]:
     """Return a results object without its rows and windows: what a machine wants on standard output."""
     return results.model_dump(mode="json", exclude={"rows", "windows"})

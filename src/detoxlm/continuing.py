@@ -12,15 +12,15 @@ from detoxlm.bulk.forms import Form, Kind
 from detoxlm.bulk.partial import Partial, check_output, folder_of
 from detoxlm.bulk.source import Source
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.generation import Sampling, decode, encode, sample_batch, trimmed, window_of
+from detoxlm.generation import decode, encode, sample_batch, trimmed, window_of
 from detoxlm.items import skipped_line
 from detoxlm.lock import only_writer
 from detoxlm.methods import Detoxifier
 from detoxlm.models import Target
 from detoxlm.progress import track, waiting
 from detoxlm.records import local_records
-from detoxlm.settings import GenerateSettings
-from detoxlm.workflows import detoxifier_of, target_of
+from detoxlm.settings import ChatOptions, GenerateSettings
+from detoxlm.workflows import detoxifier_of, sampling_of, target_of
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +69,12 @@ def _check(settings: GenerateSettings) -> tuple[Source, Path]:
     """Return what is continued and where it goes; raise `UsageError` where that cannot be."""
     file, output = settings.file, settings.output
     if file is None:
-        raise UsageError("generate: give a prompt to continue, or --file FILE and -o OUTPUT.")
+        raise UsageError("generate: it needs a PROMPT to continue, or --interactive for a chat, or --file and -o.")
     if output is None:
         raise UsageError("output: name where the continuations of --file go, as -o out.jsonl.")
+    for name in (*ChatOptions.model_fields, "stream"):
+        if getattr(settings, name):
+            raise UsageError(f"{name}: prompts of --file are continued as they are; leave it out, or --file.")
     if output.exists() and file.exists() and output.samefile(file):
         raise UsageError(f"output: {output} is the file that is read; choose another -o.")
     if output.suffix.lower() not in FORMS:
@@ -108,8 +111,7 @@ def _continue(
     target: Target, source: Source, settings: GenerateSettings, partial: Partial, form: Form, done: Done
 ) -> None:
     """Continue what is not done yet, a batch at a time, and keep each batch."""
-    names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
-    sampling = Sampling(**{name: getattr(settings, name) for name in names})
+    sampling = sampling_of(settings)
     each, cut = settings.samples * settings.max_new_tokens, 0
     window = window_of(target)
     with track("generating", done.rows * each, "tokens", done=partial.done * each) as advance:

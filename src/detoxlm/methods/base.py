@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture, same_model
-from detoxlm.data import Example, Pair
+from detoxlm.conversations import Form
+from detoxlm.data import Example, Pair, fit_prompts
 from detoxlm.descriptions import check_fields, read_object
 from detoxlm.errors import UsageError, first_line
 from detoxlm.files import folder_written_atomically, refuse_pointers
@@ -71,6 +72,12 @@ class FitData:
     batch_size: int = 32
     #: Where self-made data are kept while they are made, so that a killed fit continues.
     workdir: Path | None = None
+    #: How the built-in prompts are asked, where there are no others.
+    form: Form = field(default_factory=Form)
+
+    def to_continue(self) -> list[str]:
+        """Return the prompts that the target writes to: `prompts`, or the built-in ones in their form."""
+        return self.prompts if self.prompts is not None else fit_prompts(self.form)
 
 
 @dataclass

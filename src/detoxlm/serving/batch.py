@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from detoxlm.errors import DetoxError
-from detoxlm.generation import Prefill, Sampling, end_tokens, next_token
+from detoxlm.generation import Sampling, end_tokens, next_token
+from detoxlm.passes import Prefill
 from detoxlm.serving.host import Host
 from detoxlm.serving.rows import Drawn, Job, Piece, Row, joined, kept
 from detoxlm.serving.text import Text

@@ -11,11 +11,11 @@ from transformers import DynamicCache
 
 from detoxlm.caching import cached_as, keeps_states
 from detoxlm.errors import UsageError
-from detoxlm.generation import Prefill, extend
 from detoxlm.methods.decoding.contract import Place, Steering
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.methods.decoding.session import Session
 from detoxlm.models import Target
+from detoxlm.passes import Prefill, extend
 from detoxlm.serving.rows import Row
 
 

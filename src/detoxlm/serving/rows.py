@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from transformers import DynamicCache
 
-from detoxlm.generation import Prefill, Sampling, stream
+from detoxlm.generation import Sampling, stream
+from detoxlm.passes import Prefill
 from detoxlm.serving.text import Text
 
 

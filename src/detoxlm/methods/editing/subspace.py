@@ -24,7 +24,6 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture, Part, Writer
-from detoxlm.data import builtin_prompts
 from detoxlm.errors import UsageError
 from detoxlm.harvest import HELD_OUT
 from detoxlm.methods.base import FitData, Method, Need, describe_target
@@ -235,7 +234,7 @@ NEUTRAL_PIECES = 48
 
 
 def _watched(data: FitData) -> list[str]:
-    return (data.prompts if data.prompts is not None else builtin_prompts("fit"))[::HELD_OUT]
+    return data.to_continue()[::HELD_OUT]
 
 
 def _scorer_of(data: FitData) -> Scorer:
