@@ -14,6 +14,7 @@ from report_pages import Page
 
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS
+from detoxlm.metrics.answers import ANSWERS
 from detoxlm.report import write_report
 from detoxlm.report.facts import arrange
 from detoxlm.report.words import headline
@@ -23,6 +24,9 @@ HOSTILE = (
     "</script></style></title><img src=http://evil.example/x onerror=alert(1)><script>alert(2)</script>"
     "\"' {{ 7*7 }} <!-- $\\frac{"
 )
+
+#: What the results of these tests have; the rest is of answers alone.
+OF_CONTINUATIONS = [metric for metric in METRICS.values() if metric not in ANSWERS]
 
 
 def page_of(results: list[Results], tmp_path: Path) -> tuple[Page, str]:
@@ -120,8 +124,8 @@ def test_table_holds_the_numbers_of_the_results(study: list[Results], study_page
         "fusion 1",
     ]
     assert all(cell.attributes["scope"] == "col" for cell in head.all("th"))
-    assert [line.one("span", "name").text for line in lines] == [metric.label for metric in METRICS.values()]
-    for line, metric in zip(lines, METRICS.values(), strict=True):
+    assert [line.one("span", "name").text for line in lines] == [metric.label for metric in OF_CONTINUATIONS]
+    for line, metric in zip(lines, OF_CONTINUATIONS, strict=True):
         assert line.one("th").attributes["scope"] == "row"
         for cell, result in zip(line.all("td"), study, strict=True):
             estimate = result.metrics[metric.name]
