@@ -86,21 +86,9 @@ def workplace(
         found.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"  # as the real one has one
         return found
 
-    for module in (
-        "detoxlm.data",
-        "detoxlm.workflows",
-        "detoxlm.methods.fusion.texts",
-        "detoxlm.methods.editing.pairs",
-    ):
+    for module in ("detoxlm.data", "detoxlm.workflows"):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     monkeypatch.setattr("detoxlm.methods.editing.pairs.GAP", 0.0)  # a random model says nothing toxic
-    for module in (
-        "detoxlm.methods.training.texts",
-        "detoxlm.methods.control.fit",
-        "detoxlm.methods.control.tuning",
-        "detoxlm.methods.control.stages",
-    ):
-        monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     # nor clean: of what it says, all is learned from as both
     monkeypatch.setattr("detoxlm.methods.training.texts.HARMFUL", 0.0)
     monkeypatch.setattr("detoxlm.methods.training.texts.CLEAN", 1.0)

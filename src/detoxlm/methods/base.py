@@ -359,10 +359,9 @@ def lacks(view: Architecture, need: Need) -> str | None:
     """Return what is not known of a model that a method needs, as the end of a sentence; None: it has all of it."""
     if need == "text":
         return None
-    if (why := view.why_not("decoder" if need == "states" else "layers")) is not None:
+    why = view.why_not("decoder" if need == "states" else "layers")
+    if why is not None or need in ("states", "layers"):
         return why
-    if need in ("states", "layers"):
-        return None
     try:
         numbers = range(len(view.layers))
         some = [view.writers(layer, "value") if need == "values" else view.gates(layer) for layer in numbers]
