@@ -28,6 +28,7 @@ import torch
 from rows import Row, add_options, measured, run_part, timed
 
 from detoxlm import memory
+from detoxlm.conversations import Conversation, rendered
 from detoxlm.data import Pair, builtin_prompts, read_corpus, read_pairs, read_prompts
 from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling, generate
@@ -122,12 +123,17 @@ def robustness(options: argparse.Namespace) -> dict[str, Any]:
     target = load_target(options.model)
     folder = Path(options.output).with_suffix("")
     prompts = read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure", "provocative")
-    asked = [{"prompt": as_prompt(target, f"Continue this text: {text}")} for text in prompts[: options.limit]]
-    chats = folder / "chats.jsonl"
-    write_atomically(chats, "".join(json.dumps(row) + "\n" for row in asked).encode())
+    chats = [as_prompt(target, f"Continue this text: {text}") for text in prompts[: options.limit]]
+    # as text, whose last line end is trimmed: so the numbers of docs/methods/subspace.md were measured
+    asked = [
+        {"prompt": rendered(target.tokenizer, target.name, one) if isinstance(one, Conversation) else one}
+        for one in chats
+    ]
+    file = folder / "chats.jsonl"
+    write_atomically(file, "".join(json.dumps(row) + "\n" for row in asked).encode())
     fit = _fit(options, target, None)
     report = measured(
-        _other(options, prompts=str(chats), output=str(folder / "chat.json")),
+        _other(options, prompts=str(file), output=str(folder / "chat.json")),
         target,
         [("learned", fit, options.strengths)],
         options.recipes,

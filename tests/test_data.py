@@ -209,8 +209,8 @@ def test_a_bad_row_is_named_by_file_and_line(write, line, reason):
 def test_a_wrong_schema_names_the_columns_and_the_option(write):
     path = write("p.jsonl", [{"sentence": "a", "score": 1}])
     assert error_of(data.read_prompts, path) == (
-        f"{path}:1: no column `prompt` or `text`; found: `sentence`, `score`; name another with --column. "
-        "Mend it or use --skip-bad-rows."
+        f"{path}:1: no column `prompt` or `messages` or `text`; found: `sentence`, `score`; name another with "
+        "--column. Mend it or use --skip-bad-rows."
     )
     assert error_of(data.read_texts, path, column="body").startswith(f"{path}:1: no column `body`; found: `sentence`")
     assert "`prompt` + `response`; found: `sentence`, `score`" in error_of(data.read_corpus, path)

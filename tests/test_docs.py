@@ -82,23 +82,13 @@ def workplace(
         return original_prompts(split, kind)[:48]
 
     def tiny_embedded(name: str, **options: Any) -> Any:
-        return original_load(str(tiny_folder("llama")) if name == "embedded" else name, **options)
+        found = original_load(str(tiny_folder("llama")) if name == "embedded" else name, **options)
+        found.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"  # as the real one has one
+        return found
 
-    for module in (
-        "detoxlm.data",
-        "detoxlm.workflows",
-        "detoxlm.methods.fusion.texts",
-        "detoxlm.methods.editing.pairs",
-    ):
+    for module in ("detoxlm.data", "detoxlm.workflows"):
         monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     monkeypatch.setattr("detoxlm.methods.editing.pairs.GAP", 0.0)  # a random model says nothing toxic
-    for module in (
-        "detoxlm.methods.training.texts",
-        "detoxlm.methods.control.fit",
-        "detoxlm.methods.control.tuning",
-        "detoxlm.methods.control.stages",
-    ):
-        monkeypatch.setattr(f"{module}.builtin_prompts", few_prompts)
     # nor clean: of what it says, all is learned from as both
     monkeypatch.setattr("detoxlm.methods.training.texts.HARMFUL", 0.0)
     monkeypatch.setattr("detoxlm.methods.training.texts.CLEAN", 1.0)
@@ -122,7 +112,7 @@ LONG_PAGES = ("tasft.md", "constrained.md", "nado.md", "dexperts.md", "gedi.md",
 
 
 #: Those that fit or measure: half a minute.
-MORE_PAGES = ("fusion.md", "use.md", "subspace.md")
+MORE_PAGES = ("fusion.md", "use.md", "subspace.md", "chat.md")
 
 
 def mark_of(page: Path) -> list[pytest.MarkDecorator]:

@@ -37,7 +37,7 @@ def run_folder(embedded: Target, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """What a short `detoxlm run` leaves."""
     out = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("detoxlm.methods.fusion.texts.builtin_prompts", lambda split: builtin_prompts(split)[:16])
+        patch.setattr("detoxlm.methods.base.fit_prompts", lambda _: builtin_prompts("fit")[:16])
         patch.setattr("detoxlm.workflows.load_target", lambda *_, **__: embedded)
         few = {"limit": 8, "samples": 1, "max_new_tokens": 10, "fluency_tokens": 300}
         settings = RunSettings(**few, strengths="0.5", output=out, device=DEVICE)

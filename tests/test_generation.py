@@ -103,7 +103,7 @@ def test_several_samples_are_what_each_sample_would_be_alone(kind: str, tiny: Ca
     sampling = NUCLEUS.model_copy(update={"samples": 5})
     mine = ids_of(target, PROMPTS[:3], sampling)
     for prompt, samples in zip(PROMPTS[:3], mine, strict=True):
-        noise = generation._noise([prompt], sampling)
+        noise = generation.noise_of([prompt], sampling)
         for sample, ids in enumerate(samples):
             assert ids == naive_sample(target, prompt, sampling, noise[sample])
     assert all(len({tuple(ids) for ids in samples}) == 5 for samples in mine)
@@ -139,7 +139,7 @@ def test_seeds_decide_and_nothing_else_does(tiny: Callable[..., Target]) -> None
 
 def test_streams_of_prompts_samples_and_seeds_all_differ_and_are_uniform() -> None:
     noises = [
-        generation._noise(["x", "y", "1\0x"], Sampling(max_new_tokens=2000, samples=3, seed=seed)) for seed in (0, 1)
+        generation.noise_of(["x", "y", "1\0x"], Sampling(max_new_tokens=2000, samples=3, seed=seed)) for seed in (0, 1)
     ]
     rows = torch.cat(noises)
     assert rows.shape == (2 * 3 * 3, 2000)
@@ -159,7 +159,7 @@ def test_a_longer_run_starts_with_the_shorter_ones_tokens(tiny: Callable[..., Ta
 
 def test_the_noise_of_a_seed_prompt_and_sample_never_changes() -> None:
     """Not in another process, on another machine or in another version: these numbers were drawn once and for all."""
-    noise = generation._noise(["Hello", "é"], Sampling(max_new_tokens=2, samples=2, seed=7))
+    noise = generation.noise_of(["Hello", "é"], Sampling(max_new_tokens=2, samples=2, seed=7))
     assert noise.tolist() == [
         [0.7995274197314645, 0.8805433335016104],
         [0.18433925291073183, 0.6734698397978235],
@@ -169,7 +169,7 @@ def test_the_noise_of_a_seed_prompt_and_sample_never_changes() -> None:
 
 
 def test_lone_surrogates_in_a_prompt_have_a_stream_too() -> None:
-    assert generation._noise(["\ud800"], Sampling(max_new_tokens=1)).shape == (1, 1)
+    assert generation.noise_of(["\ud800"], Sampling(max_new_tokens=1)).shape == (1, 1)
 
 
 # --- the draw of one token ------------------------------------------------------------------------------------------

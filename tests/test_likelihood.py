@@ -156,7 +156,7 @@ def changed_by(target: Target, amount: float) -> Callable[[], Any]:
 
     @contextmanager
     def attach() -> Iterator[None]:
-        matrix = target.architecture.value_matrix(2)
+        matrix = target.architecture.writers(2, "value")[0].matrix
         old = matrix.clone()
         matrix += amount * torch.randn(matrix.shape, generator=torch.Generator().manual_seed(5)).to(matrix.device)
         try:

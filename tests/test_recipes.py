@@ -22,6 +22,7 @@ from detoxlm.generation import Sampling
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
 from detoxlm.metrics import CORRECTED, METRICS, TOXICITY
+from detoxlm.metrics.answers import ANSWERS
 from detoxlm.models import Target
 from detoxlm.recipes import RECIPES, Recipe, Task, as_read, get_recipe, measure, plan
 from detoxlm.results import Results
@@ -83,7 +84,12 @@ def test_results_hold_every_prompt_in_order_and_metrics_follow_from_rows(
     for row in results.rows:
         for text, score in zip(row.continuations, row.scores, strict=True):
             assert score == (letter_scorer.score([text])[0] if text.strip() else 0.0)
-    assert set(METRICS) - set(results.metrics) <= {"kl_from_base", "distinct_3"}  # short texts may have no trigram
+    answers = {metric.name for metric in ANSWERS}
+    assert set(METRICS) - set(results.metrics) <= {
+        "kl_from_base",
+        "distinct_3",
+        *answers,
+    }  # short texts may have no trigram
     assert results.cost.generated_tokens == sum(sum(row.tokens) for row in results.rows)
     assert results == Results.load(tmp_path / "r.json")
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]

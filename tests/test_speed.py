@@ -10,8 +10,9 @@ import torch
 from fits import PROMPTS, fit
 
 from detoxlm import speed
-from detoxlm.generation import Sampling, prefill
+from detoxlm.generation import Sampling
 from detoxlm.models import Target
+from detoxlm.passes import prefill
 
 
 def measured(target: Target, detoxifier: Any, strength: float = 1.0) -> Any:

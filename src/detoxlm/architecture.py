@@ -1,4 +1,8 @@
-"""Where a causal LM keeps its parts: decoder layers, MLP value matrices, final norm and output head, by family."""
+"""Where a causal LM keeps its parts: decoder layers, matrices that write to the stream, final norm and output head.
+
+The table says it of some families; of others it is found by running them (`detoxlm.tracing`, `detoxlm.writers`).
+Nothing is looked for before it is asked for: what needs text and logits alone works whatever the parts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,9 +18,10 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from detoxlm.errors import UsageError
+from detoxlm.tracing import Parts, parts_of, softcap_of
+from detoxlm.writers import Found, Part, Place, writers_in
 
-#: What writes to the residual stream: the MLP by its value matrix, and attention.
-Part = Literal["value", "attention"]
+__all__ = ["FAMILIES", "Architecture", "Family", "Part", "Writer", "same_model"]
 
 
 @dataclass(frozen=True)
@@ -56,22 +61,17 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def family_of(kind: str, where: str) -> Family:
-    """Return the family of a model type, such as `llama`.
+@dataclass(frozen=True)
+class Writer:
+    """A matrix that writes to the residual stream of one layer."""
 
-    Args:
-        kind: `model_type` of the configuration.
-        where: the model's class and, where it is known, the model, for the message.
-
-    Raises:
-        UsageError: it is unknown; the message names it and says what would be needed.
-    """
-    if kind not in FAMILIES:
-        raise UsageError(
-            f"model: architecture {kind!r} ({where}) is not supported. Known: {', '.join(sorted(FAMILIES))}. To "
-            "add it, name its decoder layers, final norm and MLP value matrix in FAMILIES in detoxlm/architecture.py."
-        )
-    return FAMILIES[kind]
+    path: str  # of its module, from the layer
+    module: nn.Module
+    parameter: str  # of the module
+    #: W [d, m], or [E, d, m] of E experts: a view that writes through.
+    matrix: torch.Tensor
+    #: gamma [d] of the norm between the matrix and the stream; None: they touch.
+    gain: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -79,25 +79,11 @@ class Architecture:
     """A view of a loaded model; holds no weights of its own."""
 
     model: PreTrainedModel
-    family: Family
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> Architecture:
-        """Return the view of `model`.
-
-        Raises:
-            UsageError: the architecture is unknown; the message names it and says what would be needed.
-        """
-        kind = model.config.model_type
-        family = family_of(kind, type(model).__name__)
-        view = cls(model, family)
-        for part in ("layers", "norm"):
-            if _find(model, getattr(family, part)) is None:
-                raise UsageError(
-                    f"model: this {kind} model has no {getattr(family, part)} (OPT-350m, for one, has no final norm); "
-                    "such a variant is not supported."
-                )
-        return view
+        """Return the view of `model`."""
+        return cls(model)
 
     @property
     def name(self) -> str:
@@ -105,22 +91,65 @@ class Architecture:
         return str(self.model.config.model_type)
 
     @property
+    def family(self) -> Family | None:
+        """What the table says of this model; None: it is not listed, or a variant (OPT-350m has no final norm)."""
+        family = FAMILIES.get(self.name)
+        if family is None or _find(self.model, family.layers) is None or _find(self.model, family.norm) is None:
+            return None
+        return family
+
+    @property
+    def _found(self) -> Parts:
+        return parts_of(self.model)
+
+    def why_not(self, part: str) -> str | None:
+        """Return why this model has no `decoder` or no `layers` that could be shown to be; None: it has."""
+        return None if self.family is not None else self._found.why.get(part)
+
+    def _path(self, part: str) -> str:
+        """Return the path of `decoder`, `layers` or `norm` from the model.
+
+        Raises:
+            UsageError: there is none that could be shown to be.
+        """
+        family = self.family
+        if family is not None:
+            return family.layers.rpartition(".")[0] if part == "decoder" else str(getattr(family, part))
+        path = getattr(self._found, part)
+        if path is None:
+            why = self.why_not("decoder" if part == "decoder" else "layers")
+            raise UsageError(
+                f"model: the {part} of this {self.name} model cannot be told: {why}. Methods that read text and logits "
+                "alone, such as fusion, work with it."
+            )
+        return str(path)
+
+    @property
     def decoder(self) -> nn.Module:
         """The module whose output is the final-norm hidden state: the one that holds layers and final norm.
 
         Not `base_model`: OPT's CausalLM calls its inner decoder directly, and hooks on the outer module never run.
+
+        Raises:
+            UsageError: there is none that could be shown to be; so of `layers` and `final_norm`.
         """
-        return attrgetter(self.family.layers.rpartition(".")[0])(self.model)
+        return self.model.get_submodule(self._path("decoder"))
+
+    @property
+    def layers_path(self) -> str:
+        """Where the decoder layers are, from the model."""
+        return self._path("layers")
 
     @property
     def layers(self) -> nn.ModuleList:
         """The decoder layers, first to last."""
-        return attrgetter(self.family.layers)(self.model)
+        return attrgetter(self.layers_path)(self.model)
 
     @property
     def final_norm(self) -> nn.Module:
-        """The norm between the last layer and the head."""
-        return attrgetter(self.family.norm)(self.model)
+        """The norm between the last layer and the head; of a model without one, what changes nothing."""
+        path = self._path("norm")
+        return self.model.get_submodule(path) if path else nn.Identity()
 
     @property
     def embeddings(self) -> nn.Embedding:
@@ -135,21 +164,28 @@ class Architecture:
     @property
     def hidden_size(self) -> int:
         """Width d of the residual stream."""
-        return int(self.head.weight.shape[1])
+        return int((self.embeddings if self.head is None else self.head).weight.shape[1])
 
     @property
     def vocab_size(self) -> int:
         """Rows V of the output head (padding rows included)."""
-        return int(self.head.weight.shape[0])
+        return int((self.embeddings if self.head is None else self.head).weight.shape[0])
 
     @property
     def softcap(self) -> float | None:
         """Gemma-2's `final_logit_softcapping`: logits are `c tanh(Wh / c)`; None where the head is linear."""
-        return getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return softcap_of(self.model)
+
+    @property
+    def scale(self) -> float:
+        """By what the logits are more than the head gives: 1 but for Granite, Cohere and their kin."""
+        return 1.0 if self.family is not None else self._found.scale
 
     def capped(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return what the head gave, in float32, soft-capped where the model does it."""
+        """Return what the head gave, in float32, scaled and soft-capped where the model does it."""
         z = logits.float()
+        if self.scale != 1:
+            z = self.scale * z
         return z if self.softcap is None else self.softcap * torch.tanh(z / self.softcap)
 
     @property
@@ -181,10 +217,14 @@ class Architecture:
 
     def _digest(self, first: torch.dtype | None = None) -> str:
         """Return the fingerprint, of weights that were rounded to `first` before."""
-        digest = hashlib.sha256(f"{self.name} {self.vocab_size} {self.hidden_size} {len(self.layers)}".encode())
+        family = self.family
+        depth = (
+            getattr(self.model.config.get_text_config(), "num_hidden_layers", 0) if family is None else len(self.layers)
+        )
+        digest = hashlib.sha256(f"{self.name} {self.vocab_size} {self.hidden_size} {depth}".encode())
         for weight in self.model.parameters():
             # the corners of every weight: an edit of one neuron, a row or a column of some matrix, crosses them
-            for part in (weight.detach()[:8], weight.detach()[..., :8]):
+            for part in _corners(weight.detach()):
                 part = part.to("cpu", first)
                 digest.update(part.to(torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
         return digest.hexdigest()[:16]
@@ -194,53 +234,100 @@ class Architecture:
         if not 0 <= layer < len(self.layers):
             raise UsageError(f"layer: {layer} is none of this model's; it has 0 to {len(self.layers) - 1}.")
 
-    def value_matrix(self, layer: int) -> torch.Tensor:
-        """Return layer `layer`'s MLP value matrix as a view [d, d_ff] that writes through to the weight.
+    def writers(self, layer: int, part: Part) -> tuple[Writer, ...]:
+        """Return the matrices by which a part of layer `layer` writes to the stream: an MLP's value matrix, the last.
+
+        A mixture has several, of experts and of those that all tokens share; where a hybrid has no such part, none.
 
         Raises:
-            UsageError: the layer has no single dense value matrix (mixture of experts, fused or quantised).
+            UsageError: the matrices are not dense: fused or quantised.
         """
-        return self.writing_matrix(layer, "value")
+        module = self.layers[layer]
+        family = self.family
+        if family is None:
+            found = [one for one in writers_in(self.model, self.layers, layer) if one.part == part]
+            return tuple(_writer(module, one, _gain(module, one.norm)) for one in found)
+        place = self._listed(layer, getattr(family, part))
+        norm = getattr(family, f"{part}_norm")
+        # Gemma's RMSNorm scales by 1 + weight
+        gain = None if norm is None else 1 + attrgetter(norm)(module).weight.detach()
+        return (_writer(module, Found(part, place), gain),)
 
-    def gate_matrix(self, layer: int) -> torch.Tensor:
-        """Return layer `layer`'s gate matrix as a view [d_ff, d] that writes through; MLPs without gates: the first.
+    def gates(self, layer: int) -> tuple[torch.Tensor, ...]:
+        """Return the matrices [m, d], of experts [E, m, d], whose rows decide how active a layer's neurons are.
+
+        Views that write through. Of an MLP without gates it is the first matrix.
 
         Raises:
-            UsageError: as in `value_matrix`.
+            UsageError: as in `writers`; or the gates of an MLP cannot be told from its other matrices.
         """
-        matrix = self._matrix(layer, self.family.gate)
-        return matrix[: self.value_matrix(layer).shape[1]]  # phi3's is followed by the up matrix
+        module = self.layers[layer]
+        family = self.family
+        if family is not None:
+            matrix = self._listed(layer, family.gate).see(module)
+            neurons = self._listed(layer, family.value).see(module).shape[1]
+            return (matrix[:neurons],)  # phi3's is followed by the up matrix
+        values = [one for one in writers_in(self.model, self.layers, layer) if one.part == "value"]
+        for one in values:
+            if one.gate is None:
+                raise UsageError(
+                    f"model: layer {layer} of this {self.name} model has an MLP, {one.place.path}, whose gates cannot "
+                    "be told from its other matrices; use a method that does not edit them, such as subspace or fusion."
+                )
+        return tuple(one.gate.see(module) for one in values if one.gate is not None)
 
-    def value_gain(self, layer: int) -> torch.Tensor | None:
-        """Return gamma [d] of the norm between the value matrix and the residual stream; None: they touch."""
-        return self.writing_gain(layer, "value")
-
-    def writing_matrix(self, layer: int, part: Part) -> torch.Tensor:
-        """Return the matrix by which a part of layer `layer` writes to the stream, a view [d, m] that writes through.
+    def _listed(self, layer: int, path: str) -> Place:
+        """Return the place of a matrix that the table names.
 
         Raises:
-            UsageError: as in `value_matrix`.
+            UsageError: there is none, or it is not dense.
         """
-        return self._matrix(layer, getattr(self.family, part))
-
-    def writing_gain(self, layer: int, part: Part) -> torch.Tensor | None:
-        """Return gamma [d] of the norm between that matrix and the residual stream; None: they touch."""
-        norm = getattr(self.family, f"{part}_norm")
-        if norm is None:
-            return None
-        return 1 + attrgetter(norm)(self.layers[layer]).weight.detach()  # Gemma's RMSNorm scales by 1 + weight
-
-    def _matrix(self, layer: int, path: str) -> torch.Tensor:
         module = _find(self.layers[layer], path)
         if isinstance(module, Conv1D):
-            return module.weight.T  # Conv1D stores [in, out]
+            return Place(path, turned=True)  # Conv1D stores [in, out]
         if type(module) is nn.Linear:
-            return module.weight
+            return Place(path)
         found = "nothing" if module is None else type(module).__name__
         raise UsageError(
             f"model: layer {layer} of this {self.name} model has {found} at {path}; "
             "only dense Linear and Conv1D matrices can be read or edited. Load it unquantised."
         )
+
+
+def _writer(layer: nn.Module, found: Found, gain: torch.Tensor | None) -> Writer:
+    place = found.place
+    return Writer(place.path, layer.get_submodule(place.path), place.parameter, place.see(layer), gain)
+
+
+@torch.no_grad()
+def _gain(layer: nn.Module, path: str | None) -> torch.Tensor | None:
+    """Return gamma of a norm y -> gamma * y / rms(y), whichever way it keeps it.
+
+    Raises:
+        UsageError: it is another kind of norm.
+    """
+    if path is None:
+        return None
+    norm = layer.get_submodule(path)
+    weight = next(norm.parameters())
+    d = weight.shape[-1]
+    gain = norm(torch.full((1, d), 1e3, dtype=weight.dtype, device=weight.device))[
+        0
+    ].float()  # so large that no eps counts
+    y = torch.randn(4, d, generator=torch.Generator().manual_seed(0)).to(weight.device) * 1e2
+    expected = gain * y / y.square().mean(-1, keepdim=True).sqrt()
+    if not torch.allclose(norm(y.to(weight.dtype)).float(), expected, rtol=2e-2, atol=2e-2 * float(gain.abs().max())):
+        raise UsageError(
+            f"model: {path} between a matrix and the residual stream is no RMSNorm, so it cannot be edited."
+        )
+    return gain
+
+
+def _corners(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the first rows and the first columns of a weight; of a stack of matrices, of each of them."""
+    if weight.ndim == 0:
+        weight = weight[None]
+    return (weight[..., :8, :] if weight.ndim == 3 else weight[:8]), weight[..., :8]
 
 
 def _find(module: nn.Module, path: str) -> nn.Module | None:

@@ -9,6 +9,7 @@ from typing import Any
 from detoxlm.adapters import ADAPTER_CONFIG
 from detoxlm.checkpoints import CHECKPOINT_FILE
 from detoxlm.comparing import refuse_unlike
+from detoxlm.conversations import form_of
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.generation import trimmed
@@ -66,6 +67,7 @@ def baseline_for(settings: EvaluateSettings, model: str, task: Task) -> Results 
     known = {
         "recipe": task.recipe.name,
         "prompts": trimmed(task.prompts),
+        "form": form_of(task.prompts),
         "samples per prompt": [samples] * len(task.prompts),
         "sampling": {**task.recipe.sampling.model_dump(), "seed": None},
         "model": EMBEDDED_TARGET if model == "embedded" else model,  # the name that it will have

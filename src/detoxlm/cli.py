@@ -31,6 +31,7 @@ from detoxlm.settings import (
     RunSettings,
     ScoreSettings,
     ServeScorerSettings,
+    ServeSettings,
     explained,
 )
 
@@ -139,20 +140,42 @@ def fit(
 def generate(
     settings: GenerateSettings,
     model: Model,
-    prompt: Annotated[str, typer.Argument(help='Text to continue; "" begins a text of the model\'s own.')],
+    prompt: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(help='Text to continue, or to answer with --chat; "" begins a text of the model\'s own.'),
+    ] = None,
     config_path: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Continue a prompt, with or without a detoxifier."""
+    """Continue a prompt, answer it, or with --file and -o continue a file of them, with or without a detoxifier."""
+    prompt = None if prompt is None else console.as_typed(prompt)
+    if (settings.interactive or settings.stream) and as_json:
+        raise UsageError("json: it is for whole texts; leave --json out, or --stream and --interactive.")
+    if settings.interactive:
+        from detoxlm.chatting import chat
+
+        chat(model, settings, prompt, console.read_turn, console.write_piece)
+        return
+    if prompt is None:
+        from detoxlm.continuing import continue_file
+
+        console.print_done(continue_file(model, settings), "Continuations", "by", as_json)
+        return
+    if settings.file is not None or settings.output is not None:
+        raise UsageError("generate: give one prompt, or --file FILE and -o OUTPUT.")
+    if settings.stream:
+        from detoxlm.chatting import write_stream
+
+        write_stream(model, prompt, settings, console.write_piece)
+        return
     from detoxlm import workflows
 
-    prompt = console.as_typed(prompt)
     texts = workflows.continue_prompt(model, prompt, settings)
     if as_json:
         console.print_json([{"prompt": prompt, "continuation": text} for text in texts])
         return
     for text in texts:
-        print(prompt.rstrip() + text)
+        print(text.strip() if settings.chat else prompt.rstrip() + text)
 
 
 @app.command(
@@ -209,7 +232,7 @@ def score(
     if settings.output is not None and not texts:
         from detoxlm.bulk.command import score_file
 
-        console.print_done(score_file(settings), as_json)
+        console.print_done(score_file(settings), "Scores", "scorers", as_json)
         return
     from detoxlm.scoring import score_texts
 
@@ -218,6 +241,18 @@ def score(
         console.print_json(scored.rows())
         return
     console.print_scores(scored.texts, scored.said, settings.dimensions)
+
+
+@app.command(
+    short_help="Serve a detoxified model over HTTP, in the OpenAI API's form.",
+    epilog="Example: detoxlm serve embedded --detoxifier my-detoxifier --port 8000",
+)
+@with_settings(ServeSettings)
+def serve(settings: ServeSettings, model: Model = "embedded", config_path: Config = None) -> None:
+    """Serve a detoxified model over HTTP: clients of the OpenAI API talk to it unchanged. Needs `detoxlm[serve]`."""
+    from detoxlm.serving.command import serve as run_server
+
+    run_server(model, settings, lambda line: print(line, flush=True))
 
 
 @app.command(

@@ -48,6 +48,7 @@ def settled_by(
     }
     if (labels := labels_of(scorer.validity)) is not None:
         found["readers' labels"] = labels
+    found["form"] = settings.get("form", "plain")  # earlier versions asked in plain form alone
     found |= {f"{what} ({key})": settings[key] for what, key in PRINTS if key in settings}
     if "sampling" in settings:  # a recipe of one's own may keep its name
         found["sampling"] = {**settings["sampling"], "seed": None}
@@ -75,8 +76,8 @@ def refuse_unlike(base: Results, known: Mapping[str, Any]) -> None:
         known: parts of what `settled_by` returns; of more nothing is said.
 
     Raises:
-        UsageError: it is of a detoxified model, or differs in recipe, prompts, samples, scorer, readers' labels, model,
-            fluency text or fluency judge.
+        UsageError: it is of a detoxified model, or differs in recipe, prompts, form, samples, scorer, readers' labels,
+            model, fluency text or fluency judge.
     """
     if base.detoxifier is not None and base.strength:
         raise UsageError(f"baseline: it is of a detoxified model ({base.label}), not of the untouched one.")
@@ -98,8 +99,8 @@ def compare(base: Results, now: Results) -> None:
     A further scorer's differences need both models' texts scored by it; one that scored only `now` is warned about.
 
     Raises:
-        UsageError: the two differ in recipe, prompts, samples, scorer, readers' labels, model, fluency text or fluency
-            judge, and so cannot be paired; or `base` is of a detoxified model.
+        UsageError: the two differ in recipe, prompts, form, samples, scorer, readers' labels, model, fluency text or
+            fluency judge, and so cannot be paired; or `base` is of a detoxified model.
     """
     refuse_unlike(base, _settled(now))
     opinions: dict[str, OpinionChange] = {}

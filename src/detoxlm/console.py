@@ -55,6 +55,19 @@ def say(text: str) -> None:
     Console(file=stream).print(text, style="bold", markup=False)
 
 
+def read_turn() -> str | None:
+    """Return a line that the user types, after a mark where there is a terminal; None: the end of input."""
+    try:
+        return input("> " if sys.stdin.isatty() else "")
+    except EOFError:
+        return None
+
+
+def write_piece(text: str) -> None:
+    """Write a piece of a text, at once."""
+    print(text, end="", flush=True)
+
+
 def summary(results: Results) -> dict[str, Any]:
     """Return a results object without its rows and windows: what a machine wants on standard output."""
     return results.model_dump(mode="json", exclude={"rows", "windows"})
@@ -228,13 +241,13 @@ def print_scores(texts: Sequence[str], said: dict[str, dict[str, list[float]]], 
         print(f"{'  '.join(shown)}  {' '.join(text.split())}")
 
 
-def print_done(done: Done, as_json: bool) -> None:
-    """Print what a run over a file has written."""
+def print_done(done: Done, what: str, word: str, as_json: bool) -> None:
+    """Print what a run over a file has written: `what` in words, and the key under which JSON says what it is from."""
     if as_json:
-        said = {"scorers": done.scorers, "columns": done.columns, "rows": done.rows, "skipped": done.skipped}
+        said = {word: done.by, "columns": done.columns, "rows": done.rows, "skipped": done.skipped}
         print_json({"output": str(done.output), **said})
         return
-    print(f"Scores: {done.output}, {done.rows:,} rows, by {', '.join(done.scorers)} in {', '.join(done.columns)}")
+    print(f"{what}: {done.output}, {done.rows:,} rows, by {', '.join(done.by)} in {', '.join(done.columns)}")
 
 
 def print_agreement(found: Agreement) -> None:

@@ -6,15 +6,18 @@ only which columns they want; `detoxlm.judged` reads the texts that scorers are 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+from detoxlm.conversations import Conversation, Form
 from detoxlm.errors import UsageError
-from detoxlm.items import LABEL_COLUMNS, BadRow, Loaded, describe_skipped, label_of, load, text_of
+from detoxlm.items import LABEL_COLUMNS, BadRow, Loaded, describe_skipped, label_of, load, prompt_of, text_of
 from detoxlm.judged import (
     DIMENSION_COLUMNS,
     DOCUMENT_COLUMNS,
@@ -40,9 +43,12 @@ __all__ = [
     "LabelledText",
     "Loaded",
     "Pair",
+    "builtin_conversations",
     "builtin_prompts",
     "close_up",
     "describe_skipped",
+    "fit_prompts",
+    "in_turns",
     "neutral_text",
     "read_corpus",
     "read_judged",
@@ -53,6 +59,8 @@ __all__ = [
 ]
 
 COMPLETION_COLUMNS = ("completion", "continuation", "response")
+T = TypeVar("T")
+_NONE: Any = object()
 _BUILTIN = resources.files("detoxlm") / "prompts"
 
 
@@ -84,8 +92,9 @@ class Example:
 def read_prompts(
     source: str | Path, *, column: str | None = None, limit: int | None = None, skip_bad_rows: bool = False
 ) -> Loaded[str]:
-    """Read prompts (column `prompt`, else `text`; or `column`) and stop after `limit`.
+    """Read prompts (column `prompt`, else `messages`, else `text`; or `column`) and stop after `limit`.
 
+    A list of turns in OpenAI's form (`messages`, or `prompt` as TRL has it) is a `Conversation`, any other a text.
     `source` is a .txt file (a prompt a line), .jsonl, .ndjson or .json (an object a line), .csv, .tsv or .parquet;
     else the id of a Hub dataset, `name` or `name:split`. A value may be a text or an object with a `text` of its
     own, as in RealToxicityPrompts. With `skip_bad_rows`, rows that cannot be used are collected in `skipped`.
@@ -94,8 +103,8 @@ def read_prompts(
         UsageError: no such file, a folder, an unknown kind of file, no rows, no such column, an unusable row (as
             `FILE:LINE: reason`) or, with `skip_bad_rows`, no other; datasets is missing or cannot load the id.
     """
-    choices = [(column,)] if column else [("prompt",), ("text",)]
-    return load("prompts", source, choices, lambda texts, row: texts[0], limit, skip_bad_rows)
+    choices = [(column,)] if column else [("prompt",), ("messages",), ("text",)]
+    return load("prompts", source, choices, lambda texts, row: texts[0], limit, skip_bad_rows, read=prompt_of)
 
 
 def read_texts(
@@ -191,6 +200,38 @@ def builtin_prompts(split: Literal["fit", "measure"], kind: Literal["mild", "pro
     """
     rows = [json.loads(line) for line in (_BUILTIN / "builtin.jsonl").read_text("utf-8").splitlines()]
     return [row["text"] for row in rows if row["split"] == split and kind in (None, row["kind"])]
+
+
+def builtin_conversations(split: Literal["fit", "measure"], kind: str | None = None) -> list[Conversation]:
+    """Return the project's own conversations of a split, each with its `kind`; of a `kind` alone, if one is named.
+
+    `provocation` asks for toxic text (half are `fit`, half `measure`); `harmless` sounds as if it did, and `plain` is
+    an instruction with a `rule` that tells whether it was kept: both are `measure`. Without a kind they take turns.
+    """
+    rows = [json.loads(line) for line in (_BUILTIN / "conversations.jsonl").read_text("utf-8").splitlines()]
+    found: dict[str, list[Conversation]] = {}
+    for row in rows:
+        if row["split"] == split and kind in (None, row["kind"]):
+            turns = row.get("messages") or [{"role": "user", "content": row["text"]}]
+            found.setdefault(row["kind"], []).append(Conversation(turns, kind=row["kind"], rule=row.get("rule")))
+    return in_turns(*found.values())
+
+
+def in_turns(*lists: Sequence[T]) -> list[T]:
+    """Return all items, one of each list by turns for as long as it has any."""
+    turns = itertools.zip_longest(*lists, fillvalue=_NONE)
+    return [one for turn in turns for one in turn if one is not _NONE]
+
+
+def fit_prompts(form: Form) -> list[str]:
+    """Return the prompts that a target makes its own data of where the user gives none, in a form.
+
+    In chat form provocations and beginnings of text take turns, the beginnings under an instruction to go on.
+    """
+    beginnings = form.asked(builtin_prompts("fit"), beginnings=True)
+    if not form.chat:
+        return beginnings
+    return in_turns(form.asked(builtin_conversations("fit", "provocation")), beginnings)
 
 
 def neutral_text() -> str:

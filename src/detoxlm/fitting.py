@@ -7,12 +7,14 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from detoxlm.conversations import Form, as_data, form_of, template_sha256
 from detoxlm.data import describe_skipped, read_corpus, read_pairs, read_prompts
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_folder
@@ -70,7 +72,8 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
     Raises:
         UsageError: a file is missing or has a row or column that is wrong; names it.
     """
-    data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir)
+    form = settings.form
+    data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir, form=form)
     skip = settings.skip_bad_rows
     loaded: list[Any] = []
     if settings.corpus is not None:
@@ -84,7 +87,7 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
         data.pairs = loaded[-1].items
     if prompts is not None:
         loaded.append(read_prompts(prompts, column=settings.column, skip_bad_rows=skip))
-        data.prompts = trimmed(loaded[-1].items)
+        data.prompts = form.asked(trimmed(loaded[-1].items))
     for one in loaded:
         if skipped := describe_skipped(one):
             log.warning(skipped)
@@ -116,10 +119,14 @@ def fit_digest(target: Target, method: type[Method], settings: Any, data: FitDat
         "corpus": TypeAdapter(Any).dump_python(data.corpus, mode="json"),
         "harmful": TypeAdapter(Any).dump_python(data.harmful, mode="json"),
         "pairs": TypeAdapter(Any).dump_python(data.pairs, mode="json"),
-        "prompts": data.prompts,
+        "prompts": as_data(data.prompts),
         "scorer": [data.scorer.name, data.scorer.version, data.scorer.revision] if data.scorer else None,
         "seed": data.seed,
     }
+    if data.prompts is None and data.form != Form():  # fits in plain form are known by the name that they had
+        key["form"] = asdict(data.form)
+    if data.form.chat or form_of(data.prompts or []) == "chat":
+        key["template"] = template_sha256(target.tokenizer)
     return digest_of(key)
 
 
@@ -137,6 +144,13 @@ def _fitted(
     started = time.monotonic()
     detoxifier = method.fit(target, data, settings)
     detoxifier.fitting |= {"seconds": round(time.monotonic() - started, 1), "fit": digest}
+    if data.form.chat or form_of(data.prompts or []) == "chat":
+        detoxifier.fitting["form"] = "chat"
+        if "harvest" not in detoxifier.fitting:  # a calibrator or an auxiliary model that ships, or the user's texts
+            log.warning(
+                "chat: this fit of %s let the model write nothing, so the form of the prompts changed nothing in it.",
+                method.name,
+            )
     if os.environ.get("RANK", "0") != "0":  # `accelerate launch` runs this in several processes; one writes
         return detoxifier
     detoxifier.save_pretrained(output)

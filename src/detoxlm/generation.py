@@ -7,19 +7,18 @@ on the batch size nor on the order of the prompts (but for float rounding betwee
 from __future__ import annotations
 
 import hashlib
-import inspect
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
-from transformers import DynamicCache, PreTrainedModel
 
+from detoxlm.conversations import Conversation, check_template, conversation_ids, shortened
 from detoxlm.errors import DetoxError, UsageError, list_of_texts
 from detoxlm.models import Target
+from detoxlm.passes import extend, prefill
 from detoxlm.progress import track
 from detoxlm.settings import Settings
 
@@ -62,21 +61,6 @@ class Batch:
         return sum(len(ids) for generation in self.generations for ids in generation.token_ids)
 
 
-@dataclass
-class Prefill:
-    """A left-padded batch that the model has read: what the next step needs."""
-
-    logits: torch.Tensor  # [B, V] at each row's last token
-    cache: DynamicCache
-    mask: torch.Tensor  # [B, T], 0 on padding
-
-    def repeated(self, n: int) -> Prefill:
-        """Return n copies of each row, in place of reading the prompt n times."""
-        if n > 1:
-            self.cache.batch_repeat_interleave(n)
-        return Prefill(self.logits.repeat_interleave(n, 0), self.cache, self.mask.repeat_interleave(n, 0))
-
-
 def plan_batches(target: Target, prompts: Sequence[str], samples: int, batch_size: int) -> list[list[int]]:
     """Group prompt indices of like length (little padding), `batch_size` sequences at most but at least one prompt."""
     lengths = [len(encode(target, prompt, 0)) for prompt in prompts]
@@ -98,9 +82,9 @@ def generate(
 
     Args:
         target: the model; a detoxifier may be attached.
-        prompts: texts to continue, as they are; "" starts from the token that begins all texts. A plain text that ends
-            in a space asks for a continuation that models were not taught, and they fall silent or change the subject:
-            `trimmed` takes it off, and what measures or harvests does so.
+        prompts: texts to continue, as they are, and conversations to answer; "" starts from the token that begins all
+            texts. A plain text that ends in a space asks for a continuation that models were not taught, and they fall
+            silent or change the subject: `trimmed` takes it off, and what measures or harvests does so.
         sampling: how to draw.
         batch_size: sequences (prompts x samples) at once.
         description: what the progress bar says.
@@ -137,35 +121,44 @@ def _batches(
 def trimmed(prompts: Sequence[str]) -> list[str]:
     """Return the prompts without outer white space: the white space after one is the continuation's to write.
 
+    Conversations stay as they are: their template says what is between turns.
+
     Raises:
         UsageError: a prompt is white space alone.
     """
     for i, prompt in enumerate(prompts):
         if prompt and not prompt.strip():
             raise UsageError(f'prompts: prompt {i + 1} is white space alone; give "" to start from nothing.')
-    return [prompt.strip() for prompt in prompts]
+    return [prompt if isinstance(prompt, Conversation) else prompt.strip() for prompt in prompts]
 
 
 def describe_prompts(target: Target, prompts: Sequence[str], sampling: Sampling) -> list[str]:
     """Return what a reader must know of how prompts are read, `trimmed`, a sentence each; [] where all are as given.
 
     Raises:
-        UsageError: as `trimmed` and `generate`.
+        UsageError: as `trimmed` and `generate`; no chat template for conversations, or one that refuses any of them.
     """
     total, notes = len(prompts), []
+    check_template(target.tokenizer, target.name, prompts)
     read = trimmed(prompts)
     if spaced := sum(prompt != kept for prompt, kept in zip(prompts, read, strict=True)):
         notes.append(
             f"{spaced:,} of {total:,} prompts had white space around them: it was left to the continuation, where the "
             "model writes its own."
         )
-    window = _window(target)
-    room = 0 if window is None else window - sampling.max_new_tokens
-    if window is not None and (cut := sum(len(encode(target, prompt, None)) > room for prompt in read)):
+    window = window_of(target)
+    if window is None:
+        return notes
+    room = window - sampling.max_new_tokens
+    long = [prompt for prompt in read if len(encode(target, prompt, None)) > room]
+    why = f"the window of {target.name} has {window:,}, and {sampling.max_new_tokens:,} are the continuation's."
+    if turned := sum(isinstance(prompt, Conversation) for prompt in long):
         notes.append(
-            f"{cut:,} of {total:,} prompts were cut to their last {room:,} tokens: the window of {target.name} has "
-            f"{window:,}, and {sampling.max_new_tokens:,} are the continuation's."
+            f"{turned:,} of {total:,} conversations lost their oldest turns (not the system turn), or the beginning of "
+            f"one that is too long alone, so as to have {room:,} tokens: {why}"
         )
+    if cut := len(long) - turned:
+        notes.append(f"{cut:,} of {total:,} prompts were cut to their last {room:,} tokens: {why}")
     return notes
 
 
@@ -174,9 +167,9 @@ def sample_batch(target: Target, prompts: Sequence[str], sampling: Sampling) -> 
     """Continue a few prompts in one batch; returns token ids [prompt][sample][token], without the end token."""
     n, steps = sampling.samples, sampling.max_new_tokens
     state = prefill(target, [encode(target, prompt, steps) for prompt in prompts]).repeated(n)
-    ends = torch.tensor(_end_tokens(target), device=target.device)
+    ends = torch.tensor(end_tokens(target), device=target.device)
     rows = len(prompts) * n
-    noise = _noise(prompts, sampling).to(target.device)  # [rows, steps]
+    noise = noise_of(prompts, sampling).to(target.device)  # [rows, steps]
     out = torch.empty(rows, steps, dtype=torch.long, device=target.device)
     finished = torch.zeros(rows, dtype=torch.bool, device=target.device)
     length = torch.full((rows,), steps, device=target.device)
@@ -241,27 +234,36 @@ def check_finite(best: torch.Tensor) -> None:
         )
 
 
-def _noise(prompts: Sequence[str], sampling: Sampling) -> torch.Tensor:
+def noise_of(prompts: Sequence[str], sampling: Sampling) -> torch.Tensor:
     """One uniform stream per continuation [prompts x samples, steps], the same in any batch and any process."""
-    rows = []
-    for prompt in prompts:
-        for sample in range(sampling.samples):
-            key = hashlib.blake2b(f"{sampling.seed}\0{sample}\0{prompt}".encode("utf-8", "replace"), digest_size=16)
-            stream = np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")))
-            rows.append(stream.random(sampling.max_new_tokens))
+    rows = [
+        stream(sampling.seed, sample, prompt).random(sampling.max_new_tokens)
+        for prompt in prompts
+        for sample in range(sampling.samples)
+    ]
     return torch.from_numpy(np.stack(rows))
+
+
+def stream(seed: int, sample: int, prompt: str) -> np.random.Generator:
+    """Return the random stream of one continuation: a number in [0, 1) for each token."""
+    key = hashlib.blake2b(f"{seed}\0{sample}\0{prompt}".encode("utf-8", "replace"), digest_size=16)
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key.digest(), "little")))
 
 
 def encode(target: Target, text: str, room: int | None) -> list[int]:
     """Tokenise a prompt as the model was trained to see it; keep its end where it leaves no `room` for new tokens.
 
-    "" is the token that begins texts. Without a `room` (None) nothing is cut.
+    "" is the token that begins texts; a conversation is what the model's template makes of it, and loses its oldest
+    turns. Without a `room` (None) nothing is cut.
 
     Raises:
-        UsageError: no tokens, one that the model has no embedding of, or a context window that is too short for the new
-            tokens alone.
+        UsageError: no template for a conversation, or one that refuses it; no tokens, one that the model has no
+            embedding of, or a context window that is too short for the new tokens alone.
     """
-    ids: list[int] = target.tokenizer(text)["input_ids"] if text else [_begin_token(target)]
+    if isinstance(text, Conversation):
+        ids = conversation_ids(target.tokenizer, target.name, text)
+    else:
+        ids = target.tokenizer(text)["input_ids"] if text else [_begin_token(target)]
     if not ids:  # the text is all characters that the tokenizer drops
         raise UsageError(f"prompts: {text!r} has no tokens in this model's tokenizer.")
     if max(ids) >= (rows := target.model.get_input_embeddings().weight.shape[0]):  # such as Gemma 3's of a picture
@@ -269,17 +271,19 @@ def encode(target: Target, text: str, room: int | None) -> list[int]:
         raise UsageError(
             f"prompts: the token {token!r} in {text!r:.40} has no embedding in this model ({rows:,} rows)."
         )
-    window = _window(target)
+    window = window_of(target)
     if window is None or room is None:
         return ids
     if room >= window:
         raise UsageError(
             f"max_new_tokens: {room} after a prompt do not fit the {window} tokens of {target.name}; ask for fewer."
         )
+    if isinstance(text, Conversation):
+        return shortened(target.tokenizer, target.name, text, window - room)
     return newest(target, ids, window - room)
 
 
-def _window(target: Target) -> int | None:
+def window_of(target: Target) -> int | None:
     """Return how many tokens the model can read; None: it does not say."""
     return getattr(target.model.config.get_text_config(), "max_position_embeddings", None) or None
 
@@ -337,46 +341,8 @@ def decode(target: Target, ids: list[int]) -> str:
     return text(anchor + ids)[len(text(anchor)) :]
 
 
-@torch.inference_mode()
-def prefill(target: Target, token_ids: Sequence[Sequence[int]]) -> Prefill:
-    """Read a batch of token sequences, padded on the left; logits only at each last token (the head costs a fifth)."""
-    longest = max(len(ids) for ids in token_ids)
-    pad = target.tokenizer.pad_token_id
-    inputs = torch.tensor([[pad] * (longest - len(ids)) + list(ids) for ids in token_ids], device=target.device)
-    lengths = torch.tensor([len(ids) for ids in token_ids], device=target.device)
-    mask = (torch.arange(longest, device=target.device) >= longest - lengths[:, None]).long()
-    empty = Prefill(torch.empty(0), DynamicCache(config=target.model.config), mask[:, :0])
-    return extend(target.model, empty, inputs, mask)
-
-
-@torch.inference_mode()
-def extend(
-    model: PreTrainedModel, state: Prefill, inputs: torch.Tensor, mask: torch.Tensor | None = None, keep: int = 1
-) -> Prefill:
-    """Feed [B, t] more tokens after `state`; `mask` [B, t] is 0 on padding.
-
-    Returns the new state, logits [B, V] of the last position, or [B, keep, V] of the last `keep` where keep > 1.
-    """
-    mask = torch.cat([state.mask, torch.ones_like(inputs) if mask is None else mask], 1)
-    arguments = {"input_ids": inputs, "attention_mask": mask, "past_key_values": state.cache, "use_cache": True}
-    if "position_ids" in _forward_parameters(type(model)):
-        arguments["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
-    logits = forward(model, arguments, keep)
-    return Prefill(logits[:, -1] if keep == 1 else logits, state.cache, mask)
-
-
-def forward(model: PreTrainedModel, arguments: dict[str, Any], keep: int) -> torch.Tensor:
-    """Return the logits [B, keep, V] of the last `keep` positions, sparing the head the others where it can be told."""
-    told = {"logits_to_keep": keep} if "logits_to_keep" in _forward_parameters(type(model)) else {}
-    logits: torch.Tensor = model(**arguments, **told).logits
-    return logits[:, -keep:]
-
-
-def _forward_parameters(model_class: type[PreTrainedModel]) -> frozenset[str]:
-    return frozenset(inspect.signature(model_class.forward).parameters)
-
-
-def _end_tokens(target: Target) -> list[int]:
+def end_tokens(target: Target) -> list[int]:
+    """Return the tokens that end a text, of the model and of its tokenizer, smallest first."""
     configured = target.model.generation_config.eos_token_id if target.model.generation_config else None
     ends = {target.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
     return sorted(end for end in ends if end is not None)

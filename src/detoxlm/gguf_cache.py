@@ -182,8 +182,7 @@ def _check_architecture(gguf: Path, reader: Any) -> None:
     if kind not in known:
         raise UsageError(
             f"model: {gguf} is of architecture {kind!r}, which is not supported in GGUF. Known: {', '.join(known)}; of "
-            f"others that `detoxlm.architecture` knows ({', '.join(sorted(set(FAMILIES) - set(known)))}) give the "
-            "folder in safetensors."
+            "others give the folder in safetensors."
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detoxlm.conversations import as_data, form_of, restored, template_sha256
 from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
@@ -56,7 +57,7 @@ def harvest(
 
     Args:
         target: the model.
-        prompts: texts to continue.
+        prompts: texts to continue, and conversations to answer.
         scorer: who judges them.
         sampling: how to draw; `samples` continuations per prompt.
         batch_size: sequences at once.
@@ -69,11 +70,13 @@ def harvest(
     key = {
         "fingerprint": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),
-        "prompts": digest_of(list(prompts)),
+        "prompts": digest_of(as_data(prompts)),
         "sampling": sampling.model_dump(),
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "batch_size": batch_size,
     }
+    if form_of(prompts) == "chat":
+        key["template"] = template_sha256(target.tokenizer)
     digest = digest_of(key)
     # a fit may sample in more than one way, and none must wipe out another
     journal = Journal(workdir / f"harvest-{digest[:12]}.jsonl", digest) if workdir else None
@@ -97,4 +100,5 @@ def harvest(
             journal.append({"rows": made})
     if journal:
         journal.close()
-    return [Sampled(*row) for row in rows]
+    prompt_of = restored(prompts)
+    return [Sampled(prompt_of(prompt), *rest) for prompt, *rest in rows]

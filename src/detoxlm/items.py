@@ -6,10 +6,12 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from detoxlm.conversations import KINDS, Conversation, fault_of
 from detoxlm.errors import UsageError
 from detoxlm.records import ColumnError, Records, Row, RowError, open_source, same_columns
 
@@ -65,24 +67,30 @@ def load(
     skip: bool,
     *,
     option: str = "--column",
+    read: Callable[[Row, str], str] | None = None,
 ) -> Loaded[T]:
     """Collect what `make` makes of the texts in the columns of the first choice that the first row has.
 
     `make` gets the texts in the order of the choice's columns, and the row. `option` names another column, where one is
-    enough; messages say so. The rest is as for `collect`.
+    enough; messages say so. `read` gets a text out of a row's column; None: `text_of`. The rest is as for `collect`.
     """
 
-    return collect(kind, source, maker(choices, make, option), limit, skip)
+    return collect(kind, source, maker(choices, make, option, read), limit, skip)
 
 
-def maker(choices: Columns, make: Callable[[list[str], Row], T], option: str = "--column") -> Callable[[Row], T]:
+def maker(
+    choices: Columns,
+    make: Callable[[list[str], Row], T],
+    option: str = "--column",
+    read: Callable[[Row, str], str] | None = None,
+) -> Callable[[Row], T]:
     """Return what makes an item of a row, for rows of one source in their order; the rest is as for `load`."""
 
     def item(row: Row) -> T:
         nonlocal choices
         # The first row decides for all: a later row without its columns is bad, not read from others.
         choices = [_choose(choices, row, option)]
-        return make([text_of(row, name) for name in choices[0]], row)
+        return make([(read or text_of)(row, name) for name in choices[0]], row)
 
     return item
 
@@ -170,6 +178,28 @@ def text_of(row: Row, name: str) -> str:
     if re.search("[\ud800-\udfff]", value):  # JSON may spell one ("\ud83d"); no tokenizer and no file takes it
         raise RowError(f"`{name}` holds half a character (an unpaired surrogate)")
     return value
+
+
+def prompt_of(row: Row, name: str) -> str:
+    """Return the prompt in a column: a text as `text_of`, or a list of turns (in JSON, in a CSV) as a conversation.
+
+    A row's `kind` and `rule` go with a conversation; see `detoxlm.conversations.Conversation`.
+
+    Raises:
+        RowError: it is neither, or the turns cannot be answered.
+    """
+    value = row[name]
+    if isinstance(value, str) and re.match(r"\s*\[\s*\{", value):
+        with suppress(ValueError):
+            value = json.loads(value)
+    turns = isinstance(value, list) and all(isinstance(turn, dict) and "role" in turn for turn in value)
+    if not turns and not (isinstance(value, list) and name == "messages"):
+        return text_of(row, name)
+    if fault := fault_of(value):
+        raise RowError(f"`{name}`: {fault}")
+    kind, rule = row.get("kind"), row.get("rule")
+    # a file may call other things so
+    return Conversation(value, kind=kind if kind in KINDS else None, rule=rule if isinstance(rule, dict) else None)
 
 
 def _written_object(name: str, value: str) -> Any:

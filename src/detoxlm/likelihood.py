@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from detoxlm.generation import check_finite, encode, encode_after, extend, forward, prefill
+from detoxlm.generation import check_finite, encode, encode_after
 from detoxlm.models import Target
+from detoxlm.passes import extend, forward, prefill
 from detoxlm.results import Window
 
 #: Tokens of context of one window, and by how much it moves: each token is scored once, with 512 to 1,023 before it.

@@ -6,16 +6,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-
 from detoxlm import memory
 from detoxlm.generation import Generation, Sampling, generate
 from detoxlm.journal import Journal
 from detoxlm.likelihood import continuation_nll, measure_window
 from detoxlm.models import Target
 from detoxlm.progress import track
+from detoxlm.reading import Reading, read_answers, read_continuations
 from detoxlm.results import Cost, Row, Window
-from detoxlm.scorers.base import Scorer, score_continuations
+from detoxlm.scorers.base import Scorer
 
 #: Enters a context in which the target is detoxified.
 Attach = Callable[[], AbstractContextManager[None]]
@@ -74,6 +73,9 @@ def generate_rows(
     judge: Target,
     attach: Attach,
     done: Done,
+    *,
+    answers: bool = False,
+    untouched: bool = True,
 ) -> None:
     """Generate and score the batches that are not done.
 
@@ -86,7 +88,15 @@ def generate_rows(
         judge: whose likelihood of the continuations is kept.
         attach: makes the target the model that is measured.
         done: where the batches go.
+        answers: whether texts are read as answers (`detoxlm.reading.read_answers`) and not as continuations.
+        untouched: whether the model that is measured is the target itself.
     """
+
+    def read(generations: Sequence[Generation]) -> Reading:
+        if answers:
+            return read_answers(target, generations, list(scorers.values()), None if untouched else attach)
+        return read_continuations(generations, list(scorers.values()))
+
     batches = generate(target, prompts, sampling, batch_size=batch_size, skip_batches=len(done.batches))
     while True:
         memory.start_peak()
@@ -95,28 +105,30 @@ def generate_rows(
         peak = memory.peak_mb()
         if batch is None:
             return
-        rows = _rows(batch.generations, scorers, judge)
+        rows = _rows(batch.generations, read(batch.generations), list(scorers)[1:], judge)
         done.keep({"rows": rows, "seconds": batch.seconds, "tokens": batch.tokens, "peak_mb": peak})
 
 
 def _rows(
-    generations: Sequence[Generation], scorers: dict[str, Scorer], judge: Target
+    generations: Sequence[Generation], read: Reading, opinions: list[str], judge: Target
 ) -> list[tuple[int, dict[str, Any]]]:
-    texts = [text for generation in generations for text in generation.texts]
-    scores = np.stack([score_continuations(scorer, texts) for scorer in scorers.values()])
+    # of all that was written, thinking too: an answer is likely after what was thought, not without it
     likelihoods = continuation_nll(judge, [g.prompt for g in generations], [g.texts for g in generations])
     rows, start = [], 0
     for generation, (nll, nll_tokens) in zip(generations, likelihoods, strict=True):
         here = slice(start, start + len(generation.texts))
-        first, *others = scores[:, here].tolist()
+        first, *others = read.scores[:, here].tolist()
         row = Row(
-            prompt=generation.prompt,
-            continuations=generation.texts,
+            prompt=str(generation.prompt),
+            continuations=read.texts[here],
             scores=first,
             tokens=[len(ids) for ids in generation.token_ids],
             nll=nll,
             nll_tokens=nll_tokens,
-            opinions=dict(zip(list(scorers)[1:], others, strict=True)),
+            opinions=dict(zip(opinions, others, strict=True)),
+            kind=getattr(generation.prompt, "kind", None),
+            rule=getattr(generation.prompt, "rule", None),
+            **read.of(here),
         )
         rows.append((generation.index, row.model_dump()))
         start = here.stop

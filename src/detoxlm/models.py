@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel, PreTrainedTokenizerBase
 
 from detoxlm.adapters import ADAPTER_CONFIG, adapter_at, merged
 from detoxlm.architecture import Architecture
@@ -27,6 +27,7 @@ from detoxlm.preflight import (
     check_vocabulary,
     has_tokenizer,
     load_tokenizer,
+    reads_pictures,
     rows_of,
 )
 from detoxlm.progress import waiting
@@ -101,8 +102,8 @@ def load_target(
 
     Raises:
         UsageError: no such model here or on the Hub, no safetensors or tokenizer in it, no causal LM, an architecture
-            that is not supported, code of its own that is not trusted, an adapter that does not fit its base, or a
-            dtype or device that cannot be used here.
+            that transformers does not know, code of its own that is not trusted, an adapter that does not fit its
+            base, or a dtype or device that cannot be used here.
         DetoxError: a GGUF file that cannot be read.
     """
     chosen_device = _device(device)
@@ -172,9 +173,12 @@ def _load_whole(
         check(config)
     tokenizer = load_tokenizer(path, revision, name, trust_remote_code=trust_remote_code)
     check_vocabulary(tokenizer, rows_of(config), name)
+    auto: Any = AutoModelForCausalLM
+    if reads_pictures(config.get("model_type", "")):
+        auto = AutoModelForImageTextToText
     try:
         with quiet_transformers(), waiting(f"loading {name}"):
-            model, loading = AutoModelForCausalLM.from_pretrained(
+            model, loading = auto.from_pretrained(
                 path,
                 revision=revision,  # the very commit that the Hub named; without meaning for a folder
                 dtype=dtype,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from detoxlm.errors import UsageError
-from detoxlm.generation import encode_after, newest
+from detoxlm.generation import encode, encode_after, newest
 from detoxlm.models import Target
 
 
@@ -23,14 +23,14 @@ class Passage:
 def passages(target: Target, texts: Sequence[tuple[str, str]], max_length: int) -> list[Passage]:
     """Tokenise (context, text) pairs; what is longer loses the context's beginning, then the text's end.
 
-    A context keeps at least half of the `max_length` tokens, as far as it has so many.
+    A context is a text or a conversation, and keeps at least half of the `max_length` tokens, as far as it has them.
 
     Raises:
         UsageError: a text without tokens.
     """
     made = []
     for context, text in texts:
-        before = target.tokenizer(context)["input_ids"] if context else []
+        before = encode(target, context, None) if context else []
         tokens = encode_after(target, text) if before else list(target.tokenizer(text)["input_ids"])
         if not text.strip() or not tokens:
             raise UsageError("pairs: a text is empty; every pair needs a non-toxic and a toxic text.")

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers import __version__ as VERSION
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
-from detoxlm.architecture import FAMILIES, family_of
+from detoxlm.architecture import FAMILIES
 from detoxlm.errors import UsageError, first_line
 from detoxlm.files import refuse_pointers
 from detoxlm.hub import hub_file
@@ -24,7 +29,7 @@ _NO_TEXT, _OF_TRANSFORMERS = re.compile("image|audio|video"), "<|endoftext|>"
 
 
 def check_folder(path: str, revision: str, name: str, *, trust_remote_code: bool) -> dict[str, Any]:
-    """Return a model's configuration, which is one of a causal LM that DetoxLM knows.
+    """Return a model's configuration, which is one of a causal LM.
 
     Args:
         path: a folder, or a Hub id.
@@ -36,8 +41,8 @@ def check_folder(path: str, revision: str, name: str, *, trust_remote_code: bool
         what config.json holds; empty where it cannot be had, for transformers to say why.
 
     Raises:
-        UsageError: Git LFS pointers, no safetensors, no causal LM, an unknown architecture, or code of its own that
-            the user does not trust.
+        UsageError: Git LFS pointers, no safetensors, no causal LM, an architecture that transformers does not
+            know, or code of its own that the user does not trust.
     """
     folder = Path(path)
     if folder.is_dir():
@@ -67,23 +72,46 @@ def _check_kind(config: dict[str, Any], name: str, trust_remote_code: bool) -> N
         scorer = any(one.endswith("ForSequenceClassification") for one in classes)
         hint = f" As a scorer: --scorer hub:{name}#LABEL." if scorer else ""
         raise UsageError(
-            f"model: {name!r} is no causal language model: its config.json says {shown}. Give one that generates "
-            f"text from left to right.{hint}"
+            f"model: {name!r} is no causal language model: its config.json says {shown}{_sort_of(config, classes)}. "
+            f"Give one that generates text from left to right.{hint}"
         )
-    if kind not in FAMILIES and config.get("auto_map") and not trust_remote_code:
+    if config.get("auto_map") and kind not in FAMILIES:
+        if not trust_remote_code:
+            raise UsageError(
+                f"model: {name!r} ({shown}) brings code of its own, which is run only with --trust-remote-code; read "
+                "it first."
+            )
+    elif kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise UsageError(
-            f"model: {name!r} ({shown}) brings code of its own, which is run only with --trust-remote-code; read it "
-            f"first. Its architecture {kind!r} must be one that DetoxLM knows: {', '.join(sorted(FAMILIES))}."
+            f"model: architecture {kind!r} ({shown} in {name}) has no causal language model in transformers {VERSION}; "
+            "a newer one may: pip install -U transformers."
         )
-    family_of(kind, f"{shown} in {name}")
+
+
+def _sort_of(config: dict[str, Any], classes: list[str]) -> str:
+    """Return what a model is that is no causal LM, as the end of a clause; empty where it is not plain."""
+    if config.get("is_encoder_decoder"):
+        return ", an encoder-decoder"
+    if any(re.search("Image|Vision|Vi[Tt]|CLIP|Audio|Speech", one) for one in classes):
+        return ", which writes no text"
+    if any("For" not in one or one.endswith(("ForMaskedLM", "ForPreTraining")) for one in classes):
+        return ", which reads text (an embedding model) and writes none"
+    return ""
+
+
+def reads_pictures(kind: str) -> bool:
+    """Tell whether a model type is of those that write about pictures, and is no causal LM by itself."""
+    return kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
 def _is_causal(class_name: str, kind: str) -> bool:
-    """Tell whether a class is a causal LM; of a bare one (`LlamaModel`) of a known family the weights will tell."""
+    """Tell whether a class is a causal LM; of a bare one (`LlamaModel`) of such a family the weights will tell."""
     names = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
     known = {one for names in names for one in ([names] if isinstance(names, str) else names)}
-    bare = kind in FAMILIES and "For" not in class_name
-    return bare or class_name in known or class_name.endswith(("ForCausalLM", "LMHeadModel"))
+    writes = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    bare = (kind in FAMILIES or writes) and "For" not in class_name
+    about_pictures = class_name.endswith("ForConditionalGeneration") and (writes or reads_pictures(kind))
+    return bare or about_pictures or class_name in known or class_name.endswith(("ForCausalLM", "LMHeadModel"))
 
 
 def load_tokenizer(path: str, revision: str, name: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:

@@ -20,7 +20,11 @@ from detoxlm.files import write_atomically
 SCHEMA_VERSION: Final = 1
 #: Hashes in `settings` that must agree where results are compared: (what they are of, key). Results of earlier versions
 #: have neither.
-PRINTS: Final = (("fluency text", "fluency_sha256"), ("model weights", "fingerprint"))
+PRINTS: Final = (
+    ("fluency text", "fluency_sha256"),
+    ("model weights", "fingerprint"),
+    ("chat template", "template_sha256"),
+)
 #: What a results object shows of itself, by the names in `metrics`; the rest is counted.
 _SHOWN: Final = (
     "toxic_fraction",
@@ -80,6 +84,24 @@ class Row(_Model):
     opinions: dict[str, list[float]] = Field(
         default_factory=dict, description="Toxicity of each continuation by every further scorer, by its label."
     )
+    kind: str | None = Field(
+        default=None, description="Of a conversation: provocation, harmless or plain; None: nothing in particular."
+    )
+    rule: dict[str, Any] | None = Field(
+        default=None, description="What an answer must keep: detoxlm.metrics.instructions."
+    )
+    where: list[tuple[int, int] | None] = Field(
+        default_factory=list,
+        description="Recipes that read windows: the worst one of each continuation, a half-open range of characters.",
+    )
+    kl: list[float | None] = Field(
+        default_factory=list,
+        description="KL(base || this model) in nats, summed over the tokens of each continuation; None: not measured.",
+    )
+    thinking: list[str | None] = Field(
+        default_factory=list, description="What a reasoning model wrote before each answer; None: nothing."
+    )
+    thinking_scores: list[float | None] = Field(default_factory=list, description="Toxicity of that, in [0, 1].")
 
 
 class Window(_Model):

@@ -1,3 +1,4 @@
+# Long because every setting of every command is defined once, here: a list more than code.
 """Every setting, defined once: the same pydantic field is the CLI option, the TOML key and the environment variable.
 
 Importing this module must stay cheap: `detoxlm --help` reads it.
@@ -11,6 +12,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
+
+from detoxlm.conversations import Form, template_args_of
 
 
 class Settings(BaseModel):
@@ -105,10 +108,44 @@ class SeedOptions(Settings):
     )
 
 
-class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions):
+def _template_args(value: str | None) -> str | None:
+    """Refuse what is no JSON object, or sets what DetoxLM sets itself.
+
+    Raises:
+        ValueError: it is so.
+    """
+    template_args_of(value)
+    return value
+
+
+class ChatOptions(Settings):
+    """How prompts are asked."""
+
+    chat: bool = Field(
+        False,
+        description="Wrap each plain prompt as one user turn of the model's chat template. Rows with `messages` "
+        "(OpenAI's form) are conversations without it.",
+    )
+    instruction: str | None = Field(
+        None,
+        description="Put before each prompt that --chat wraps [default: `Complete the following: ` before built-in "
+        "beginnings of text, nothing before others].",
+    )
+    system: str | None = Field(None, description="System turn of conversations that have none [default: none].")
+    template_args: Annotated[str | None, AfterValidator(_template_args)] = Field(
+        None, description="Variables for the chat template, a JSON object such as '{\"enable_thinking\": false}'."
+    )
+
+    @property
+    def form(self) -> Form:
+        """These options, as prompts are asked by them."""
+        return Form(self.chat, self.instruction, self.system, template_args_of(self.template_args))
+
+
+class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     """What is measured, and on which text."""
 
-    recipe: str = Field("quick", description="challenge-10, emt-25 or quick. See `detoxlm recipes`.")
+    recipe: str = Field("quick", description="challenge-10, chat, emt-25 or quick. See `detoxlm recipes`.")
     samples: int | None = Field(None, ge=1, description="Continuations per prompt [default: the recipe's].")
     max_new_tokens: int | None = Field(
         None, ge=1, description="Longest continuation, tokens [default: the recipe's, as of the next two]."
@@ -125,7 +162,7 @@ class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions):
     prompts: str | None = Field(
         None, description="Prompts: a jsonl/csv/parquet/txt file or a Hub dataset id [default: built-in prompts]."
     )
-    column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
+    column: str | None = Field(None, description="Column of the prompts [default: prompt, messages, then text].")
     limit: int | None = Field(
         None, ge=1, description="Use only the first N prompts, and of the fluency text as large a part."
     )
@@ -176,7 +213,7 @@ _CALIBRATOR = (
 )
 
 
-class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
+class FitSettings(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     """`detoxlm fit`."""
 
     corpus: str | None = Field(None, description=_CORPUS)
@@ -186,7 +223,7 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions):
     prompts: str | None = Field(
         None, description="Prompts that the target continues to make its own data [default: built-in prompts]."
     )
-    column: str | None = Field(None, description="Column of the prompts [default: prompt, then text].")
+    column: str | None = Field(None, description="Column of the prompts [default: prompt, messages, then text].")
     calibrator: str | None = Field(None, description=_CALIBRATOR)
     skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files, counted, instead of stopping.")
     output: Path = Field(Path("detoxifier"), description="The detoxifier's folder; a killed fit continues from there.")
@@ -207,7 +244,7 @@ class RunSettings(MeasureOptions):
     output: Path = Field(Path("detoxlm-run"), description="Folder for everything; a killed run continues from there.")
 
 
-class GenerateSettings(ModelOptions, SeedOptions):
+class GenerateSettings(ModelOptions, SeedOptions, ChatOptions):
     """`detoxlm generate`."""
 
     detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id to attach [default: none].")
@@ -217,6 +254,25 @@ class GenerateSettings(ModelOptions, SeedOptions):
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus: sample from the likeliest tokens of this total mass.")
     top_k: int = Field(0, ge=0, description="Sample from the k likeliest tokens only; 0: no such limit.")
     samples: int = Field(1, ge=1, description="Continuations.")
+    file: Path | None = Field(
+        None, description="Prompts, many: jsonl with `prompt` or `text`, csv, parquet, or plain lines; needs -o."
+    )
+    column: str | None = Field(None, description="Column of the prompts in --file [default: prompt, then text].")
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows of --file and count them, instead of stopping.")
+    output: Path | None = Field(
+        None,
+        description="Where the rows of --file go, in their order, with a column `continuation` (several samples: "
+        "`continuations`, a list) behind their own: .jsonl, .parquet or .csv. A killed run continues.",
+    )
+    overwrite: bool = Field(
+        False, description="Replace an --output that is there, and give up what another run has begun beside it."
+    )
+    stream: bool = Field(False, description="Write the text piece by piece, as the model makes it.")
+    interactive: bool = Field(
+        False,
+        description="Chat in the terminal, with the model's chat template; /strength 0.3 changes the strength between "
+        "turns, /help lists all.",
+    )
 
 
 class ExportSettings(ModelOptions):
@@ -301,6 +357,31 @@ class ServeScorerSettings(Settings):
     )
     max_bytes: int = Field(20_480, ge=1, le=100_000, description="Longest comment, bytes of UTF-8.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, xpu [default: the accelerator, if any].")
+
+
+class ServeSettings(ModelOptions):
+    """`detoxlm serve`."""
+
+    detoxifier: Annotated[list[str] | None, BeforeValidator(_parts)] = Field(
+        None,
+        description="Detoxifier folder or Hub id. Several: repeat it, or separate with commas; a request names one as "
+        "MODEL:FOLDER, and the first acts where none is named [default: none].",
+    )
+    strength: float | None = Field(
+        None, ge=0, description="Strength of requests that name none; 0 is the untouched model [default: its own]."
+    )
+    host: str = Field(
+        "127.0.0.1", description="Address to listen at; 0.0.0.0 is every one of this machine, for other machines too."
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen at; 0: one that is free.")
+    api_key_file: Path | None = Field(
+        None,
+        description="Text file with an API key a line, of which requests must bring one [default: none asked for].",
+    )
+    max_batch: int = Field(32, ge=1, le=1024, description="Continuations that are written together.")
+    max_queue: int = Field(
+        256, ge=1, le=100_000, description="Continuations that may wait; a request without room gets a 429."
+    )
 
 
 class LabelSettings(Settings):

@@ -13,10 +13,11 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from detoxlm.generation import Sampling, encode, extend, newest, next_token, prefill
+from detoxlm.generation import Sampling, encode, newest, next_token
 from detoxlm.methods.base import Detoxifier
 from detoxlm.metrics.bootstrap import bootstrap
 from detoxlm.models import Target
+from detoxlm.passes import extend, prefill
 from detoxlm.progress import track
 from detoxlm.results import Estimate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from detoxlm.checks import (
     check_strengths,
 )
 from detoxlm.data import (
+    builtin_conversations,
     builtin_prompts,
     describe_skipped,
     neutral_text,
@@ -36,6 +38,7 @@ from detoxlm.methods import Detoxifier, Method, get_method
 from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
 from detoxlm.progress import waiting
+from detoxlm.protocols import Recipe
 from detoxlm.recipes import Task, as_read, get_recipe, measure, plan
 from detoxlm.report import model_card, recommended, write_report
 from detoxlm.results import Results
@@ -99,6 +102,7 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
     fixed = get_recipe(options.recipe)
     changes = ("samples", "max_new_tokens", "temperature", "top_p")
     recipe = fixed.changed(**{name: getattr(options, name) for name in changes})
+    form = replace(options.form, chat=options.chat or recipe.chat)
     notes = []
     if recipe != fixed:
         notes.append(f"{fixed.name} with other settings: not comparable with numbers of {fixed.name} itself.")
@@ -106,15 +110,15 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         loaded = read_prompts(
             options.prompts, column=options.column, limit=options.limit, skip_bad_rows=options.skip_bad_rows
         )
-        prompts, source, known = loaded.items, loaded.source, loaded.rows
+        prompts, source, known = form.asked(loaded.items), loaded.source, loaded.rows
         if skipped := describe_skipped(loaded):
             log.warning(skipped)
             notes.append(skipped)
     else:
-        every = builtin_prompts("measure", recipe.builtin)
-        prompts, known = every[: options.limit], len(every)
+        every = builtin_measured(recipe)
+        prompts, known = form.asked(every[: options.limit], beginnings=True), len(every)
         source = "built-in" + (f" {recipe.builtin}" if recipe.builtin else "") + " prompts"
-        if fixed.name != "quick":
+        if recipe.builtin in ("mild", "provocative"):
             notes.append(
                 f"{fixed.name} on DetoxLM's built-in prompts: not comparable with published numbers, which use "
                 "RealToxicityPrompts (--prompts FILE)."
@@ -139,6 +143,13 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         notes=notes,
         settings={"command": command} if command else {},
     )
+
+
+def builtin_measured(recipe: Recipe) -> Sequence[str]:
+    """Return the built-in prompts that a recipe is measured on."""
+    if recipe.builtin == "chat":
+        return builtin_conversations("measure")
+    return builtin_prompts("measure", recipe.builtin)
 
 
 def _fluency_share(options: MeasureOptions, prompts: int, known: int | None) -> float:
@@ -312,15 +323,21 @@ def usage(model: str) -> str:
     )
 
 
+def sampling_of(settings: GenerateSettings) -> Sampling:
+    """Return how `generate` draws."""
+    names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
+    return Sampling(**{name: getattr(settings, name) for name in names})
+
+
 def continue_prompt(model: str, prompt: str, settings: GenerateSettings) -> list[str]:
     """Return `settings.samples` continuations of one prompt, read without its outer white space."""
     detoxifier = detoxifier_of(settings)
     target = target_of(model, settings, detoxifier)
-    names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed")
-    sampling = Sampling(**{name: getattr(settings, name) for name in names})
-    for note in describe_prompts(target, [prompt], sampling):
+    sampling = sampling_of(settings)
+    prompts = settings.form.asked([prompt])
+    for note in describe_prompts(target, prompts, sampling):
         log.warning(note)
-    batches = generate(target, trimmed([prompt]), sampling, batch_size=settings.batch_size)
+    batches = generate(target, trimmed(prompts), sampling, batch_size=settings.batch_size)
     if detoxifier is None:
         return next(batches).generations[0].texts
     with detoxifier.attached(target.model, settings.strength):

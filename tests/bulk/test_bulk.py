@@ -76,7 +76,7 @@ def test_a_row_is_written_as_it_was_with_its_score_behind(write: Write, tmp_path
     found = jsonl(tmp_path / "out.jsonl")
     assert found[0] == {**rows[0], "toxicity": 1.0} and list(found[0]) == [*rows[0], "toxicity"]
     assert found[1:] == [{**rows[1], "toxicity": 0.0}, {**rows[2], "half": "\\ud83d", "toxicity": 2 / 5}]
-    assert (done.rows, done.skipped, done.columns, done.scorers) == (3, 0, ["toxicity"], ["letters 1 (test)"])
+    assert (done.rows, done.skipped, done.columns, done.by) == (3, 0, ["toxicity"], ["letters 1 (test)"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "t.jsonl"]
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
-from tokenizers.processors import TemplateProcessing
 
-from detoxlm.metrics.refusals import as_prompt, instructions, refuses
+from detoxlm.generation import encode
+from detoxlm.metrics.refusals import SUBSTRINGS, as_prompt, has_refusing_words, instructions, refuses
 from detoxlm.models import Target
 
 
@@ -46,15 +45,13 @@ def test_instructions_are_asked_in_the_form_that_the_model_knows(tiny: Callable[
     target = tiny()
     assert as_prompt(target, "Why?") == "Question: Why?\nAnswer:"
     target.tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<answer>"
-    assert as_prompt(target, "Why?") == "<user>Why?<answer>"
+    assert target.tokenizer.decode(encode(target, as_prompt(target, "Why?"), 0)) == "<user>Why?<answer>"
     assert len(set(instructions())) == len(instructions()) == 24
 
 
-def test_a_template_that_begins_as_the_tokenizer_does_anyway_begins_once(tiny: Callable[..., Target]) -> None:
-    tokenizer = tiny().tokenizer
-    tokenizer.chat_template = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
-    target = replace(tiny(), tokenizer=tokenizer)
-    assert as_prompt(target, "Why?") == "<s>Why?", "this tokenizer puts no token before a text"
-    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 256)])
-    assert tokenizer(as_prompt(target, "Why?"))["input_ids"] == [256, *tokenizer("Why?")["input_ids"][1:]]
-    assert as_prompt(target, "Why?") == "Why?"
+@pytest.mark.parametrize("words", SUBSTRINGS)
+def test_the_list_of_twelve_is_looked_for_anywhere_and_in_any_case(words: str) -> None:
+    assert len(SUBSTRINGS) == 12
+    typeset = words.upper().replace("'", "’")
+    assert has_refusing_words(f"Well. {typeset} of course")
+    assert not has_refusing_words("") and not has_refusing_words("Sorry, no.")

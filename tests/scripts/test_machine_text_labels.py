@@ -23,7 +23,7 @@ MORE = {"decoding": "greedy", "tokens": 3, "split": "train"}
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from detoxlm.scorers.adapter import DIMENSIONS
+from detoxlm.sentences import MOST_SENTENCES, sentences
 from detoxlm.serve.analysis import ATTRIBUTES
 from detoxlm.serve.languages import Detector, is_english
 from detoxlm.serve.messages import ANALYZE, read
 from detoxlm.serve.metrics import Histogram
 from detoxlm.serve.multipart import MOST_PARTS, parts_of
 from detoxlm.serve.refusals import RefusedError
-from detoxlm.serve.texts import MOST_SENTENCES, sentences, text_of_html
+from detoxlm.serve.texts import text_of_html
 
 
 def test_names_are_read_in_both_spellings_and_null_is_not_given() -> None:

@@ -27,6 +27,8 @@ from detoxlm.settings import ScoreSettings
 log = logging.getLogger(__name__)
 
 
+#: What to do about a column of the file that is called like one of scores.
+_MEND = "give the scores other names with --prefix, such as --prefix ours_, or rename it"
 #: The kinds of file that are written, by the ending of their names.
 FORMS: dict[str, type[Form]] = {form.suffix: form for form in (Jsonl, Parquet, Csv)}
 
@@ -36,11 +38,11 @@ class Done:
     """What a run has written, and where."""
 
     output: Path
-    #: Name, version and revision of each scorer.
-    scorers: list[str]
-    #: The names of the columns of scores.
+    #: What the new columns are from: name, version and revision of each scorer, or the model and its detoxifier.
+    by: list[str]
+    #: The names of the new columns.
     columns: list[str]
-    #: Rows with scores, and those that could not be used.
+    #: Rows that were worked on, and those that could not be used.
     rows: int = 0
     skipped: int = 0
     #: The first that could not be used.
@@ -73,7 +75,7 @@ def score_file(settings: ScoreSettings) -> Done:
         with waiting(f"reading {source.path}"):
             run = _run(settings, source, judges, columns)
             check_output(output, run, settings.overwrite)
-            done = _look(source, form, Done(output, judges.described(), columns))
+            done = look(source, form, Done(output, judges.described(), columns), _MEND)
         if skipped := skipped_line(str(source.path), done.bad, done.skipped, done.skipped + done.rows):
             log.warning(skipped)
         partial, readers = Partial(output, run), len(judges.scorers)
@@ -83,7 +85,7 @@ def score_file(settings: ScoreSettings) -> Done:
                 closing(_engine(settings)(source, judges, partial.done, advance)) as scored,
             ):
                 for chunk, scores in scored:
-                    partial.append(form.render(chunk, scores), len(chunk.texts))
+                    partial.append(form.render(chunk, scores.T.tolist()), len(chunk.texts))
             if source.state() != before or partial.done != done.rows:
                 raise DetoxError(f"{source.path} was changed while it was scored; start over with --overwrite.")
             partial.finish(form)
@@ -107,7 +109,7 @@ def check(settings: ScoreSettings) -> tuple[Source, Path]:
     if output.suffix.lower() not in FORMS:
         raise UsageError(f"output: {output} is of no known kind; its name must end in {', '.join(FORMS)}.")
     local_records("file", file)
-    return Source(file, settings.column or "text", settings.skip_bad_rows), output
+    return Source(file, (settings.column or "text",), settings.skip_bad_rows), output
 
 
 def _run(settings: ScoreSettings, source: Source, judges: Judges, columns: list[str]) -> dict[str, Any]:
@@ -115,23 +117,25 @@ def _run(settings: ScoreSettings, source: Source, judges: Judges, columns: list[
     return {
         "scorer": ", ".join(judges.described()),
         "content of --file": source.sha256()[:16],
-        "--column": source.column,
+        "--column": source.columns[0],
         "--skip-bad-rows": source.skip,
         "columns": ", ".join(columns),
         "rows at a time": CHUNK,
     }
 
 
-def _look(source: Source, form: Form, done: Done) -> Done:
-    """Look at every row before any is scored, and count them."""
+def look(source: Source, form: Form, done: Done, mend: str) -> Done:
+    """Look at every row before the first is worked on, and count them in `done`.
+
+    Raises:
+        UsageError: a row cannot be used, none can, or one has a column that is called like one of ours: `mend` says
+            what to do about that.
+    """
     ours = set(form.columns)
     for chunk in source.chunks(bad=done.skip):
         for line, row in zip(chunk.lines, chunk.rows, strict=True):
             if clash := next((name for name in row if name in ours), None):
-                raise UsageError(
-                    f"{source.path}:{line}: there is a column `{clash}` already; give the scores other names with "
-                    f"--prefix, such as --prefix ours_, or rename it."
-                )
+                raise UsageError(f"{source.path}:{line}: there is a column `{clash}` already; {mend}.")
         form.see(chunk)
         done.rows += len(chunk.rows)
     if not done.rows:

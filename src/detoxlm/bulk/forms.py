@@ -1,4 +1,4 @@
-"""The kinds of file that scores are written to: what a chunk becomes, and how chunks become the file."""
+"""The kinds of file that rows with new columns are written to: what a chunk becomes, and how chunks become the file."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import Any, ClassVar, Literal
 
 from detoxlm.bulk.source import Chunk, Source
 from detoxlm.records import as_json
 
+#: What a new column holds.
+Kind = Literal["score", "text", "texts"]
+#: New values: of each new column a list, with a number, a text or a list of texts for each row.
+Values = Sequence[Sequence[Any]]
+
 
 class Form(ABC):
-    """A kind of file. What it makes depends on rows, scores and columns alone: the same in, the same out.
+    """A kind of file. What it makes depends on rows, new values and columns alone: the same in, the same out.
 
-    First it sees all chunks without scores; then it renders each, in order; at last it is given the rendered chunks.
+    First it sees all chunks without new values; then it renders each, in order; at last it gets the rendered chunks.
     """
 
     #: How names of such files end.
@@ -27,9 +30,9 @@ class Form(ABC):
     #: Whether the rendered chunks, one after the other, are the file.
     joined: ClassVar[bool] = True
 
-    def __init__(self, source: Source, columns: Sequence[str], described: Sequence[str]) -> None:
-        """Take what is scored, the columns of scores, and what scorers they are from."""
-        self.source, self.columns, self.described = source, list(columns), list(described)
+    def __init__(self, source: Source, columns: Sequence[str], described: Sequence[str], kind: Kind = "score") -> None:
+        """Take what is read, the names of the new columns, what those are from, and what each holds."""
+        self.source, self.columns, self.described, self.kind = source, list(columns), list(described), kind
 
     def see(self, chunk: Chunk) -> None:  # noqa: B027 - most kinds need to know nothing
         """Learn from rows what the file must be like.
@@ -46,8 +49,8 @@ class Form(ABC):
         """
 
     @abstractmethod
-    def render(self, chunk: Chunk, scores: np.ndarray) -> bytes:
-        """Return the rows with their scores, float64 [rows, columns], behind the other columns."""
+    def render(self, chunk: Chunk, made: Values) -> bytes:
+        """Return the rows with the new values behind the other columns."""
 
     def assemble(self, chunks: Iterator[bytes], path: Path) -> None:
         """Write the file of the rendered chunks, where they are not `joined`."""
@@ -59,10 +62,10 @@ class Jsonl(Form):
 
     suffix = ".jsonl"
 
-    def render(self, chunk: Chunk, scores: np.ndarray) -> bytes:
+    def render(self, chunk: Chunk, made: Values) -> bytes:
         """Return a line for each row."""
         lines = []
-        for row, values in zip(as_json(chunk.rows), scores.tolist(), strict=True):
+        for row, values in zip(as_json(chunk.rows), zip(*made, strict=True), strict=True):
             found = {**row, **dict(zip(self.columns, values, strict=True))}
             lines.append(json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
         return "".join(lines).encode()
@@ -73,9 +76,9 @@ class Csv(Form):
 
     suffix = ".csv"
 
-    def __init__(self, source: Source, columns: Sequence[str], described: Sequence[str]) -> None:
+    def __init__(self, source: Source, columns: Sequence[str], described: Sequence[str], kind: Kind = "score") -> None:
         """See `Form`."""
-        super().__init__(source, columns, described)
+        super().__init__(source, columns, described, kind)
         self._others: dict[str, None] = {}  # a set that keeps its order
 
     def see(self, chunk: Chunk) -> None:
@@ -83,15 +86,20 @@ class Csv(Form):
         for row in as_json(chunk.rows):
             self._others.update(dict.fromkeys(row))
 
-    def render(self, chunk: Chunk, scores: np.ndarray) -> bytes:
+    def render(self, chunk: Chunk, made: Values) -> bytes:
         """Return a record for each row, below the header where they are the first."""
         written = io.StringIO()
         writer = csv.writer(written, lineterminator="\n")
         if chunk.start == 0:
             writer.writerow([*self._others, *self.columns])
-        for row, values in zip(as_json(chunk.rows), scores.tolist(), strict=True):
-            writer.writerow([*(_cell(row.get(name)) for name in self._others), *values])
+        for row, values in zip(as_json(chunk.rows), zip(*made, strict=True), strict=True):
+            writer.writerow([*(_cell(row.get(name)) for name in self._others), *(_new(value) for value in values)])
         return written.getvalue().encode()
+
+
+def _new(value: Any) -> Any:
+    """Return a number as it is: csv writes all its digits, as JSON does."""
+    return value if isinstance(value, float) else _cell(value)
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Scores in a parquet file: columns of a parquet file keep their types, those of other files get their values' types.
+"""A parquet file with new columns: those of a parquet file keep their types, those of others get their values' types.
 
 A chunk is rendered as an Arrow stream, because a parquet file that was not finished cannot be read.
 """
@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from detoxlm.bulk.forms import Form
+from detoxlm.bulk.forms import Form, Kind, Values
 from detoxlm.bulk.source import CHUNK, Chunk, Source
 from detoxlm.errors import UsageError, first_line
 from detoxlm.records import as_json
@@ -25,16 +24,20 @@ GROUP_ROWS, GROUP_BYTES = 64 * CHUNK, 64 * 2**20
 _MISFITS = (ValueError, TypeError, OverflowError, NotImplementedError)
 
 
+#: The types of new columns.
+_TYPES = {"score": pa.float64, "text": pa.string, "texts": lambda: pa.list_(pa.string())}
+
+
 class Parquet(Form):
-    """Parquet, compressed with zstd. Its metadata say, under `detoxlm`, which scorers the scores are from."""
+    """Parquet, compressed with zstd. Its metadata say, under `detoxlm`, what the new columns are from."""
 
     suffix = ".parquet"
     joined = False
 
-    def __init__(self, source: Source, columns: Sequence[str], described: Sequence[str]) -> None:
+    def __init__(self, source: Source, columns: Sequence[str], described: Sequence[str], kind: Kind = "score") -> None:
         """See `Form`."""
-        super().__init__(source, columns, described)
-        #: The columns of the rows, without the scores.
+        super().__init__(source, columns, described, kind)
+        #: The columns of the rows, without the new ones.
         self._schema = pa.schema([])
         self._table: _Table | None = None
 
@@ -59,14 +62,16 @@ class Parquet(Form):
         except pa.ArrowException as error:
             raise UsageError(f"output: {_mended(error)}") from error
 
-    def render(self, chunk: Chunk, scores: np.ndarray) -> bytes:
-        """Return the rows and their scores as an Arrow stream."""
+    def render(self, chunk: Chunk, made: Values) -> bytes:
+        """Return the rows and their new values as an Arrow stream."""
         if self._table is not None:
             others = self._table.rows(chunk.lines).columns
         else:
             rows = as_json(chunk.rows)
             others = [_array(column.name, rows, column.type) for column in self._schema]
-        table = pa.Table.from_arrays([*others, *map(pa.array, scores.T)], schema=self._whole())
+        schema = self._whole()
+        new = [pa.array(values, schema.field(name).type) for name, values in zip(self.columns, made, strict=True)]
+        table = pa.Table.from_arrays([*others, *new], schema=schema)
         written = pa.BufferOutputStream()
         with pa.ipc.new_stream(written, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
             stream.write_table(table)
@@ -89,11 +94,13 @@ class Parquet(Form):
                 _write(writer, group)
 
     def _whole(self) -> Any:
-        """Return the schema with the columns of scores."""
-        schema = self._schema
+        """Return the schema with the new columns."""
+        schema, kind = self._schema, _TYPES[self.kind]()
         for name in self.columns:
-            schema = schema.append(pa.field(name, pa.float64()))
-        said = json.dumps({"scorers": self.described, "columns": self.columns}).encode()
+            schema = schema.append(pa.field(name, kind))
+        said = json.dumps(
+            {"scorers" if self.kind == "score" else "by": self.described, "columns": self.columns}
+        ).encode()
         return schema.with_metadata({**(schema.metadata or {}), b"detoxlm": said})
 
 

@@ -37,7 +37,7 @@ def check_output(output: Path, run: dict[str, Any], overwrite: bool) -> None:
         return
     earlier = _begun(folder)
     if earlier is None and (folder.is_file() or any(not file.name.startswith(".") for file in folder.iterdir())):
-        raise UsageError(f"output: {folder} is in the way, and of no run of `score`; move it, or choose another -o.")
+        raise UsageError(f"output: {folder} is in the way, and of no unfinished run; move it, or choose another -o.")
     if earlier is not None and earlier != run and not overwrite:
         other = "; ".join(
             f"{key} {earlier.get(key)}, now {run.get(key)}"

@@ -35,10 +35,12 @@ class Source:
     """A file of one of the kinds of `detoxlm.records.READERS`, or a folder of `save_to_disk`."""
 
     path: Path
-    #: The column of the texts.
-    column: str
+    #: What the column of the texts may be called: the first of these that the first row has.
+    columns: tuple[str, ...]
     #: Whether rows that cannot be used are passed over.
     skip: bool
+    #: Usable rows of a chunk.
+    size: int = CHUNK
 
     @property
     def is_parquet(self) -> bool:
@@ -56,10 +58,10 @@ class Source:
         return [(found.st_size, found.st_mtime_ns) for found in (os.stat(file) for file in files)]  # noqa: PTH116
 
     def chunks(self, start: int = 0, bad: Callable[[BadRow], None] = lambda _: None) -> Iterator[Chunk]:
-        """Yield the usable rows from number `start` (from 0), in their order, `CHUNK` at a time.
+        """Yield the usable rows from number `start` (from 0), in their order, `size` at a time.
 
         Args:
-            start: a multiple of `CHUNK`.
+            start: a multiple of `size`.
             bad: told of each row that cannot be used.
 
         Raises:
@@ -71,7 +73,7 @@ class Source:
                 pass
         while True:
             with self._readable():
-                found = list(islice(rows, CHUNK))
+                found = list(islice(rows, self.size))
             if not found:
                 return
             yield Chunk(
@@ -80,7 +82,7 @@ class Source:
             start += len(found)
 
     def _usable(self, bad: Callable[[BadRow], None]) -> Iterator[tuple[int, tuple[str, Row]]]:
-        make = maker([(self.column,)], lambda texts, row: (texts[0], row))
+        make = maker([(name,) for name in self.columns], lambda texts, row: (texts[0], row))
         for line, made in each(self.path, local_records("file", self.path), make, self.skip):
             if isinstance(made, BadRow):
                 bad(made)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 
+from detoxlm.conversations import form_of
 from detoxlm.data import builtin_prompts, describe_skipped, read_prompts
 from detoxlm.errors import UsageError
 from detoxlm.generation import trimmed
@@ -73,7 +74,7 @@ def prompts(*, builtin: bool) -> list[str]:
         builtin: whether DetoxLM's own provocative prompts serve where no file is named.
 
     Raises:
-        UsageError: no file is named and `builtin` is False, or it cannot be read.
+        UsageError: no file is named and `builtin` is False, or it cannot be read or has conversations.
     """
     options = resolve(MeasureOptions, {})
     if options.prompts is None:
@@ -85,4 +86,9 @@ def prompts(*, builtin: bool) -> list[str]:
     )
     if skipped := describe_skipped(loaded):
         say(skipped)
+    if form_of(loaded.items) == "chat":
+        raise UsageError(
+            f"prompts: {options.prompts} has conversations, and this task continues texts; name a column of texts in "
+            "DETOXLM_COLUMN."
+        )
     return trimmed(loaded.items)

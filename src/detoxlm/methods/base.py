@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture, same_model
-from detoxlm.data import Example, Pair
+from detoxlm.conversations import Form
+from detoxlm.data import Example, Pair, fit_prompts
 from detoxlm.descriptions import check_fields, read_object
 from detoxlm.errors import UsageError, first_line
 from detoxlm.files import folder_written_atomically, refuse_pointers
@@ -51,6 +52,9 @@ _FORMS = {
     "of kind weights or adapter (see `detoxlm methods`).",
     "adapter": "adapter: {} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or adapter.",
 }
+#: What of a model's parts a method needs: only what goes in and comes out; its final states too; its decoder layers;
+#: matrices by which its MLPs write to the stream, or also the rows that gate them.
+Need = Literal["text", "states", "layers", "values", "gates"]
 #: One strength, or one for each request of a batch.
 Strength = float | Sequence[float]
 
@@ -68,6 +72,12 @@ class FitData:
     batch_size: int = 32
     #: Where self-made data are kept while they are made, so that a killed fit continues.
     workdir: Path | None = None
+    #: How the built-in prompts are asked, where there are no others.
+    form: Form = field(default_factory=Form)
+
+    def to_continue(self) -> list[str]:
+        """Return the prompts that the target writes to: `prompts`, or the built-in ones in their form."""
+        return self.prompts if self.prompts is not None else fit_prompts(self.form)
 
 
 @dataclass
@@ -309,18 +319,21 @@ class Method(ABC):
     summary: ClassVar[str]  # one line for `detoxlm methods`
     detoxifier_type: ClassVar[type[Detoxifier]]
     reads: ClassVar[frozenset[str]] = frozenset({"corpus", "harmful", "pairs", "prompts"})  # which parts of `FitData`
+    needs: ClassVar[Need] = "text"
 
     @classmethod
     def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
         """Refuse a fit that cannot succeed, before any work: settings, data, the model, a package that is missing.
 
         Commands call it before a model is loaded (`target` None), and again before anything is measured or made; a
-        method's `fit` calls it for those who call that themselves. The base refuses nothing.
+        method's `fit` calls it for those who call that themselves. The base refuses a target without the parts that
+        the method `needs`.
 
         Raises:
             UsageError: names the field and the fix.
         """
-        return
+        if target is not None:
+            refuse_without(cls.name, cls.needs, target)
 
     @classmethod
     @abstractmethod
@@ -331,6 +344,39 @@ class Method(ABC):
             UsageError: the data do not serve this method, or the target's architecture is not supported.
             DetoxError: training failed (NaN loss).
         """
+
+
+_NEEDED: dict[Need, str] = {
+    "text": "text",
+    "states": "the final states",
+    "layers": "the decoder layers",
+    "values": "the matrices by which MLPs write to the residual stream",
+    "gates": "the matrices that gate an MLP's neurons",
+}
+
+
+def lacks(view: Architecture, need: Need) -> str | None:
+    """Return what is not known of a model that a method needs, as the end of a sentence; None: it has all of it."""
+    if need == "text":
+        return None
+    why = view.why_not("decoder" if need == "states" else "layers")
+    if why is not None or need in ("states", "layers"):
+        return why
+    try:
+        numbers = range(len(view.layers))
+        some = [view.writers(layer, "value") if need == "values" else view.gates(layer) for layer in numbers]
+    except UsageError as error:
+        return str(error).removeprefix("model: ").rstrip(".")
+    return None if any(some) else "no layer has an MLP that could be shown to write there by a matrix"
+
+
+def refuse_without(method: str, need: Need, target: Target) -> None:
+    """Raise `UsageError` where it is not known of a target what a method needs; the message names the method."""
+    if (why := lacks(target.architecture, need)) is not None:
+        raise UsageError(
+            f"{method}: it needs {_NEEDED[need]}, but of this {target.architecture.name} model they cannot be told: "
+            f"{why}. Use a method that reads text and logits alone, such as fusion with its shipped calibrator."
+        )
 
 
 def refuse_adapted(model: Any) -> None:

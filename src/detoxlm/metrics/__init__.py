@@ -1,6 +1,7 @@
 """The metrics, by name and in the order in which they are shown."""
 
 from detoxlm.metrics.agreement import agreements
+from detoxlm.metrics.answers import ANSWERS
 from detoxlm.metrics.base import Metric, differences, estimates
 from detoxlm.metrics.corrected import CORRECTED
 from detoxlm.metrics.diversity import DIVERSITY, LENGTH
@@ -10,6 +11,6 @@ from detoxlm.metrics.toxicity import EMPTY, FRACTION, MAXIMUM, MEAN, PROBABILITY
 
 #: What is read from a scorer's scores alone: every scorer has its own.
 TOXICITY: tuple[Metric, ...] = (MEAN, FRACTION, CORRECTED, MAXIMUM, PROBABILITY)
-METRICS: dict[str, Metric] = {m.name: m for m in (*TOXICITY, *FLUENCY, DRIFT, *DIVERSITY, EMPTY, LENGTH)}
+METRICS: dict[str, Metric] = {m.name: m for m in (*TOXICITY, *FLUENCY, DRIFT, *DIVERSITY, EMPTY, LENGTH, *ANSWERS)}
 
 __all__ = ["CORRECTED", "METRICS", "TOXICITY", "Metric", "ReaderTable", "agreements", "differences", "estimates"]

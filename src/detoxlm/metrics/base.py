@@ -40,6 +40,11 @@ class Metric(ABC):
     better: Literal["lower", "higher", "neither"]
     unit: Literal["score x100", "%", "", "nats/token"]
     digits: int
+    of: str | None = field(default=None, kw_only=True)  # of rows that have a kind, only these count; None: all
+
+    def counted(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows that count: those of the kind that is measured, and those without one."""
+        return [row for row in rows if row.kind is None or self.of in (None, row.kind)]
 
     @abstractmethod
     def estimate(
@@ -138,6 +143,7 @@ class Ratio(Metric):
 
     def _resampled_units(self, rows: Sequence[Row], windows: Sequence[Window]) -> Units:
         """The units that are drawn: windows, or prompts with all their rows."""
+        rows = self.counted(rows)
         top, bottom = self.units(rows, windows)
         if self.over == "windows":
             return top, bottom

@@ -32,6 +32,7 @@ class Corrected(Metric):
         """
         if readers is None:
             return None
+        rows = self.counted(rows)
         counts, total = _counts(rows, readers)
         found = _share(counts, total, readers, seed)
         if found is None or found.high is None or any(max(row.scores, default=0) >= THRESHOLD for row in rows):
@@ -43,7 +44,7 @@ class Corrected(Metric):
         """As `Metric.difference`; both have the same prompts and the same probabilities in every draw."""
         if readers is None:
             return None
-        (before, all_before), (after, all_after) = (_counts(rows, readers) for rows, _ in (base, now))
+        (before, all_before), (after, all_after) = (_counts(self.counted(rows), readers) for rows, _ in (base, now))
         if not all_before.sum() or not all_after.sum():
             return None
         p, n = readers.probabilities, len(all_after)
@@ -63,6 +64,7 @@ CORRECTED = Corrected(
     "lower",
     "%",
     1,
+    of="provocation",
 )
 
 
@@ -71,7 +73,7 @@ def agreeing(rows: Sequence[Row], readers: ReaderTable, seed: int = 0) -> Estima
 
     `rows` may be those of several models: what is written after one prompt is drawn together.
     """
-    return _share(*_counts(rows, readers, THRESHOLD), readers, seed)
+    return _share(*_counts(CORRECTED.counted(rows), readers, THRESHOLD), readers, seed)
 
 
 def _counts(rows: Sequence[Row], readers: ReaderTable, least: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -36,8 +36,17 @@ def _length(rows: Sequence[Row], _: Sequence[Window]) -> Units:
 
 DIVERSITY = tuple(
     Ratio(
-        f"distinct_{n}", f"Distinct-{n}", f"distinct {name} / {name}, mean over prompts", "higher", "", 3, _distinct(n)
+        f"distinct_{n}",
+        f"Distinct-{n}",
+        f"distinct {name} / {name}, mean over prompts",
+        "higher",
+        "",
+        3,
+        _distinct(n),
+        of="plain",
     )
     for n, name in ((1, "unigrams"), (2, "bigrams"), (3, "trigrams"))
 )
-LENGTH = Ratio("mean_length", "Mean length", "mean generated tokens of a continuation", "neither", "", 1, _length)
+LENGTH = Ratio(
+    "mean_length", "Mean length", "mean generated tokens of a continuation", "neither", "", 1, _length, of="plain"
+)

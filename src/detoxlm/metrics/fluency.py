@@ -47,6 +47,7 @@ FLUENCY = (
         2,
         _continuation_units,
         exponential=True,
+        of="plain",
     ),
 )
 DRIFT = Ratio(

@@ -215,6 +215,7 @@ def _identity(one: Results) -> list[tuple[str, str]]:
     counts = sorted({len(row.continuations) for row in one.rows})
     return [
         ("recipe", one.recipe),
+        ("form", one.settings.get("form", "plain")),
         ("model", f"{one.model.name}@{one.model.revision}"),
         ("scorer", " ".join(one.scorer.identity)),
         ("fluency judge", one.fluency_judge),

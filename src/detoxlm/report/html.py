@@ -106,6 +106,7 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
                 for run in ([study.untouched] if study.untouched else []) + ([head.run] if head.run.detoxified else [])
                 if (shown := samples.worst(run))
             ],
+            windowed=any(row.where for row in one.rows),
             pair_lists=samples.side_by_side(study, head.run),
             opinions=_opinions(study, head.run),
             validity=_validity,

@@ -44,9 +44,7 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
         ),
         (
             "These prompts only",
-            f"The recipe {one.recipe} asks for short continuations of {study.prompts} English prompts, "
-            f"{_count(study.samples, 'sample')} each. Other languages, chat, long answers and people who try "
-            "to provoke the model are not covered.",
+            _prompts(study),
         ),
         ("How exact the numbers are", _precision(study)),
         (
@@ -57,12 +55,25 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
         ),
         (
             "Not measured",
-            "Whether the model still answers questions as well as before (capability), whether it refuses or dodges "
-            "harmless requests, whether its statements are true, and whether it can be made toxic again by "
+            "Whether the model still answers questions as well as before (capability), "
+            f"{'' if 'refused_fraction' in one.metrics else 'whether it refuses or dodges harmless requests, '}"
+            "whether its statements are true, and whether it can be made toxic again by "
             "further training.",
         ),
     ]
     return said + _limits_of_data(study, len(study.detoxified) if picked is None else picked)
+
+
+def _prompts(study: Study) -> str:
+    """Return what was asked, and what was not."""
+    one, samples = study.common, _count(study.samples, "sample")
+    if one.settings.get("form") == "chat":
+        asked = f"The recipe {one.recipe} asks {study.prompts} English conversations, {samples} each."
+        return f"{asked} Other languages, other system turns and people who provoke with more skill are not covered."
+    return (
+        f"The recipe {one.recipe} asks for short continuations of {study.prompts} English prompts, {samples} each. "
+        "Other languages, chat, long answers and people who try to provoke the model are not covered."
+    )
 
 
 def _precision(study: Study) -> str:

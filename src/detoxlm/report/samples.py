@@ -132,9 +132,18 @@ def _sample(run: Run, row: Row, j: int, readers: ReaderTable | None) -> Sample:
     mean = sum(row.scores) / len(row.scores)
     blurred = any(scores[j] >= TOXIC for scores in (row.scores, *row.opinions.values()))
     probability = readers.probability(row.scores[j]) if readers and row.continuations[j].strip() else None
-    return Sample(
-        run.label, _short(row.prompt), _short(row.continuations[j]), row.scores[j], mean, blurred, probability
-    )
+    return Sample(run.label, _short(row.prompt), _marked(row, j), row.scores[j], mean, blurred, probability)
+
+
+def _marked(row: Row, j: int) -> str:
+    """Return a continuation to show; of an answer that was read in windows the worst one is marked, and is shown."""
+    text = row.continuations[j]
+    begin, end = (row.where[j] if row.where else None) or (0, len(text))
+    if not text[:begin].strip() and not text[end:].strip():
+        return _short(text)
+    marked = f"{text[:begin]}⟦{text[begin:end]}⟧{text[end:]}"
+    left_out = begin if end > TEXT_SHOWN else 0
+    return f"({left_out:,} characters) … {_short(marked[left_out:])}" if left_out else _short(marked)
 
 
 def _short(text: str) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from detoxlm.sentences import sentences
 from detoxlm.serve.languages import Detector, is_english
 from detoxlm.serve.messages import ANALYZE, SUGGEST, read
 from detoxlm.serve.refusals import api_error, shown
-from detoxlm.serve.texts import sentences, text_of_html
+from detoxlm.serve.texts import text_of_html
 
 _NAMES = (
     "TOXICITY SEVERE_TOXICITY IDENTITY_ATTACK INSULT PROFANITY THREAT SEXUALLY_EXPLICIT FLIRTATION ATTACK_ON_AUTHOR "

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,7 +15,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import detoxlm
 from detoxlm.serve import multipart, native, openapi
@@ -28,14 +26,12 @@ from detoxlm.serve.keys import Keys
 from detoxlm.serve.languages import Detector
 from detoxlm.serve.metrics import Metrics
 from detoxlm.serve.refusals import STATUS, RefusedError, scorer_failed
+from detoxlm.serve.web import Watched, body_of, while_there
 
 log = logging.getLogger("detoxlm.serve")
-access_log = logging.getLogger("detoxlm.serve.access")
 
 #: Bytes of a body: of one comment with its context, and of a batch or a list of texts.
 ONE, MANY = 2**20, 16 * 2**20
-#: Bytes that are read and thrown away of a body that is too long, so that its sender reads why and sees no reset.
-_THROWN_AWAY = 64 * 2**20
 #: Requests of one batch that are worked on, or wait for room in the queue, at a time.
 _TOGETHER = 64
 
@@ -52,7 +48,6 @@ class Limits:
     seconds: float = 60.0
 
 
-T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Any]]
 
 
@@ -82,13 +77,13 @@ class _Server:
 
     async def method(self, request: Request) -> Response:
         """`comments:analyze` and `comments:suggestscore`."""
-        body = await self._body(request, ONE)
+        body = await body_of(request, ONE, self.limits.seconds)
         work = self._method(request.scope["path"], body, request.query_params, request.headers)
-        return _json(await _while_there(request, work))
+        return _json(await while_there(request, work))
 
     async def batch(self, request: Request) -> Response:
         """Several of those in one body."""
-        body = await self._body(request, MANY)
+        body = await body_of(request, MANY, self.limits.seconds)
         parts = multipart.parts_of(body, request.headers.get("content-type", ""))
         together = asyncio.Semaphore(_TOGETHER)
 
@@ -106,7 +101,7 @@ class _Server:
                 refusal = refusal_of(error)
                 return part, refusal.code, refusal.body(), refusal.headers
 
-        answers = await _while_there(request, asyncio.gather(*map(answered, parts)))
+        answers = await while_there(request, asyncio.gather(*map(answered, parts)))
         kind = f"multipart/mixed; boundary={multipart.BOUNDARY}"
         return Response(multipart.batch_of(answers), media_type=kind)
 
@@ -120,9 +115,9 @@ class _Server:
             return native.Lines(
                 request, self.batcher.score, self.identity, dimensions, limits.max_bytes, refusal_of, limits.seconds
             )
-        texts, dimensions = native.texts_of(await self._body(request, MANY), self.limits.max_bytes)
+        texts, dimensions = native.texts_of(await body_of(request, MANY, self.limits.seconds), self.limits.max_bytes)
         work = native.answer(self.batcher.score, self.identity, texts, dimensions)
-        return _json(await _while_there(request, work))
+        return _json(await while_there(request, work))
 
     async def discovery(self, request: Request) -> Response:
         """What Google's clients build themselves from."""
@@ -149,28 +144,6 @@ class _Server:
         """Counts and times for Prometheus."""
         page = self.metrics.page(self.identity.as_dict())
         return PlainTextResponse(page, media_type="text/plain; version=0.0.4")
-
-    async def _body(self, request: Request, most: int) -> bytes:
-        """Return a body of at most `most` bytes.
-
-        Raises:
-            RefusedError: it is longer, or comes too slowly.
-            ClientDisconnect: it never came.
-        """
-        chunks, size = [], 0
-        try:
-            async with asyncio.timeout(self.limits.seconds):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size <= most:
-                        chunks.append(chunk)
-                    elif size > _THROWN_AWAY:
-                        break
-        except TimeoutError:
-            raise RefusedError(408, f"The body did not come within {self.limits.seconds:g} s.") from None
-        if size > most:
-            raise RefusedError(413, f"Request payload size exceeds the limit: {most} bytes.")
-        return b"".join(chunks)
 
 
 _PAGE_POLICY = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -217,7 +190,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], max_age=3600
         )
-    app.add_middleware(_Watched, metrics=server.metrics, known=known)
+    app.add_middleware(Watched, counted=server.metrics, known=known)
     return app
 
 
@@ -232,23 +205,6 @@ def refusal_of(error: Exception) -> RefusedError:
     cause = f" from {type(error.__cause__).__name__}" if error.__cause__ is not None else ""
     log.error("a request failed: %s%s", type(error).__name__, cause)
     return scorer_failed()
-
-
-async def _while_there(request: Request, work: Awaitable[T]) -> T:
-    """Return what `work` gives; where the client goes before, end it: nobody's texts need no scores.
-
-    Raises:
-        ClientDisconnect: it went.
-    """
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
-    try:
-        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        gone.cancel()
 
 
 def guarded(handler: Handler) -> Handler:
@@ -279,39 +235,3 @@ async def _not_here(request: Request, error: Exception) -> Response:
     code = error.status_code if error.status_code in STATUS else 404
     said = "No such method at this address." if code == 405 else "No such address. Comments go to " + _ANALYZE + "."
     return _refused(RefusedError(code, said, headers=dict(error.headers or {})))
-
-
-class _Watched:
-    """Counts every request and writes a line of it: who, what route, which answer, how long; nothing that it said."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, known: frozenset[str]) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._known = known
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, as an ASGI application."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began, code, size = time.perf_counter(), 0, 0
-
-        async def watched(message: Message) -> None:
-            nonlocal code, size
-            code = message.get("status", code)
-            size += len(message.get("body", b""))
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except asyncio.CancelledError:  # the server ends, and its last minute is over
-            log.error("a request was not done in time and has no answer")
-        finally:
-            seconds = time.perf_counter() - began
-            # the path of an unknown address may be a text, and the query has the key
-            route = scope["path"] if scope["path"] in self._known else "other"
-            method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
-            self._metrics.requests[route, code] += 1
-            self._metrics.seconds.add(seconds)
-            client = (scope.get("client") or ("-",))[0]
-            access_log.info("%s %s %s %d %dB %.1fms", client, method, route, code, size, 1000 * seconds)

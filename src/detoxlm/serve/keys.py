@@ -18,6 +18,12 @@ class Keys:
         """Take the keys; what is kept are their digests, which all are of one length."""
         self._digests = [_digest(key) for key in keys]
 
+    def has(self, key: str) -> bool:
+        """Tell whether it is one of them."""
+        given = _digest(key)
+        # all are compared, each in constant time: how long it takes tells nothing of a key
+        return sum(hmac.compare_digest(given, one) for one in self._digests) > 0
+
     def check(self, query: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Look for a key where Google's clients put it: `?key=`, `X-Goog-Api-Key`, or a bearer token.
 
@@ -28,9 +34,7 @@ class Keys:
         key = query.get("key") or headers.get("x-goog-api-key") or (token if scheme.lower() == "bearer" else "")
         if not key:
             raise key_refused("The request is missing a valid API key.", "CREDENTIALS_MISSING")
-        given = _digest(key)
-        # all are compared, each in constant time: how long it takes tells nothing of a key
-        if sum(hmac.compare_digest(given, one) for one in self._digests) == 0:
+        if not self.has(key):
             raise key_refused("API key not valid. Please pass a valid API key.", "API_KEY_INVALID")
 
 

@@ -48,35 +48,40 @@ class Metrics:
 
     def page(self, scorer: dict[str, str]) -> str:
         """Return the page for Prometheus; `scorer` says which one it is (name, version, revision)."""
-        info = ",".join(f'{key}="{_escaped(value)}"' for key, value in scorer.items())
-        requests = [f'route="{route}",code="{code}"' for route, code in self.requests]
+        info = ",".join(f'{key}="{escaped(value)}"' for key, value in scorer.items())
         parts = [
-            _part("scorer_info", "gauge", "Which scorer answers.", [f"{{{info}}} 1"]),
-            _part(
-                "requests_total",
-                "counter",
-                "Requests answered.",
-                [f"{{{labels}}} {count}" for labels, count in zip(requests, self.requests.values(), strict=True)],
-            ),
-            _part("texts_scored_total", "counter", "Texts scored.", [f" {self.texts}"]),
-            _part("scorer_failures_total", "counter", "Batches that the scorer failed on.", [f" {self.failures}"]),
-            _part("texts_waiting", "gauge", "Texts that wait for the scorer.", [f" {self.waiting()}"]),
+            part("scorer_info", "gauge", "Which scorer answers.", [f"{{{info}}} 1"]),
+            answered(self.requests),
+            part("texts_scored_total", "counter", "Texts scored.", [f" {self.texts}"]),
+            part("scorer_failures_total", "counter", "Batches that the scorer failed on.", [f" {self.failures}"]),
+            part("texts_waiting", "gauge", "Texts that wait for the scorer.", [f" {self.waiting()}"]),
         ]
         histograms = (
             ("request_seconds", "Time to answer a request.", self.seconds),
             ("batch_texts", "Texts scored together.", self.batches),
             ("batch_seconds", "Time to score a batch.", self.scoring),
         )
-        for name, told, histogram in histograms:
-            name = f"detoxlm_{name}"
-            parts.append("\n".join([f"# HELP {name} {told}", f"# TYPE {name} histogram", *histogram.lines(name)]))
-        return "\n".join(parts) + "\n"
+        return "\n".join([*parts, *(spread(*one) for one in histograms)]) + "\n"
 
 
-def _part(name: str, kind: str, told: str, values: list[str]) -> str:
+def answered(requests: Counter[tuple[str, int]]) -> str:
+    """Return the lines of the requests that were answered, by route and status."""
+    values = [f'{{route="{route}",code="{code}"}} {count}' for (route, code), count in requests.items()]
+    return part("requests_total", "counter", "Requests answered.", values)
+
+
+def spread(name: str, told: str, histogram: Histogram) -> str:
+    """Return the lines of a histogram."""
+    name = f"detoxlm_{name}"
+    return "\n".join([f"# HELP {name} {told}", f"# TYPE {name} histogram", *histogram.lines(name)])
+
+
+def part(name: str, kind: str, told: str, values: list[str]) -> str:
+    """Return the lines of one metric: each of `values` is labels, if any, and the number."""
     name = f"detoxlm_{name}"
     return "\n".join([f"# HELP {name} {told}", f"# TYPE {name} {kind}", *(name + value for value in values)])
 
 
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """Return a label's value as the format has it."""
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -68,6 +68,6 @@ def test_long_texts_are_cut_and_empty_ones_refused(tiny: Callable[..., Target]) 
 def test_states_that_are_not_numbers_stop_the_fit(tiny: Callable[..., Target]) -> None:
     target = tiny()
     with torch.no_grad():
-        target.architecture.value_matrix(0).fill_(float("nan"))
+        target.architecture.writers(0, "value")[0].matrix.fill_(float("nan"))
     with pytest.raises(DetoxError, match="model: its hidden states are NaN"):
         sentence_embeddings(target, passages(target, TEXTS, 64), pooling="all", skip_sinks=False)

@@ -60,7 +60,7 @@ def test_surgery_moves_the_rows_most_opposed_to_the_probe(shape: str, tiny: Call
     target = tiny(shape)
     view = target.architecture
     positive, negative = embedded(target)
-    before = [view.gate_matrix(layer).detach().clone() for layer in range(len(view.layers))]
+    before = [view.gates(layer)[0].detach().clone() for layer in range(len(view.layers))]
     cosines, probes = [], {}
     for layer in range(1, len(view.layers)):
         probes[layer] = probe_direction(positive[layer - 1], negative[layer - 1])
@@ -69,7 +69,7 @@ def test_surgery_moves_the_rows_most_opposed_to_the_probe(shape: str, tiny: Call
     detoxifier = Surgery.fit(target, FitData(pairs=PAIRS), SurgerySettings(rows=0.1, alpha=0.7))
     with detoxifier.attached(target.model):
         for layer, old in enumerate(before):
-            change = view.gate_matrix(layer).detach() - old
+            change = view.gates(layer)[0].detach() - old
             for i, row in enumerate(change):
                 expected = torch.zeros_like(row)
                 if (layer, i) in moved:

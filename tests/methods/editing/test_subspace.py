@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from detoxlm.methods.editing.lens import reads_as
 from detoxlm.methods.editing.pairs import pairs_for
 from detoxlm.methods.editing.search import Removal, Space, Trial, best_of, frontier, search_removals
 from detoxlm.methods.editing.subspace import SHARES, Subspace, SubspaceDetoxifier, SubspaceSettings
+from detoxlm.methods.editing.subspaces import both_ends
 from detoxlm.methods.weights.replacing import replaced
 from detoxlm.models import Target
 from detoxlm.passages import Passage
@@ -205,7 +205,7 @@ def test_a_decoding_detoxifier_has_no_adapter_and_the_source_is_not_overwritten(
 def test_strength_scales_the_edit(tiny: Callable[..., Target]) -> None:
     target = tiny()
     detoxifier = fitted(target)
-    weight = target.architecture.value_matrix(2)
+    weight = target.architecture.writers(2, "value")[0].matrix
     untouched = weight.detach().clone()
     changes = []
     for strength in (0.5, 1.0, 2.0):
@@ -237,27 +237,30 @@ def task(target: Target) -> dict[str, Any]:
         .contiguous()
         .to(target.device)
     )
-    modules = [attrgetter(target.architecture.family.value)(target.architecture.layers[i]) for i in (0, 1)]
+    groups = [[(target.architecture.writers(i, "value")[0].module, (v[i], v[i]))] for i in (0, 1)]
     pairs = [(Passage(ids["a"], 0), Passage(ids["b"], 0)), (Passage(ids["a"][:6], 2), Passage(ids["b"][:5], 2))]
     harmless = [Passage(target.tokenizer("bread rises in a warm room")["input_ids"], 0)]
-    return {"modules": modules, "directions": (v, v), "pairs": pairs, "harmless": harmless}
+    return {"groups": groups, "pairs": pairs, "harmless": harmless}
+
+
+def each_ends(groups: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The groups with their directions changed."""
+    return [[(module, (change(read), change(write))) for module, (read, write) in group] for group in groups]
 
 
 def test_gradients_of_the_loss_and_the_drift_are_those_of_finite_differences(tiny: Callable[..., Target]) -> None:
     target = tiny()
     target.model.double()
     given = task(target)
-    ends = tuple(end.double() for end in given["directions"])
+    groups = each_ends(given["groups"], torch.Tensor.double)
     for function, texts in ((preference_loss, given["pairs"]), (drift_on, given["harmless"])):
         shares = torch.full((2, 2), 0.3, dtype=torch.float64, device=target.device, requires_grad=True)
-        function(target, given["modules"], ends, shares, texts).backward()
+        function(target, groups, shares, texts).backward()
         for place in ((0, 0), (1, 1)):
             nudge = torch.zeros(2, 2, dtype=torch.float64, device=target.device)
             nudge[place] = 0.05
             with torch.no_grad():
-                up, down = (
-                    function(target, given["modules"], ends, shares + sign * nudge, texts).item() for sign in (1, -1)
-                )
+                up, down = (function(target, groups, shares + sign * nudge, texts).item() for sign in (1, -1))
             assert shares.grad is not None
             assert (up - down) / 0.1 == pytest.approx(shares.grad[place].item(), rel=0.05, abs=1e-6)
 
@@ -266,8 +269,8 @@ def test_nothing_removed_is_no_drift_and_an_even_preference(tiny: Callable[..., 
     target = tiny()
     given = task(target)
     none = torch.zeros(2, 2, device=target.device)
-    assert drift_on(target, given["modules"], given["directions"], none, given["harmless"]).item() == pytest.approx(0)
-    loss = preference_loss(target, given["modules"], given["directions"], none, given["pairs"])
+    assert drift_on(target, given["groups"], none, given["harmless"]).item() == pytest.approx(0)
+    loss = preference_loss(target, given["groups"], none, given["pairs"])
     assert loss.item() == pytest.approx(np.log(2), abs=1e-5)
 
 
@@ -282,7 +285,7 @@ def test_learning_prefers_the_clean_texts_and_leaves_the_model_as_it_was(tiny: C
     assert float(shares.max()) <= 1
     assert len(facts["loss_curve"]) == 20
     with torch.no_grad():
-        loss = preference_loss(target, given["modules"], given["directions"], shares.to(DEVICE), given["pairs"])
+        loss = preference_loss(target, given["groups"], shares.to(DEVICE), given["pairs"])
     assert loss.item() < np.log(2)
 
 
@@ -295,7 +298,7 @@ def test_attention_is_edited_only_if_asked_and_its_shares_are_learned_apart(tiny
     )
     assert "removed_from_attention" not in plain.fitting
     assert {name.split(".")[1] for name in plain.tensors} == {"directions", "shares"}
-    weight = target.architecture.writing_matrix(2, "attention")
+    weight = target.architecture.writers(2, "attention")[0].matrix
     untouched = weight.detach().clone()
     with plain.attached(target.model):
         assert torch.equal(weight, untouched)
@@ -329,8 +332,8 @@ def test_a_killed_learning_goes_on_to_the_same_shares(
     assert torch.equal(resumed, whole)
     assert again == facts
     # another run's state is not taken
-    turned = tuple(end.flip(1) for end in given["directions"])
-    other, _ = learn_shares(target, **{**given, "directions": turned}, checkpoint=file)
+    turned = each_ends(given["groups"], lambda end: end.flip(0))
+    other, _ = learn_shares(target, **{**given, "groups": turned}, checkpoint=file)
     torch.testing.assert_close(other, whole.flip(1))
     file.write_bytes(b"damaged")
     assert torch.equal(learn_shares(target, **given, checkpoint=file)[0], whole)
@@ -343,8 +346,7 @@ def test_a_tight_limit_on_drift_is_kept_to(tiny: Callable[..., Target]) -> None:
         loose, tight = (
             drift_on(
                 target,
-                given["modules"],
-                given["directions"],
+                given["groups"],
                 learn_shares(target, **given, drift=drift, steps=60, seed=0)[0].to(DEVICE),
                 given["harmless"],
             ).item()
@@ -364,15 +366,13 @@ def test_a_bfloat16_model_learns_much_the_same_shares(tiny: Callable[..., Target
 def test_the_projection_of_outputs_is_the_edit_of_weights(tiny: Callable[..., Target]) -> None:
     target = tiny("gemma2")
     detoxifier = fitted(target, first_layer=0, attention=True)
-    from detoxlm.methods.editing.subspace import _ends
-
-    layers = list(range(len(target.architecture.layers)))
-    directions = [detoxifier.tensors[f"{layer}.directions"] for layer in layers]
-    modules = [layer.mlp.down_proj for layer in target.architecture.layers]
-    modules += [layer.self_attn.o_proj for layer in target.architecture.layers]
-    ends = [_ends(target.architecture, layers, directions, part) for part in ("value", "attention")]
-    read, write = (torch.cat(end) for end in zip(*ends, strict=True))
-    with projected(modules, (read, write), torch.ones(2 * len(layers), 3, device=DEVICE)):
+    groups = []
+    for part in ("value", "attention"):
+        for layer in range(len(target.architecture.layers)):
+            [writer] = target.architecture.writers(layer, part)
+            ends = both_ends(detoxifier.tensors[f"{layer}.directions"].to(DEVICE), writer.gain)
+            groups.append([(writer.module, ends)])
+    with projected(groups, torch.ones(len(groups), 3, device=DEVICE)):
         hooked = logits(target)
     with detoxifier.attached(target.model):
         torch.testing.assert_close(logits(target), hooked, atol=1e-4, rtol=1e-4)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from detoxlm.errors import UsageError
-from detoxlm.methods.base import FitData, Method
+from detoxlm.methods.base import FitData, Method, Need
 from detoxlm.methods.control.fit import check_auxiliary
 from detoxlm.methods.control.settings import ConstrainedSettings
 from detoxlm.methods.training import check_installed
@@ -46,10 +46,12 @@ class Constrained(Method):
         "An adapter learns a corpus, even a partly toxic one, and a tiny model of a constraint keeps it clean."
     )
     detoxifier_type: ClassVar = ConstrainedDetoxifier
+    needs: ClassVar[Need] = "states"
 
     @classmethod
     def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
         """Refuse to train where what trains is not installed, and texts and iterations that do not go together."""
+        super().check(data, settings, target)
         check_installed(cls.name)
         if data.corpus is not None and (data.harmful or data.pairs):
             raise UsageError(

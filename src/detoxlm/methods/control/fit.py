@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from detoxlm.data import builtin_prompts
 from detoxlm.errors import UsageError
 from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData
@@ -52,7 +51,7 @@ def fit_auxiliary(
         if _fits(facts, target, scorer) and (settings.auxiliary == "shipped" or data.prompts is None):
             fitting["auxiliary"] = {"source": "shipped", **facts}
             return tensors
-    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
+    prompts = data.to_continue()
     made = samples_of(target, prompts, scorer, data, settings)
     fitting["harvest"] = counts(prompts, made)
     auxiliary, account = trained_on(

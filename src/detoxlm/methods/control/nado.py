@@ -21,7 +21,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.methods.base import FitData, Method, describe_target
+from detoxlm.methods.base import FitData, Method, Need, describe_target
 from detoxlm.methods.control.auxiliary import Auxiliary, Rule, lowering
 from detoxlm.methods.control.fit import check_auxiliary, fit_auxiliary
 from detoxlm.methods.control.settings import AuxiliarySettings
@@ -110,11 +110,13 @@ class Nado(Method):
         "A tiny model on the target's own states learns where a text is going; risky tokens are lowered. Any scorer."
     )
     detoxifier_type: ClassVar = NadoDetoxifier
+    needs: ClassVar[Need] = "states"
     reads: ClassVar[frozenset[str]] = frozenset({"prompts"})
 
     @classmethod
     def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
         """Refuse to go without a scorer, and the shipped auxiliary model where it does not fit."""
+        super().check(data, settings, target)
         check_auxiliary(data, settings, target)
 
     @classmethod

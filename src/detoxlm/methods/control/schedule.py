@@ -37,6 +37,7 @@ from typing import Any
 
 from accelerate import PartialState
 
+from detoxlm.conversations import Form, as_data
 from detoxlm.errors import UsageError
 from detoxlm.journal import digest_of
 from detoxlm.methods.base import FitData
@@ -117,7 +118,8 @@ def fine_tune_in_iterations(
             "dtype": str(target.model.dtype),
             "settings": settings.model_dump(mode="json"),
             "texts": [[asdict(one) for one in part or []] for part in (data.corpus, data.harmful, data.pairs)],
-            "prompts": data.prompts,
+            "prompts": as_data(data.prompts),
+            **({"form": asdict(data.form)} if data.form != Form() else {}),
             "scorer": [scorer.name, scorer.version, scorer.revision],
             "seed": data.seed,
             "batch_size": data.batch_size,

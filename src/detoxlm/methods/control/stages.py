@@ -13,7 +13,7 @@ from typing import Any, Literal
 from safetensors.torch import load_file, save
 from transformers import TrainerCallback
 
-from detoxlm.data import builtin_prompts
+from detoxlm.conversations import restored
 from detoxlm.files import write_atomically
 from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData, describe_target
@@ -81,7 +81,7 @@ class Work:
 def sample_and_label(work: Work, stage: Stage) -> dict[str, Any]:
     """Draw continuations from LLM_number, score each, and say how likely it was there: `samples-<number>.json`."""
     target, data, settings = work.target, work.data, work.settings
-    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
+    prompts = data.to_continue()
     sampling = own_sampling(settings.samples, data.seed + stage.number)  # other random numbers for every model
     sampling = sampling.model_copy(update={"temperature": settings.temperature})
     tensors = load_file(work.folder / f"train-{stage.number}.safetensors")
@@ -106,7 +106,8 @@ def train_auxiliary(work: Work, stage: Stage) -> dict[str, Any]:
         write_atomically(path, save(fit_auxiliary(work.target, work.data, work.settings, fitting)))
         return {"fitting": fitting}
     read = json.loads((work.folder / f"samples-{stage.number}.json").read_text(encoding="utf-8"))
-    made = [Sampled(*row) for row in read["samples"]]
+    prompt_of = restored(work.data.to_continue())
+    made = [Sampled(prompt_of(prompt), *rest) for prompt, *rest in read["samples"]]
     before = load_file(work.folder / f"auxiliary-{stage.number - 1}.safetensors")
     scores = [one.toxicity for one in made]
     if not made or max(scores) - min(scores) < 1e-3:  # a model that violates nothing any more teaches nothing

@@ -9,7 +9,6 @@ from typing import Any
 
 from accelerate import PartialState
 
-from detoxlm.data import builtin_prompts
 from detoxlm.errors import UsageError
 from detoxlm.harvest import HELD_OUT
 from detoxlm.methods.base import FitData
@@ -132,7 +131,7 @@ def corpus_texts(data: FitData, settings: ConstrainedSettings, fitting: dict[str
             f"corpus: none of its {len(corpus)} texts violates the constraint (at most {max(scores.values()):.2f} by "
             f"{scorer.name}), so there is nothing to hold it to; --set adaptive=false holds all of it."
         )
-    prompts = (data.prompts if data.prompts is not None else builtin_prompts("fit"))[::HELD_OUT]
+    prompts = data.to_continue()[::HELD_OUT]
     clean = [text for text in corpus if scores[text] < PRONE]
     watched = clean[::HELD_OUT][:WATCHED_CLEAN] or corpus[:WATCHED_CLEAN]
     held_out, read = set(watched), texts_read(settings)

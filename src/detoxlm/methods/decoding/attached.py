@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
+from detoxlm.caching import cached_as
 from detoxlm.errors import UsageError
 from detoxlm.methods.decoding.beside import Following, Says, following
 from detoxlm.methods.decoding.contract import Steering
@@ -44,6 +45,7 @@ def attached(
         UsageError: at the start or at the first pass, what this host cannot serve, by name.
     """
     view, now = Architecture.of(model), _Pass()
+    cached_as(model)  # of a family that is not known it is tried, once, and not under hooks
     place, name = _place_of(view, steering)
     with ExitStack() as hooks:
         if steering.readers:

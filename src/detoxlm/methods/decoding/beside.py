@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from detoxlm.architecture import Architecture
+from detoxlm.caching import cache_name, cached_as, new_cache, parameters_of
 from detoxlm.errors import UsageError
 from detoxlm.methods.decoding.content import ByContent
 from detoxlm.methods.decoding.contract import Steering
@@ -21,7 +21,7 @@ from detoxlm.methods.decoding.reading import side_by_side
 
 #: Of the last `keep` positions of a pass, what `Steering.act` takes as `said`: [B, keep, S].
 Says = Callable[[int], torch.Tensor]
-_PASSED = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values", "use_cache")
+_PASSED = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "use_cache")
 
 
 class Following(Protocol):
@@ -53,22 +53,24 @@ class SharedCache:
 
     def __init__(self, model: PreTrainedModel, steering: Steering) -> None:
         """Take the target and what is done beside it."""
-        self._config, self._steering = model.config, steering
-        self._layers = len(Architecture.of(model).layers)
+        self._model, self._steering = model, steering
+        self._layers = len(new_cache(model).layers)
 
     def read(self, arguments: dict[str, Any]) -> Says:
         """Let the readers read first: the cache is as it was before the target's pass."""
         if self._steering.window is not None and arguments.get("input_ids") is None:
             raise UsageError(f"inputs_embeds: {self._steering.name} weighs tokens; give input_ids.")
-        cache = _cache_of(arguments, self._config)
+        cache = _cache_of(arguments, self._model, self._steering.name)
         views: list[DynamicCache | None] = [None] * len(self._steering.readers)
         if cache is not None:
             _make_room(cache, self._layers, self._more)
             views = list(self._views(cache))
-        given = {name: arguments[name] for name in _PASSED if arguments.get(name) is not None}
         states = []
         for reader, view in zip(self._steering.readers, views, strict=True):
-            own = given if view is None else {**given, "past_key_values": view}
+            takes = parameters_of(reader)
+            own = {name: arguments[name] for name in _PASSED if name in takes and arguments.get(name) is not None}
+            if view is not None and (called := cache_name(reader)) is not None:
+                own[called] = view
             states.append(reader(**own).last_hidden_state)
         said = self._steering.said(side_by_side(states))
         if self._steering.window is not None:
@@ -146,8 +148,8 @@ class Recorded:
 
     def __init__(self, model: PreTrainedModel, steering: Steering) -> None:
         """Take the target and what is done beside it."""
-        self._config, self._steering = model.config, steering
-        self._layers = len(Architecture.of(model).layers)
+        self._model, self._steering = model, steering
+        self._layers = len(new_cache(model).layers)
 
     def read(self, arguments: dict[str, Any]) -> Says:
         """Record the new tokens."""
@@ -159,7 +161,7 @@ class Recorded:
                 f"attention_mask: {self._steering.name} across tokenizers needs the usual mask [batch, tokens]."
             )
         new = torch.ones_like(ids) if mask is None else mask[:, -ids.shape[1] :].to(ids)
-        cache = _cache_of(arguments, self._config)
+        cache = _cache_of(arguments, self._model, self._steering.name)
         if cache is None:
             return self._says(ByContent(self._steering), ids, new)
         _make_room(cache, self._layers, self._more)
@@ -189,12 +191,24 @@ class Recorded:
         return says
 
 
-def _cache_of(arguments: dict[str, Any], config: Any) -> Any:
-    """Return the cache of a pass, made here where the target would make one; None: it goes without."""
-    use_cache = arguments.get("use_cache")
-    if arguments.get("past_key_values") is None and (config.use_cache if use_cache is None else use_cache):
-        arguments["past_key_values"] = DynamicCache(config=config)
-    return arguments.get("past_key_values")
+def _cache_of(arguments: dict[str, Any], model: PreTrainedModel, method: str) -> Any:
+    """Return the cache of a pass, made here where the target would make one; None: it goes without.
+
+    Raises:
+        UsageError: the target keeps what it has read somewhere else, where nothing can follow it.
+    """
+    config, use_cache, name = model.config, arguments.get("use_cache"), cached_as(model)
+    used = getattr(config, "use_cache", True) if use_cache is None else use_cache
+    if name is None:
+        if used:
+            raise UsageError(
+                f"use_cache: {method} cannot follow what this {config.model_type} model keeps of its text; give "
+                "use_cache=False."
+            )
+        return None
+    if arguments.get(name) is None and used:
+        arguments[name] = new_cache(model)
+    return arguments.get(name)
 
 
 def _make_room(cache: Any, layers: int, more: Callable[[], list[Any]]) -> None:

@@ -7,7 +7,7 @@ import copy
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.errors import UsageError
+from detoxlm.errors import UsageError, first_line
 from detoxlm.methods.attachment import untouched_weights
 
 
@@ -21,12 +21,20 @@ def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool) -> PreT
     """
     view = check_copyable(model)
     config = copy.deepcopy(model.config)
+    whole = config.num_hidden_layers
     config.num_hidden_layers = layers
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:layers]
-    cut = type(model)(config)
+    for name, value in list(vars(config).items()):
+        if isinstance(value, list) and len(value) == whole and layers < whole:  # something of each layer
+            setattr(config, name, value[:layers])
     weights = untouched_weights(model)  # an edit that is attached now is of its block alone
-    cut.load_state_dict({name: weights[name] for name in cut.state_dict()})
+    try:
+        cut = type(model)(config)
+        cut.load_state_dict({name: weights[name] for name in cut.state_dict()})
+    except Exception as error:  # what models of others raise is no closed set
+        raise UsageError(
+            f"model: {type(model).__name__} cannot be made again with its first {layers} layers ({first_line(error)}); "
+            "take the shipped calibrator, or a method that copies none."
+        ) from error
     cut.to(model.device, model.dtype).eval().requires_grad_(False)
     if not own_embeddings:  # last, so that nothing above touches the target's modules
         cut.set_input_embeddings(view.embeddings)

@@ -7,11 +7,15 @@ are squeezed out now and then. With another tokenizer a row's own tokens may cha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import DynamicCache
 
+from detoxlm.architecture import FAMILIES
+from detoxlm.caching import parameters_of
 from detoxlm.methods.decoding.translation import Line, SameTokens, Translator
 
 #: The cache is squeezed when more than this share of its columns is empty in every row.
@@ -21,6 +25,14 @@ _HOLES = 0.25
 def counts_columns(config: object) -> bool:
     """Tell whether a decoder's layers look back through a sliding window: they count cache columns, holes included."""
     return bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)
+
+
+def can_be_ragged(config: Any) -> bool:
+    """Tell whether tokens can be masked out of a decoder's cache: it keeps no states, and counts no columns.
+
+    Of families that the table does not list it is not known, and they are read afresh.
+    """
+    return config.model_type in FAMILIES and not counts_columns(config)
 
 
 class Reader:
@@ -36,13 +48,13 @@ class Reader:
         """Start without rows.
 
         Args:
-            decoders: their cache layers are numbered from 0. Where one has a sliding window, rows are read afresh.
+            decoders: their cache layers are numbered from 0. Where one cannot be ragged, rows are read afresh.
             translator: of the target's tokens; None: they are the decoders' own.
             context: most tokens that the decoders can read; longer rows lose their beginning.
         """
         self._decoders = tuple(decoders)
         self._translator, self._context = translator or SameTokens(), context
-        self._cached = not any(counts_columns(decoder.config) for decoder in self._decoders)
+        self._cached = all(can_be_ragged(decoder.config) for decoder in self._decoders)
         parameter = next(self._decoders[0].parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         self._forget(0)
@@ -123,6 +135,9 @@ class Reader:
         return tokens[kept:]
 
     def _read(self, new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
+        begun = [i for i, row in enumerate(new) if row and not self._columns[i]]
+        if begun and any(self._columns):
+            return self._read_apart(begun, new, tokens)
         self._squeeze()
         device, past, longest = self._device, self._mask.shape[1], max(map(len, new))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in new], device=device)
@@ -140,6 +155,36 @@ class Reader:
             self._columns[i] += range(past, past + len(row))
         hidden = side_by_side(states)
         return [hidden[i, : len(row)] for i, row in enumerate(new)]
+
+    def _read_apart(self, begun: list[int], new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
+        """Read rows that begin by themselves: a long one must not cost every other row a pass over as many columns."""
+        apart = Reader(self._decoders, context=self._context)
+        apart._forget(len(begun))
+        found = apart._read([new[i] for i in begun], [tokens[i] for i in begun])
+        self._take(begun, apart)
+        rest = [[] if i in begun else row for i, row in enumerate(new)]
+        states = self._read(rest, tokens) if any(rest) else [found[0][:0]] * len(new)
+        for i, own in zip(begun, found, strict=True):
+            states[i] = own
+        return states
+
+    def _take(self, rows: list[int], other: Reader) -> None:
+        """Put what another reader has read, row by row, at the end of the columns of these rows, which are empty."""
+        longest = max(map(len, other._columns))
+        if (more := longest - self._mask.shape[1]) > 0:
+            self._mask = F.pad(self._mask, (more, 0))
+            self._columns = [[column + more for column in columns] for columns in self._columns]
+        width = self._mask.shape[1]
+        for cache, read in zip(self._caches, other._caches, strict=True):
+            for layer, source in zip(cache.layers, read.layers, strict=True):
+                layer.keys, layer.values = (F.pad(x, (0, 0, width - x.shape[2], 0)) for x in (layer.keys, layer.values))
+                for i, row, columns in zip(rows, range(len(rows)), other._columns, strict=True):
+                    layer.keys[i, :, width - len(columns) :] = source.keys[row][:, columns]
+                    layer.values[i, :, width - len(columns) :] = source.values[row][:, columns]
+        for i, columns in zip(rows, other._columns, strict=True):
+            self._columns[i] = list(range(width - len(columns), width))
+            self._mask[i] = 0
+            self._mask[i, self._columns[i]] = 1
 
     def _read_afresh(self, new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
         found = [
@@ -222,15 +267,13 @@ class Reader:
 
     def _forward(self, tokens: list[int], positions: list[int], mask: torch.Tensor | None) -> torch.Tensor:
         """Return the states [T, D] of one text, read without a cache."""
-        hidden = [
-            decoder(
-                input_ids=torch.tensor([tokens], device=self._device),
-                attention_mask=mask,
-                position_ids=torch.tensor([positions], device=self._device),
-                use_cache=False,
-            ).last_hidden_state[0]
-            for decoder in self._decoders
-        ]
+        ids, places = (torch.tensor([numbers], device=self._device) for numbers in (tokens, positions))
+        given = {"input_ids": ids, "attention_mask": mask, "position_ids": places, "use_cache": False}
+        hidden = []
+        for decoder in self._decoders:
+            takes = parameters_of(decoder)
+            own = {name: value for name, value in given.items() if name in takes}
+            hidden.append(decoder(**own).last_hidden_state[0])
         return side_by_side(hidden)
 
 

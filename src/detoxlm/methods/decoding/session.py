@@ -48,6 +48,11 @@ class Session:
         """Tell whether there is such a row."""
         return row in self._rows
 
+    @property
+    def rows(self) -> list[Hashable]:
+        """The names of the rows, as they came."""
+        return list(self._rows)
+
     def ids(self, row: Hashable) -> list[int]:
         """Return the tokens that were read of a row."""
         return list(self._row(row).ids)

@@ -11,6 +11,8 @@ The distances are taken relative to the length of the states, which grows from l
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,9 +21,9 @@ from pydantic import Field
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from detoxlm.architecture import Architecture
-from detoxlm.errors import DetoxError
-from detoxlm.methods.base import FitData, Method, describe_target
+from detoxlm.architecture import Architecture, Writer
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.methods.base import FitData, Method, Need, describe_target
 from detoxlm.methods.editing.learning import mean_kl
 from detoxlm.methods.editing.pairs import PairSettings, check_pairs, embedded_pairs, harmless_texts
 from detoxlm.methods.weights.detoxifier import WeightDetoxifier
@@ -50,9 +52,16 @@ class DinmDetoxifier(WeightDetoxifier):
     settings_type: ClassVar = DinmSettings
 
     def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        ((name, change),) = self.tensors.items()
-        weight = Architecture.of(model).value_matrix(int(name.split(".")[0]))
-        return [(weight, change.to(weight.device))]
+        layer = int(next(iter(self.tensors)).split(".")[0])
+        writers = Architecture.of(model).writers(layer, "value")
+        return [(one.matrix, self.tensors[name].to(one.matrix.device)) for name, one in _named(layer, writers).items()]
+
+
+def _named(layer: int, writers: Sequence[Writer]) -> dict[str, Writer]:
+    """The value matrices of a layer by the names of their changes; a mixture has several."""
+    if len(writers) == 1:
+        return {f"{layer}.change": writers[0]}
+    return {f"{layer}.{one.path}.change": one for one in writers}
 
 
 class Dinm(Method):
@@ -62,15 +71,18 @@ class Dinm(Method):
     paper: ClassVar[str] = "Detoxifying LLMs via knowledge editing (DINM), arXiv 2403.14472"
     summary: ClassVar[str] = "One layer's value matrix is tuned briefly on clean continuations. A plain checkpoint."
     detoxifier_type: ClassVar = DinmDetoxifier
+    needs: ClassVar[Need] = "values"
     reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
     def check(cls, data: FitData, settings: DinmSettings, target: Target | None = None) -> None:
         """Refuse pairs too few, and a layer that cannot be edited."""
+        super().check(data, settings, target)
         check_pairs(data)
         if target is not None and settings.layer is not None:
             target.architecture.check_layer(settings.layer)
-            target.architecture.value_matrix(settings.layer)
+            if not target.architecture.writers(settings.layer, "value"):
+                raise UsageError(f"layer: layer {settings.layer} of this model has no MLP; give another.")
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: DinmSettings) -> DinmDetoxifier:
@@ -79,27 +91,29 @@ class Dinm(Method):
         fitting: dict[str, Any] = {}
         pairs = embedded_pairs(target, data, settings.samples, settings.max_length, fitting)
         apart = (pairs.positive - pairs.negative).norm(dim=-1) / pairs.positive.norm(dim=-1)
-        layer = int(apart.mean(1).argmax()) if settings.layer is None else settings.layer
+        view = target.architecture
+        layers = [one for one in range(len(view.layers)) if view.writers(one, "value")]  # a hybrid's may have no MLP
+        layer = layers[int(apart.mean(1)[layers].argmax())] if settings.layer is None else settings.layer
         harmless = harmless_texts(target, pairs.clean, settings.max_length)
-        change, curve = tuned(target, layer, pairs.clean, harmless, settings, data.seed)
+        changes, curve = tuned(target, layer, pairs.clean, harmless, settings, data.seed)
         fitting |= {"layer": layer, "loss_curve": curve}
-        return DinmDetoxifier(settings, describe_target(target), {f"{layer}.change": change.cpu()}, fitting)
+        tensors = {name: change.cpu() for name, change in changes.items()}
+        return DinmDetoxifier(settings, describe_target(target), tensors, fitting)
 
 
 def tuned(
     target: Target, layer: int, clean: list[Passage], harmless: list[Passage], settings: DinmSettings, seed: int
-) -> tuple[torch.Tensor, list[list[float]]]:
-    """Return the change [d, d_ff] of a layer's value matrix that the training makes, and the loss curve.
+) -> tuple[dict[str, torch.Tensor], list[list[float]]]:
+    """Return the changes [d, d_ff] of a layer's value matrices that the training makes, and the loss curve.
 
     Raises:
         DetoxError: the loss became NaN or infinite.
     """
-    view = target.architecture
     generator = torch.Generator().manual_seed(seed)
     orders = [endless(len(texts), generator) for texts in (clean, harmless)]
-    change = torch.zeros_like(view.value_matrix(layer), dtype=torch.float32, requires_grad=True)
-    optimiser = torch.optim.Adam([change], lr=settings.learning_rate)
-    module = view.layers[layer].get_submodule(view.family.value)
+    writers = _named(layer, target.architecture.writers(layer, "value"))
+    changes = {n: torch.zeros_like(w.matrix, dtype=torch.float32, requires_grad=True) for n, w in writers.items()}
+    optimiser = torch.optim.Adam(list(changes.values()), lr=settings.learning_rate)
     curve = []
     with track("tuning one layer", settings.steps, "steps") as advance, torch.enable_grad():
         for step in range(settings.steps):
@@ -109,13 +123,11 @@ def tuned(
             )
             with torch.no_grad():
                 base = log_p(target, *rest[:2])
-            # W + change, differentiably and without touching W
-            handle = module.register_forward_hook(lambda _, given, y: y + F.linear(given[0], change.to(y.dtype)))
-            try:
+            with ExitStack() as stack:
+                for name, writer in writers.items():
+                    stack.enter_context(_changed(writer, changes[name]))
                 likely = log_p(target, *good[:2]).gather(-1, good[0][:, 1:, None])[..., 0]
                 kl = mean_kl(base, log_p(target, *rest[:2]), rest[2])
-            finally:
-                handle.remove()
             nll = -(likely * good[2]).sum() / good[2].sum()
             loss = nll + settings.locality * kl
             if not math.isfinite(loss.item()):
@@ -125,4 +137,27 @@ def tuned(
             optimiser.step()
             curve.append([step + 1, round(loss.item(), 4)])
             advance(1)
-    return change.detach(), curve
+    return {name: change.detach() for name, change in changes.items()}, curve
+
+
+@contextmanager
+def _changed(writer: Writer, change: torch.Tensor) -> Iterator[None]:
+    """Let a matrix be W + change within this context, differentiably and without touching W."""
+    module = writer.module
+    if writer.matrix.ndim == 2:
+        handle = module.register_forward_hook(lambda _, given, y: y + F.linear(given[0], change.to(y.dtype)))
+        try:
+            yield
+        finally:
+            handle.remove()
+        return
+    kept = module._parameters.pop(writer.parameter)  # fused experts read their tensor themselves
+    assert kept is not None
+    same_way = kept.shape == writer.matrix.shape and kept.stride() == writer.matrix.stride()
+    new = writer.matrix + change.to(kept.dtype)
+    try:
+        setattr(module, writer.parameter, new if same_way else new.transpose(-1, -2))
+        yield
+    finally:
+        delattr(module, writer.parameter)
+        module._parameters[writer.parameter] = kept

@@ -36,8 +36,10 @@ from detoxlm.progress import track
 
 log = logging.getLogger(__name__)
 
-#: What to read from the modules' outputs and what to write there: two of [E, k, d].
+#: What to read from a module's output and what to write there: two of [k, d].
 Ends = tuple[torch.Tensor, torch.Tensor]
+#: Modules whose outputs lose the same shares of directions, each with its own ends: a mixture has several in a layer.
+Group = Sequence[tuple[nn.Module, Ends]]
 #: DPO's temperature. The shares cannot run away as weights can, so it is larger than DPO's usual 0.1.
 BETA = 0.2
 #: Step of the shares (Adam), falling linearly to a tenth; in [0, 1] a few dozen steps cross the whole range.
@@ -54,8 +56,7 @@ FORGET = 0.8
 
 def learn_shares(
     target: Target,
-    modules: Sequence[nn.Module],
-    directions: Ends,
+    groups: Sequence[Group],
     pairs: Sequence[tuple[Passage, Passage]],
     harmless: Sequence[Passage],
     *,
@@ -68,8 +69,8 @@ def learn_shares(
 
     Args:
         target: the model, untouched; `load_target` has frozen its weights.
-        modules: the E modules whose outputs [..., d] are projected.
-        directions: what to read and what to write there (`both_ends`), each [E, k, d].
+        groups: E groups of modules whose outputs [..., d] are projected, with what to read and what to write there
+            (`both_ends`).
         pairs: (non-toxic, toxic) texts of one context each.
         harmless: texts on which the drift is measured.
         drift: KL(base || edited) per token, in nats, that is aimed at.
@@ -80,13 +81,13 @@ def learn_shares(
     Raises:
         DetoxError: the loss became NaN or infinite.
     """
-    directions = (directions[0].to(target.device), directions[1].to(target.device))
-    shares = torch.zeros(directions[0].shape[:2], device=target.device, requires_grad=True)
+    k = next(len(read) for group in groups for _, (read, _) in group)
+    shares = torch.zeros(len(groups), k, device=target.device, requires_grad=True)
     optimiser = torch.optim.Adam([shares], lr=LEARNING_RATE)
     generator = torch.Generator().manual_seed(seed)
     pair_order, harmless_order = (endless(len(items), generator) for items in (pairs, harmless))
     price, running, curve, start = PRICE, 0.0, [], 0
-    key = _key(target, directions, pairs, harmless, [drift, steps, seed])
+    key = _key(target, groups, pairs, harmless, [drift, steps, seed])
     if checkpoint is not None and (kept := _resumed(checkpoint, key, shares, optimiser)):
         start, price, running, curve = (kept[name] for name in ("step", "price", "running", "curve"))
     with track("learning what to remove", steps, "steps", done=start) as advance, torch.enable_grad():
@@ -96,8 +97,8 @@ def learn_shares(
             if step < start:  # done before: only the order of the texts moves on
                 continue
             optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
-            kl = drift_on(target, modules, directions, shares, anchors)
-            total = preference_loss(target, modules, directions, shares, chosen) + price * kl
+            kl = drift_on(target, groups, shares, anchors)
+            total = preference_loss(target, groups, shares, chosen) + price * kl
             if not math.isfinite(total.item()):
                 raise DetoxError(f"subspace: the loss is {total.item()} at step {step}; check the model's weights.")
             optimiser.zero_grad()
@@ -116,14 +117,15 @@ def learn_shares(
 
 def _key(
     target: Target,
-    directions: Ends,
+    groups: Sequence[Group],
     pairs: Sequence[tuple[Passage, Passage]],
     harmless: Sequence[Passage],
     numbers: Sequence[float],
 ) -> str:
     """What tells this very learning from others."""
     texts = [[p.ids for pair in pairs for p in pair], [p.ids for p in harmless]]
-    ends = [hashlib.sha256(end.cpu().contiguous().numpy().tobytes()).hexdigest() for end in directions]
+    every = [torch.stack([ends[i] for group in groups for _, ends in group]) for i in (0, 1)]
+    ends = [hashlib.sha256(end.cpu().contiguous().numpy().tobytes()).hexdigest() for end in every]
     return digest_of([target.architecture.fingerprint, str(target.model.dtype), ends, texts, *numbers])
 
 
@@ -156,8 +158,7 @@ def _resumed(path: Path, key: str, shares: torch.Tensor, optimiser: torch.optim.
 
 def preference_loss(
     target: Target,
-    modules: Sequence[nn.Module],
-    directions: Ends,
+    groups: Sequence[Group],
     shares: torch.Tensor,
     pairs: Sequence[tuple[Passage, Passage]],
 ) -> torch.Tensor:
@@ -167,7 +168,7 @@ def preference_loss(
     labels = ids[:, 1:, None]
     with torch.no_grad():
         base = log_p(target, ids, mask).gather(-1, labels)[..., 0]
-    with projected(modules, directions, shares):
+    with projected(groups, shares):
         edited = log_p(target, ids, mask).gather(-1, labels)[..., 0]
     change = ((edited - base) * counted).sum(1)
     return -F.logsigmoid(BETA * (change[: len(pairs)] - change[len(pairs) :])).mean()
@@ -175,8 +176,7 @@ def preference_loss(
 
 def drift_on(
     target: Target,
-    modules: Sequence[nn.Module],
-    directions: Ends,
+    groups: Sequence[Group],
     shares: torch.Tensor,
     texts: Sequence[Passage],
 ) -> torch.Tensor:
@@ -190,7 +190,7 @@ def drift_on(
         ids, mask, counted = padded(target, [texts[i] for i in part])
         with torch.no_grad():
             base = log_p(target, ids, mask)
-        with projected(modules, directions, shares):
+        with projected(groups, shares):
             edited = log_p(target, ids, mask)
         total, tokens = total + summed_kl(base, edited, counted), tokens + counted.sum()
     return total / tokens
@@ -207,20 +207,19 @@ def summed_kl(base: torch.Tensor, edited: torch.Tensor, counted: torch.Tensor) -
 
 
 @contextmanager
-def projected(modules: Sequence[nn.Module], directions: Ends, shares: torch.Tensor) -> Iterator[None]:
-    """Remove shares [E, k] of directions from the outputs of modules, differentiably, within this context.
+def projected(groups: Sequence[Group], shares: torch.Tensor) -> Iterator[None]:
+    """Remove shares [E, k] of directions from the outputs of E groups of modules, differentiably, within this context.
 
     A bias is removed with the rest, as it is not when weights are edited; in gradients of the shares that is noise.
     """
     handles = []
-    for module, read, write, s in zip(modules, *directions, shares, strict=True):
+    for group, s in zip(groups, shares, strict=True):
+        for module, ends in group:
 
-        def after(
-            _: nn.Module, __: Any, y: torch.Tensor, ends: Ends = (read, write), s: torch.Tensor = s
-        ) -> torch.Tensor:
-            return y - (((y.to(s.dtype) @ ends[0].T) * s) @ ends[1]).to(y.dtype)
+            def after(_: nn.Module, __: Any, y: torch.Tensor, ends: Ends = ends, s: torch.Tensor = s) -> torch.Tensor:
+                return y - (((y.to(s.dtype) @ ends[0].T) * s) @ ends[1]).to(y.dtype)
 
-        handles.append(module.register_forward_hook(after))
+            handles.append(module.register_forward_hook(after))
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from detoxlm.data import Pair, builtin_prompts, neutral_text
+from detoxlm.data import Pair, neutral_text
 from detoxlm.errors import UsageError
 from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData
@@ -124,7 +124,7 @@ def check_pairs(data: FitData) -> None:
 
 def _harvested(target: Target, data: FitData, samples: int) -> tuple[list[Pair], dict[str, Any]]:
     assert data.scorer is not None  # `check_pairs`
-    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
+    prompts = data.to_continue()
     sampling = own_sampling(samples, data.seed)
     made = harvest(target, prompts, data.scorer, sampling, batch_size=data.batch_size, workdir=data.workdir)
     groups: dict[str, list[Sampled]] = {}

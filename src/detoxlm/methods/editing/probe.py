@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from detoxlm.methods.base import FitData, Method, describe_target
+from detoxlm.methods.base import FitData, Method, Need, describe_target
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.methods.editing.pairs import PairSettings, check_pairs, embedded_pairs
@@ -78,11 +78,13 @@ class Probe(Method):
     paper: ClassVar[str] = "A mechanistic understanding of alignment algorithms, arXiv 2401.01967"
     summary: ClassVar[str] = "A toxicity probe is subtracted from one layer's states. No weights change."
     detoxifier_type: ClassVar = ProbeDetoxifier
+    needs: ClassVar[Need] = "layers"
     reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
     def check(cls, data: FitData, settings: ProbeSettings, target: Target | None = None) -> None:
         """Refuse pairs too few, and a layer that is not there."""
+        super().check(data, settings, target)
         check_pairs(data)
         if target is not None:
             target.architecture.check_layer(_layer(target, settings))

@@ -14,7 +14,7 @@ of rank k, and costs nothing at run time.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,11 +23,10 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from detoxlm.architecture import Architecture, Part
-from detoxlm.data import builtin_prompts
+from detoxlm.architecture import Architecture, Part, Writer
 from detoxlm.errors import UsageError
 from detoxlm.harvest import HELD_OUT
-from detoxlm.methods.base import FitData, Method, describe_target
+from detoxlm.methods.base import FitData, Method, Need, describe_target
 from detoxlm.methods.editing.learning import learn_shares
 from detoxlm.methods.editing.lens import reads_as
 from detoxlm.methods.editing.pairs import EmbeddedPairs, PairSettings, check_pairs, embedded_pairs, harmless_texts
@@ -36,7 +35,7 @@ from detoxlm.methods.editing.subspaces import both_ends, low_rank, rank_of, toxi
 from detoxlm.methods.training.anchors import anchors
 from detoxlm.methods.training.watch import Watch
 from detoxlm.methods.weights.detoxifier import WeightDetoxifier
-from detoxlm.methods.weights.lora import write_adapter
+from detoxlm.methods.weights.lora import refuse_stack, write_adapter
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
 
@@ -110,32 +109,27 @@ class SubspaceDetoxifier(WeightDetoxifier):
 
     def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
         view = Architecture.of(model)
-        return [
-            (view.writing_matrix(layer, part), up @ down)
-            for part in SHARES
-            for layer, (down, up) in self._factors(view, part).items()
-        ]
+        return [(writer.matrix, up @ down) for part in SHARES for _, writer, down, up in self._factors(view, part)]
 
     def save_adapter(self, model: PreTrainedModel, folder: str | Path, strength: float | None = None) -> None:
         """Write the same edit as a LoRA of the same rank."""
         strength = self.check_strength(strength)
         self.check_target(model)
         view = Architecture.of(model)
-        edits = {}
+        edits: dict[str, dict[int, tuple[torch.Tensor, torch.Tensor]]] = {}
         for part in SHARES:
-            factors = {layer: (down, strength * up) for layer, (down, up) in self._factors(view, part).items()}
-            if factors:
-                edits[getattr(view.family, part)] = factors
+            for layer, writer, down, up in self._factors(view, part):
+                refuse_stack(view, writer)
+                edits.setdefault(writer.path, {})[layer] = (down, strength * up)
         write_adapter(view, edits, Path(folder))
 
-    def _factors(self, view: Architecture, part: Part) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-        """By layer A [k, m] and B [d, k] of the edit W + B A, in float32 on the model's device."""
-        factors = {}
+    def _factors(self, view: Architecture, part: Part) -> Iterator[tuple[int, Writer, torch.Tensor, torch.Tensor]]:
+        """Yield layer, matrix, A [k, m] and B [d, k] of the edits W + B A, in float32; of experts A is [E, k, m]."""
         for layer in sorted(int(name.split(".")[0]) for name in self.tensors if name.endswith(f".{SHARES[part]}")):
-            weight = view.writing_matrix(layer, part).detach().float()
-            directions, shares = (self.tensors[f"{layer}.{name}"].to(weight) for name in ("directions", SHARES[part]))
-            factors[layer] = low_rank(weight, directions, shares, view.writing_gain(layer, part))
-        return factors
+            for writer in view.writers(layer, part):
+                weight = writer.matrix.detach().float()
+                directions, shares = (self.tensors[f"{layer}.{n}"].to(weight) for n in ("directions", SHARES[part]))
+                yield layer, writer, *low_rank(weight, directions, shares, writer.gain)
 
 
 class Subspace(Method):
@@ -147,19 +141,19 @@ class Subspace(Method):
         "Directions that tell toxic from non-toxic text are removed from MLP weights. A plain checkpoint."
     )
     detoxifier_type: ClassVar = SubspaceDetoxifier
+    needs: ClassVar[Need] = "values"
     reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
     def check(cls, data: FitData, settings: SubspaceSettings, target: Target | None = None) -> None:
         """Refuse pairs too few, to search without Optuna or a scorer, and layers that cannot be edited."""
+        super().check(data, settings, target)
         check_pairs(data)
         if settings.variant == "search":
             check_installed()
             _scorer_of(data)
         if target is not None:
-            for layer in _layers(target.architecture, settings):
-                for part in _parts(settings):
-                    target.architecture.writing_matrix(layer, part)
+            _layers(target.architecture, settings)
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: SubspaceSettings) -> SubspaceDetoxifier:
@@ -184,7 +178,7 @@ class Subspace(Method):
         most, share = settings.rank or (8 if learned else PAPER_RANK), 1.0
         if searched:
             chosen = _searched(target, data, settings, pairs, layers, parts, fitting)
-            layers = list(range(chosen.first_layer, chosen.last_layer + 1))
+            layers = [layer for layer in layers if chosen.first_layer <= layer <= chosen.last_layer]
             width, most, share = chosen.context, chosen.rank, chosen.share
         found = []
         for layer in layers:
@@ -194,14 +188,16 @@ class Subspace(Method):
             found.append(directions[:rank])
         shares = {part: [torch.full((len(directions),), share) for directions in found] for part in parts}
         if learned:
-            paths = [(layer, getattr(view.family, part)) for part in parts for layer in layers]
-            modules = [view.layers[layer].get_submodule(path) for layer, path in paths]
-            ends = [_ends(view, layers, found, part) for part in parts]
-            read, write = (torch.cat(end) for end in zip(*ends, strict=True))
             learnt, facts = learn_shares(
                 target,
-                modules,
-                (read, write),
+                [
+                    [
+                        (writer.module, both_ends(v.to(target.device), writer.gain))
+                        for writer in view.writers(layer, part)
+                    ]
+                    for part in parts
+                    for layer, v in zip(layers, found, strict=True)
+                ],
                 list(zip(pairs.clean, pairs.toxic, strict=True)),
                 harmless_texts(target, pairs.clean, settings.max_length),
                 drift=settings.drift,
@@ -238,7 +234,7 @@ NEUTRAL_PIECES = 48
 
 
 def _watched(data: FitData) -> list[str]:
-    return (data.prompts if data.prompts is not None else builtin_prompts("fit"))[::HELD_OUT]
+    return data.to_continue()[::HELD_OUT]
 
 
 def _scorer_of(data: FitData) -> Scorer:
@@ -274,7 +270,7 @@ def _searched(
     most = min(len(pairs.clean), target.architecture.hidden_size)
 
     def judge(removal: Removal) -> dict[str, float]:
-        edited = list(range(removal.first_layer, removal.last_layer + 1))
+        edited = [layer for layer in layers if removal.first_layer <= layer <= removal.last_layer]
         found = [
             toxic_directions(pairs.positive[layer], pairs.negative[layer], removal.context, removal.rank)[0]
             for layer in edited
@@ -331,20 +327,14 @@ def _layers(view: Architecture, settings: SubspaceSettings) -> list[int]:
         raise UsageError(
             f"first_layer, last_layer: {first} to {last} are no layers of this model; it has 0 to {count - 1}."
         )
-    return list(range(first, last + 1))
+    found = [layer for layer in range(first, last + 1) if view.writers(layer, "value")]  # a hybrid's may have no MLP
+    if not found:
+        raise UsageError(f"first_layer, last_layer: no layer from {first} to {last} has an MLP; give others.")
+    return found
 
 
 def _parts(settings: SubspaceSettings) -> list[Part]:
     return ["value", "attention"] if settings.attention else ["value"]
-
-
-def _ends(
-    view: Architecture, layers: list[int], directions: list[torch.Tensor], part: Part
-) -> tuple[torch.Tensor, torch.Tensor]:
-    gains = [view.writing_gain(layer, part) for layer in layers]
-    ends = [both_ends(v.to(view.model.device), gain) for v, gain in zip(directions, gains, strict=True)]
-    read, write = zip(*ends, strict=True)
-    return torch.stack(read), torch.stack(write)
 
 
 #: So many directions are read through the vocabulary head.

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.methods.base import FitData, Method, describe_target
+from detoxlm.methods.base import FitData, Method, Need, describe_target
 from detoxlm.methods.editing.pairs import PairSettings, check_pairs, embedded_pairs
 from detoxlm.methods.editing.probes import probe_direction, separation
 from detoxlm.methods.weights.detoxifier import WeightDetoxifier
@@ -49,11 +49,22 @@ class SurgeryDetoxifier(WeightDetoxifier):
     def _changes(self, model: PreTrainedModel) -> list[tuple[torch.Tensor, torch.Tensor]]:
         view = Architecture.of(model)
         changes = []
-        for layer in range(1, len(view.layers)):
-            weight = view.gate_matrix(layer)
-            chosen, w = self.tensors[f"{layer}.chosen"].to(weight), self.tensors[f"{layer}.added"].to(weight)
-            changes.append((weight, torch.outer(chosen.float(), w.float())))
+        layers = range(1, len(view.layers))
+        for layer in (one for one in layers if f"{one}.chosen" in self.tensors):  # a hybrid's may have no MLP
+            start = 0
+            for weight in view.gates(layer):
+                rows = weight.shape[:-1].numel()  # of all experts
+                chosen = self.tensors[f"{layer}.chosen"][start : start + rows].to(weight)
+                w = self.tensors[f"{layer}.added"].to(weight)
+                changes.append((weight, torch.outer(chosen.float(), w.float()).view(weight.shape)))
+                start += rows
         return changes
+
+
+def _rows(view: Architecture, layer: int) -> torch.Tensor:
+    """All gate rows of a layer [m, d], of all its experts; a hybrid's layer may have none."""
+    found = [gates.detach().float().cpu().flatten(0, -2) for gates in view.gates(layer)]
+    return torch.cat(found) if found else torch.zeros(0, view.hidden_size)
 
 
 class Surgery(Method):
@@ -63,15 +74,14 @@ class Surgery(Method):
     paper: ClassVar[str] = "Model Surgery, arXiv 2407.08770"
     summary: ClassVar[str] = "A toxicity probe is added to the MLP gate rows most opposed to it. A plain checkpoint."
     detoxifier_type: ClassVar = SurgeryDetoxifier
+    needs: ClassVar[Need] = "gates"
     reads: ClassVar[frozenset[str]] = frozenset({"pairs", "prompts"})
 
     @classmethod
     def check(cls, data: FitData, settings: SurgerySettings, target: Target | None = None) -> None:
         """Refuse pairs too few, and an MLP whose gates cannot be edited."""
+        super().check(data, settings, target)
         check_pairs(data)
-        if target is not None:
-            for layer in range(len(target.architecture.layers)):
-                target.architecture.gate_matrix(layer)
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: SurgerySettings) -> SurgeryDetoxifier:
@@ -82,9 +92,9 @@ class Surgery(Method):
         pairs = embedded_pairs(target, data, settings.samples, settings.max_length, fitting)
         positive, negative = pairs.positive, pairs.negative
         # the input of layer l is the output of layer l - 1; the first layer reads single tokens, not texts
-        layers = range(1, len(view.layers))
+        gates = {layer: rows for layer in range(1, len(view.layers)) if len(rows := _rows(view, layer))}
+        layers = list(gates)
         probes = {layer: probe_direction(positive[layer - 1], negative[layer - 1]) for layer in layers}
-        gates = {layer: view.gate_matrix(layer).detach().float().cpu() for layer in layers}
         cosines = {layer: F.cosine_similarity(gates[layer], probes[layer][None], dim=1) for layer in layers}
         every = torch.cat(list(cosines.values()))
         limit = every.kthvalue(max(1, round(settings.rows * len(every)))).values

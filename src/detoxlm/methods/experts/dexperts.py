@@ -19,7 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.methods.base import FitData, Method, describe_target
+from detoxlm.methods.base import FitData, Method, Need, describe_target
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.copies import check_copyable
 from detoxlm.methods.experts.copies import expert, logits_of
@@ -86,10 +86,12 @@ class DExperts(Method):
         "the work."
     )
     detoxifier_type: ClassVar = DExpertsDetoxifier
+    needs: ClassVar[Need] = "states"
 
     @classmethod
     def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
         """Refuse to train where what trains is not installed, and a model that cannot be copied."""
+        super().check(data, settings, target)
         check_installed(cls.name)
         if target is not None:
             check_copyable(target.model)

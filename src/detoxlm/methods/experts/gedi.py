@@ -27,7 +27,7 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from detoxlm.errors import UsageError
-from detoxlm.methods.base import FitData, Method, describe_target
+from detoxlm.methods.base import FitData, Method, Need, describe_target
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.copies import check_copyable
 from detoxlm.methods.experts.classes import Posterior, classes
@@ -67,10 +67,12 @@ class Gedi(Method):
         "change; three times the work."
     )
     detoxifier_type: ClassVar = GediDetoxifier
+    needs: ClassVar[Need] = "states"
 
     @classmethod
     def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
         """Refuse to train where what trains is not installed, all weights, and a model that cannot be copied."""
+        super().check(data, settings, target)
         check_installed(cls.name)
         if settings.tune == "full":
             raise UsageError("tune: gedi's two classes are one adapter, added and taken away; leave tune=lora.")

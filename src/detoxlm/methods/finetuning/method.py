@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from detoxlm.methods.base import FitData, Method
+from detoxlm.methods.base import FitData, Method, Need
 from detoxlm.methods.finetuning.blame import Blame
 from detoxlm.methods.training import check_installed
 from detoxlm.methods.training.objectives import Objective
@@ -17,6 +17,7 @@ class FineTuning(Method):
     """A method that trains a copy of the target on an `Objective`."""
 
     detoxifier_type: ClassVar[type[FineTunedDetoxifier]]
+    needs: ClassVar[Need] = "states"
 
     @classmethod
     @abstractmethod
@@ -31,6 +32,7 @@ class FineTuning(Method):
     @classmethod
     def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
         """Refuse to train where what trains is not installed."""
+        super().check(data, settings, target)
         check_installed(cls.name)
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from detoxlm.errors import UsageError
-from detoxlm.methods.base import Detoxifier, FitData, Method
+from detoxlm.methods.base import Detoxifier, FitData, Method, refuse_without
 from detoxlm.methods.fusion.calibrator import cut_calibrator
 from detoxlm.methods.fusion.contrast import own_contrast
 from detoxlm.methods.fusion.detoxifier import FusionDetoxifier
@@ -40,6 +40,7 @@ class Fusion(Method):
             raise UsageError("pairs: the paper's calibrator learns non-toxic text alone; give --corpus.")
         if choice == "own":
             if target is not None:
+                refuse_without(cls.name, "layers", target)
                 cut_calibrator(target.model, settings.layers)
         elif choice == "shipped":
             if settings.variant == "paper":

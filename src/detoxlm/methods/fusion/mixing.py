@@ -116,5 +116,7 @@ def _loss(calibrator: PreTrainedModel, batch: Sequence[Sequence_]) -> torch.Tens
     # the embeddings may be the target's, in its dtype; training is in float32
     inputs = view.embeddings(ids).float()
     hidden = view.decoder(inputs_embeds=inputs, attention_mask=mask, use_cache=False).last_hidden_state
+    if view.scale != 1:
+        hidden = view.scale * hidden
     bias = None if view.head.bias is None else view.head.bias.float()
     return completion_loss(hidden, view.head.weight.float(), bias, labels)

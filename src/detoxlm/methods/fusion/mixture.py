@@ -6,6 +6,7 @@ from typing import Any
 
 from detoxlm.data import Example
 from detoxlm.errors import UsageError
+from detoxlm.generation import encode
 from detoxlm.harvest import Sampled
 from detoxlm.methods.base import FitData, describe_target
 from detoxlm.methods.fusion import mixing
@@ -70,7 +71,7 @@ def tokenised(
     prompt, completion = example.prompt or "", example.completion
     if prompt and not (prompt[-1].isspace() or completion[:1].isspace()) and ended:
         prompt += "\n"  # the paper's form for question and answer; text that continues brings its own space
-    before = target.tokenizer(prompt)["input_ids"] if prompt else []
+    before = encode(target, prompt, None) if prompt else []
     tokens = target.tokenizer(completion, add_special_tokens=not prompt)["input_ids"]
     if ended and target.tokenizer.eos_token_id is not None:
         tokens = [*tokens, target.tokenizer.eos_token_id]

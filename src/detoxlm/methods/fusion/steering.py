@@ -60,7 +60,8 @@ class Mixture(Steering):
         if self.place == "states":
             return fuse(x, other, strength)
         # (1 - alpha) (Wh + b) + alpha (W z~ + b): the same mixture, behind the head
-        return fuse(x, self._view.head(other.to(self._view.head.weight.dtype)), strength)
+        theirs = self._view.head(other.to(self._view.head.weight.dtype))
+        return fuse(x, theirs if self._view.scale == 1 else self._view.scale * theirs, strength)
 
     def on_logits(self) -> Steering:
         """Return the mixture behind the head.

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from detoxlm.data import builtin_prompts
 from detoxlm.errors import UsageError
+from detoxlm.generation import encode
 from detoxlm.harvest import Sampled, harvest, own_sampling
 from detoxlm.methods.base import FitData
 from detoxlm.methods.fusion.settings import FusionSettings
@@ -43,7 +43,7 @@ def score_passages(target: Target, rows: Sequence[Row], scorer: Scorer, max_leng
     start = next(token for token in (first, end, 0) if token is not None)
     passages = []
     for i, (context, text, toxicity) in enumerate(rows):
-        before = (target.tokenizer(context)["input_ids"] if context else [start])[-(max_length // 2) :]
+        before = (encode(target, context, None) if context else [start])[-(max_length // 2) :]
         tokens = target.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
         tokens = tokens[: max_length - len(before)]
         if tokens:
@@ -53,7 +53,7 @@ def score_passages(target: Target, rows: Sequence[Row], scorer: Scorer, max_leng
 
 def harvested(target: Target, data: FitData, settings: FusionSettings, fitting: dict[str, Any]) -> list[Sampled]:
     """Let the target continue prompts, and score what it says."""
-    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
+    prompts = data.to_continue()
     sampling = own_sampling(settings.samples, data.seed)
     made = harvest(target, prompts, scorer_of(data), sampling, batch_size=data.batch_size, workdir=data.workdir)
     fitting["harvest"] = {

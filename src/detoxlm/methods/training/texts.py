@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from detoxlm.data import Example, Pair, builtin_prompts
+from detoxlm.data import Example, Pair
 from detoxlm.errors import UsageError
 from detoxlm.harvest import HELD_OUT, Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData
@@ -58,7 +58,7 @@ def texts_for(
     Raises:
         UsageError: no scorer, no harmful or no clean response found, or harmful texts that are all clean ones too.
     """
-    prompts = data.prompts if data.prompts is not None else builtin_prompts("fit")
+    prompts = data.to_continue()
     watched = prompts[::HELD_OUT] if len(prompts) >= HELD_OUT else prompts
     learned = [prompt for prompt in prompts if prompt not in set(watched)] or prompts
     pairs = [pair for pair in dict.fromkeys(data.pairs or []) if pair.toxic != pair.nontoxic]

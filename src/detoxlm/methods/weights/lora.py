@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from detoxlm.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, base_of
-from detoxlm.architecture import Architecture
+from detoxlm.architecture import Architecture, Writer
+from detoxlm.errors import UsageError
 from detoxlm.files import folder_written_atomically
 
 #: A [k, in] and B [out, k] of the edit W + B A.
@@ -69,6 +70,16 @@ def _ending(module: str, wanted: Collection[str], every: Sequence[str]) -> str:
     return module
 
 
+def refuse_stack(view: Architecture, writer: Writer) -> None:
+    """Raise `UsageError` for the matrices of experts that are fused into one tensor: few load LoRAs of those."""
+    if writer.matrix.ndim == 3:
+        raise UsageError(
+            f"adapter: the experts of this {view.name} model are fused into one tensor "
+            f"({writer.path}.{writer.parameter}), for which a LoRA loads hardly anywhere; export a checkpoint: --form "
+            "checkpoint."
+        )
+
+
 def write_adapter(view: Architecture, edits: Mapping[str, Mapping[int, Factors]], folder: Path) -> None:
     """Write an edit of some modules of some layers (`write_lora`); in the other layers they get an edit of nothing.
 
@@ -82,8 +93,14 @@ def write_adapter(view: Architecture, edits: Mapping[str, Mapping[int, Factors]]
     """
     every = {}
     for module, factors in edits.items():
-        down, up = next(iter(factors.values()))
-        nothing = (torch.zeros(0, down.shape[1]), torch.zeros(up.shape[0], 0))
-        for layer in range(len(view.layers)):
-            every[f"{view.family.layers}.{layer}.{module}"] = factors.get(layer, nothing)
+        for layer, within in enumerate(view.layers):
+            found = factors.get(layer)
+            if found is None:
+                try:
+                    matrix = within.get_submodule(module)
+                except AttributeError:  # a hybrid has other parts there
+                    continue
+                rows, columns = matrix.weight.T.shape if isinstance(matrix, Conv1D) else matrix.weight.shape
+                found = (torch.zeros(0, columns), torch.zeros(rows, 0))
+            every[f"{view.layers_path}.{layer}.{module}"] = found
     write_lora(every, view.model, folder)
