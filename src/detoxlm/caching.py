@@ -79,10 +79,13 @@ def _holds(model: PreTrainedModel) -> bool:
     ones = torch.ones_like(ids)
     first, second = new_cache(model), new_cache(model)
     try:
-        whole = model.forward(input_ids=ids, use_cache=False).logits[:, -2:]
-        for cache, tokens in ((first, ids[:, :6]), (second, ids.flip(1)[:, :5])):
+        whole = model.forward(input_ids=ids, use_cache=False).logits[:, -3:]
+        for cache, tokens in ((first, ids[:, :6]), (second, ids[:, :5]), (new_cache(model), ids.flip(1))):
             model.forward(**step_arguments(model, cache, tokens, ones[:, : tokens.shape[1]]))
         rest = [model.forward(**step_arguments(model, first, ids[:, i : i + 1], ones[:, : i + 1])) for i in (6, 7)]
+        # several at once too, as likelihoods are read: some hybrids forget their state there
+        rest.append(model.forward(**step_arguments(model, second, ids[:, 5:], ones)))
     except Exception:  # what models of others raise is no closed set; without a cache they may work
         return False
-    return close(torch.cat([one.logits for one in rest], 1), whole, model.dtype)
+    read = torch.cat([one.logits for one in rest], 1)
+    return close(read, torch.cat([whole[:, -2:], whole], 1), model.dtype)

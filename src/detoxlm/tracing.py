@@ -166,7 +166,8 @@ def _decoder(
     # what tanh has flattened says nothing exact of the scale any more
     uncapped = logits if cap is None else cap * torch.atanh((logits / cap).clamp(-0.99, 0.99))
     clear = torch.ones_like(logits, dtype=torch.bool) if cap is None else logits.abs() < 0.9 * cap
-    width = head.weight.shape[1] if head.weight.ndim == 2 else None
+    rows: Any = head.weight
+    width = rows.shape[1] if rows.ndim == 2 else None
     for call in sorted(calls, key=lambda one: -one.name.count(".")):
         holds_layers = any(isinstance(module, nn.ModuleList) for module in call.module.modules())
         if call.module is model or not holds_layers or call.made is None or call.made.shape[-1] != width:

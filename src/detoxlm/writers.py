@@ -198,8 +198,7 @@ class _Layer:
                 hooks.enter_context(_watching(module, seen))
             for other in held:
                 if not f"{name}.".startswith(f"{other}."):  # what it is within cannot be held
-                    change = partial(_kept, self.still[other])
-                    hooks.enter_context(_instead(self.layer.get_submodule(other), change))
+                    hooks.enter_context(_instead(self.layer.get_submodule(other), partial(_kept, self.still[other])))
             hooks.enter_context(_instead(self.layer.get_submodule(name), lambda output: output + by))
             output = self._run()
         before = self.output
@@ -288,7 +287,7 @@ class _Layer:
             parent = value.name.rpartition(".")[0]
             near = [call for call in self.calls if call.name.rpartition(".")[0] == parent and call.name != value.name]
             found = [one for call in near if (one := self._matrix(call)) is not None]
-            change = partial(self._neurons, value.name)
+            change: Callable[[Place, slice, float], torch.Tensor] = partial(self._neurons, value.name)
         else:
             stacks = self.layer.get_submodule(place.path).named_parameters(recurse=False)
             found = [Place(place.path, n, place.turned) for n, p in stacks if p.ndim == 3 and n != place.parameter]
@@ -300,7 +299,7 @@ class _Layer:
             halves = [slice(0, m), slice(m, None), slice(0, None, 2), slice(1, None, 2)]
             rest = {0: 1, 1: 0, 2: 3, 3: 2}
             if rows == m:
-                if not _linear(lambda by, one=one: change(one, slice(None), by)):
+                if not _linear(partial(change, one, slice(None))):
                     return one
                 continue
             for at, half in enumerate(halves):

@@ -9,7 +9,9 @@ from string import Template
 from detoxlm.serving.served import Served
 
 #: What browsers let the page do: its own script and style, and requests to this server.
-POLICY = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'self'; img-src data:; script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+)
 
 
 def page(served: Served) -> str:

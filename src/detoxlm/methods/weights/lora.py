@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -93,11 +94,11 @@ def write_adapter(view: Architecture, edits: Mapping[str, Mapping[int, Factors]]
     """
     every = {}
     for module, factors in edits.items():
-        for layer, within in enumerate(view.layers):
+        for layer in range(len(view.layers)):
             found = factors.get(layer)
             if found is None:
                 try:
-                    matrix = within.get_submodule(module)
+                    matrix: Any = view.layers[layer].get_submodule(module)
                 except AttributeError:  # a hybrid has other parts there
                     continue
                 rows, columns = matrix.weight.T.shape if isinstance(matrix, Conv1D) else matrix.weight.shape
