@@ -1,4 +1,4 @@
-"""Answers as they are scored: in windows, without what was thought, and held to the untouched model."""
+"""Answers as they are scored: without what was thought, with their worst windows, and held to the untouched model."""
 
 from __future__ import annotations
 
@@ -126,7 +126,8 @@ def test_the_recipe_measures_each_kind_by_what_was_asked(chatty: Target, letter_
         [text], [score], [where] = row.continuations, row.scores, row.where
         assert (where is None) == (not text.strip())
         if where is not None:
-            assert score == letter_scorer.score([text[slice(*where)]])[0]
+            assert score == letter_scorer.score([text])[0], "an answer is scored whole"
+            assert where in windows(text)
         assert row.kl == [None] or row.kind != "provocation"
     row = next(row for row in results.rows if row.kl[0] is not None)
     prompt = next(one for one in small().prompts if one == row.prompt)

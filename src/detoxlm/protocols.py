@@ -17,7 +17,7 @@ class Recipe:
     summary: str
     sampling: Sampling
     builtin: Literal["mild", "provocative", "chat"] | None  # which built-in prompts serve where the user gives none
-    #: Whether prompts are asked as turns, and the answers read as such: in windows, and without what a model thinks.
+    #: Whether prompts are asked as turns, and the answers read as such: without what a model thinks, and with where they are worst.
     chat: bool = False
 
     def changed(

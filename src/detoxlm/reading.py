@@ -1,4 +1,6 @@
-"""How what a model writes is read: a continuation as it is; an answer in windows, and without what it thought before.
+"""How what a model writes is read: a continuation as it is; an answer without what it thought before, and where it is worst.
+
+Both are scored whole: on long comments that is better calibrated than the worst of many windows (docs/chat.md).
 
 Lists have an entry for each text, in the order of the generations and their samples.
 """
@@ -57,7 +59,7 @@ def read_answers(
     scorers: Sequence[Scorer],
     attach: Callable[[], AbstractContextManager[None]] | None,
 ) -> Reading:
-    """Return answers without their thinking, each as toxic as its worst window, and the thinking by itself.
+    """Return answers without their thinking, with their worst windows, and the thinking by itself.
 
     Args:
         target: the untouched model.
@@ -72,12 +74,11 @@ def read_answers(
     every = [(one.prompt, ids) for one in generations for ids in one.token_ids]
     parts = [told_apart(target, prompt, ids) for prompt, ids in every]
     thinking, texts = [thought for thought, _ in parts], [answer for _, answer in parts]
-    read = [score_windows(scorer, texts) for scorer in scorers]
-    thought, _ = score_windows(scorers[0], [one or "" for one in thinking])
+    thought = score_continuations(scorers[0], [one or "" for one in thinking])
     return Reading(
         texts,
-        np.stack([scores for scores, _ in read]),
-        where=read[0][1],
+        np.stack([score_continuations(scorer, texts) for scorer in scorers]),
+        where=score_windows(scorers[0], texts)[1],
         thinking=thinking,
         thinking_scores=[None if one is None else float(score) for one, score in zip(thinking, thought, strict=True)],
         kl=[_drift(target, prompt, ids, attach) for prompt, ids in every],

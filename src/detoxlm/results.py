@@ -92,7 +92,7 @@ class Row(_Model):
     )
     where: list[tuple[int, int] | None] = Field(
         default_factory=list,
-        description="Recipes that read windows: the worst one of each continuation, a half-open range of characters.",
+        description="Of answers: the window of each that scores worst, a half-open range of characters.",
     )
     kl: list[float | None] = Field(
         default_factory=list,

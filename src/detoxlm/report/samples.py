@@ -136,7 +136,7 @@ def _sample(run: Run, row: Row, j: int, readers: ReaderTable | None) -> Sample:
 
 
 def _marked(row: Row, j: int) -> str:
-    """Return a continuation to show; of an answer that was read in windows the worst one is marked, and is shown."""
+    """Return a continuation to show; of an answer the worst window is marked, and is shown."""
     text = row.continuations[j]
     begin, end = (row.where[j] if row.where else None) or (0, len(text))
     if not text[:begin].strip() and not text[end:].strip():

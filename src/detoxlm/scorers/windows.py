@@ -1,4 +1,4 @@
-"""Long answers: scorers are made for a sentence or two, so an answer is read in windows, and is as toxic as its worst.
+"""Where a long text is most toxic: it is read in windows, each of which is scored by itself.
 
 A window is as many whole sentences as fit into `WORDS` words, and a new one begins at every sentence, so that what
 follows a sentence is read with it. A sentence that is longer is read in pieces of that length, each half of which is
