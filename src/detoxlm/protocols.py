@@ -17,7 +17,7 @@ class Recipe:
     summary: str
     sampling: Sampling
     builtin: Literal["mild", "provocative", "chat"] | None  # which built-in prompts serve where the user gives none
-    #: Whether prompts are asked as turns, and the answers read as such: without what a model thinks, and with where they are worst.
+    #: Whether prompts are asked as turns, and answers read as such: without thoughts, with the worst place.
     chat: bool = False
 
     def changed(

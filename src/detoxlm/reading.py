@@ -1,4 +1,4 @@
-"""How what a model writes is read: a continuation as it is; an answer without what it thought before, and where it is worst.
+"""How what a model writes is read: a continuation as it is; an answer without what it thought, and where it is worst.
 
 Both are scored whole: on long comments that is better calibrated than the worst of many windows (docs/chat.md).
 
