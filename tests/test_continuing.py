@@ -94,7 +94,7 @@ def test_what_cannot_be_done_is_said_before_the_model_is_loaded(place: Path) -> 
     none = Path("no-such-model")
     for options, message in (
         ({"output": None}, "output: name where"),
-        ({"file": None}, "generate: give a prompt"),
+        ({"file": None}, "generate: it needs a PROMPT to continue"),
         ({"output": Path("out.txt")}, "its name must end in .jsonl, .parquet, .csv"),
         ({"output": Path("in.jsonl")}, "is the file that is read"),
         ({"file": Path("none.jsonl")}, "file: .*none.jsonl"),
