@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from detoxlm.conversations import Conversation
 from detoxlm.data import read_prompts, read_texts
 from detoxlm.errors import UsageError
 
@@ -60,12 +61,19 @@ def test_objects_that_a_csv_has_written_out_are_read_not_continued(show: object,
     assert read_prompts(path).items == PROMPTS
 
 
-@pytest.mark.parametrize("cell", ['{"prompt": "x"}', "['a', 'b']", '[{"role": "user", "content": "hi"}]'])
+@pytest.mark.parametrize("cell", ['{"prompt": "x"}', "['a', 'b']"])
 def test_other_objects_that_a_csv_has_written_out_are_refused_by_line(cell: str, tmp_path: Path) -> None:
     path = tmp_path / "chat.csv"
     path.write_text('prompt,x\n"' + cell.replace('"', '""') + '",1\n', encoding="utf-8")
     with pytest.raises(UsageError, match=r"chat\.csv:2: `prompt` is .*an object or list written out, not a text"):
         read_prompts(path)
+
+
+def test_turns_that_a_csv_has_written_out_are_a_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "chat.csv"
+    path.write_text('prompt,x\n"[{""role"": ""user"", ""content"": ""hi""}]",1\n', encoding="utf-8")
+    (found,) = read_prompts(path).items
+    assert isinstance(found, Conversation) and found.messages == ({"role": "user", "content": "hi"},)
 
 
 @pytest.mark.parametrize("text", ["{not an object}", "[sic]", "{}", "[]", "{1 + 1}"])

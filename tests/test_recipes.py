@@ -87,9 +87,10 @@ def test_results_hold_every_prompt_in_order_and_metrics_follow_from_rows(
     answers = {metric.name for metric in ANSWERS}
     assert set(METRICS) - set(results.metrics) <= {
         "kl_from_base",
-        "distinct_3",
+        "distinct_3",  # short texts may have no trigram
+        "corrected_toxic_fraction",  # of scorers that know their readers
         *answers,
-    }  # short texts may have no trigram
+    }
     assert results.cost.generated_tokens == sum(sum(row.tokens) for row in results.rows)
     assert results == Results.load(tmp_path / "r.json")
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]

@@ -164,7 +164,7 @@ def test_a_folder_that_is_no_part_of_a_run_is_left_alone(place: Path) -> None:
     Path("out.jsonl.partial").mkdir()
     Path("out.jsonl.partial/mine.txt").write_text("mine")
     for options in ({}, {"overwrite": True}):
-        with pytest.raises(UsageError, match=r"out\.jsonl\.partial is in the way, and of no run of `score`; move it"):
+        with pytest.raises(UsageError, match=r"out\.jsonl\.partial is in the way, and of no unfinished run; move it"):
             score("out.jsonl", **options)
     assert Path("out.jsonl.partial/mine.txt").read_text() == "mine"
 
