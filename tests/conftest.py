@@ -15,7 +15,7 @@ import pytest
 import torch
 from devices import DEVICE
 from distribution import Units, shape_of
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizing import byte_tokenizer
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -27,7 +27,6 @@ from transformers import (
     MistralConfig,
     OPTConfig,
     PhiConfig,
-    PreTrainedTokenizerFast,
     Qwen2Config,
 )
 
@@ -69,15 +68,6 @@ CONFIGS = {
     "gpt_neox": GPTNeoXConfig(**_WIDE),
     "phi": PhiConfig(**_WIDE),
 }
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer with one token a byte: every text has tokens, and every token sequence decodes."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    inner = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    inner.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
 
 
 def write_tiny_model(kind: str, folder: Path, seed: int = 0) -> Path:

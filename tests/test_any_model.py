@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from any_models import SHAPES, config_of
-from conftest import byte_tokenizer
 from devices import DEVICE, as_row, encoded
 from fits import PROMPTS, fit
 from tokenizers import Tokenizer
+from tokenizing import byte_tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from detoxlm.architecture import FAMILIES, Part
