@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -26,7 +26,7 @@ from detoxlm.serve.keys import Keys
 from detoxlm.serve.languages import Detector
 from detoxlm.serve.metrics import Metrics
 from detoxlm.serve.refusals import STATUS, RefusedError, scorer_failed
-from detoxlm.serve.web import Watched, body_of, while_there
+from detoxlm.serve.web import Handler, Watched, body_of, guarded, while_there
 
 log = logging.getLogger("detoxlm.serve")
 
@@ -46,9 +46,6 @@ class Limits:
     queue: int = 1024
     #: Seconds that a client may take to send a body; of NDJSON, between two parts of it.
     seconds: float = 60.0
-
-
-Handler = Callable[[Request], Awaitable[Any]]
 
 
 class _Server:
@@ -182,7 +179,7 @@ def create_app(
         ("/metrics", "GET", server.metrics_page),
     ]
     app = Starlette(
-        routes=[Route(path, guarded(handler), methods=[method]) for path, method, handler in handlers],
+        routes=[Route(path, guarded(handler, _answer_of), methods=[method]) for path, method, handler in handlers],
         exception_handlers={HTTPException: _not_here},
     )
     known = frozenset(path for path, _, _ in handlers)
@@ -207,22 +204,12 @@ def refusal_of(error: Exception) -> RefusedError:
     return scorer_failed()
 
 
-def guarded(handler: Handler) -> Handler:
-    """Return a handler whose errors are answers."""
-
-    async def safe(request: Request) -> Any:
-        try:
-            return await handler(request)
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it; the log shows it
-        except Exception as error:
-            return _refused(refusal_of(error))
-
-    return safe
-
-
 def _json(value: dict[str, Any]) -> Response:
     return Response(json.dumps(value, ensure_ascii=False), media_type="application/json; charset=UTF-8")
+
+
+def _answer_of(error: Exception) -> Response:
+    return _refused(refusal_of(error))
 
 
 def _refused(refusal: RefusedError) -> Response:

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detoxlm.serve.metrics import Histogram
@@ -22,6 +23,7 @@ access_log = logging.getLogger("detoxlm.serve.access")
 _THROWN_AWAY = 64 * 2**20
 
 T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Any]]
 
 
 async def body_of(request: Request, most: int, seconds: float) -> bytes:
@@ -105,3 +107,17 @@ class Watched:
             self._counted.seconds.add(seconds)
             client = (scope.get("client") or ("-",))[0]
             access_log.info("%s %s %s %d %dB %.1fms", client, method, route, code, size, 1000 * seconds)
+
+
+def guarded(handler: Handler, answer_of: Callable[[Exception], Response]) -> Handler:
+    """Return a handler whose errors are answers: what `answer_of` makes of them."""
+
+    async def safe(request: Request) -> Any:
+        try:
+            return await handler(request)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it; the log shows it
+        except Exception as error:
+            return answer_of(error)
+
+    return safe

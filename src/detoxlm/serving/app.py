@@ -6,13 +6,13 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -21,7 +21,7 @@ import detoxlm
 from detoxlm.serve.batching import QueueFullError
 from detoxlm.serve.keys import Keys
 from detoxlm.serve.refusals import RefusedError
-from detoxlm.serve.web import Watched, body_of, while_there
+from detoxlm.serve.web import Handler, Watched, body_of, guarded, while_there
 from detoxlm.serving.answers import Answers, Written, usage
 from detoxlm.serving.asking import Asked, Asking
 from detoxlm.serving.engine import Engine
@@ -37,7 +37,6 @@ log = logging.getLogger("detoxlm.serve")
 #: Bytes of a body, and seconds that it may take to come.
 MOST, SECONDS = 4 * 2**20, 60.0
 _COMPLETIONS, _CHAT = "/v1/completions", "/v1/chat/completions"
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass
@@ -231,18 +230,8 @@ def refusal_of(error: Exception) -> RefusedError:
     return model_failed()
 
 
-def _guarded(handler: Handler) -> Handler:
-    """Return a handler whose errors are answers."""
-
-    async def safe(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody reads it; the log shows it
-        except Exception as error:
-            return _refused(refusal_of(error))
-
-    return safe
+def _answer_of(error: Exception) -> Response:
+    return _refused(refusal_of(error))
 
 
 def _refused(refusal: RefusedError) -> Response:
@@ -277,7 +266,7 @@ def create_app(served: Served, engine: Engine, metrics: Metrics, keys: Keys | No
         ("/metrics", "GET", server.metrics_page),
     ]
     app = Starlette(
-        routes=[Route(path, _guarded(handler), methods=[method]) for path, method, handler in handlers],
+        routes=[Route(path, guarded(handler, _answer_of), methods=[method]) for path, method, handler in handlers],
         exception_handlers={HTTPException: _not_here},
     )
     app.add_middleware(Watched, counted=metrics, known=frozenset(path for path, _, _ in handlers))
