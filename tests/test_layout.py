@@ -132,3 +132,12 @@ def test_imports_run_down_the_picture_in_contributing() -> None:
             here, there = room_of(module), room_of(other)
             if here and there and here != there:
                 assert floor[here] < floor[there], f"{module} imports {other}, which is not below it"
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """Without packages pytest imports a test file by its bare name: of two that share one, the second is an error."""
+    found: dict[str, Path] = {}
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        if path.name not in ("conftest.py", "__init__.py"):
+            assert path.name not in found, f"{path} and {found[path.name]}"
+            found[path.name] = path
