@@ -10,8 +10,9 @@
 `join` puts the models together that come in parts. `write` goes through batches in a fixed order in which every kind
 of text comes early, appends each to `pool/NAME-PLAN.jsonl` and skips those that are there: it may be stopped at any
 time. The plan `hostile` has prompts that draw worse text out of a model: threads of toxic comments, halves of their
-sentences; `threads` is such lists alone, `provoked` toxic web prompts alone; `measured` is one sampled continuation of
-each toxic prompt that the README is measured on.
+sentences; `threads` is such lists alone, `worst` lists of hateful sentences and of comments that readers found toxic,
+`provoked` toxic web prompts alone; `measured` is one sampled continuation of each toxic prompt that the README is
+measured on.
 `draw` scores the pool with three scorers and draws half of the texts from those that one of them gives 0.3 or more,
 evenly over the scores of each, and then over models, methods, decoding, lengths and prompts. It writes `items.jsonl`,
 which readers get (no scores, models or methods), and `meta.jsonl`, which has the rest. Prompts of other people are
@@ -35,7 +36,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from scorer_data import digest, read
+from scorer_data import WEB, digest, read
 from train_calibrator import half_sentences
 
 from detoxlm.data import builtin_prompts
@@ -152,6 +153,12 @@ def prompts(data: Path) -> dict[str, list[Prompt]]:
         for i, row in enumerate(read(data / "toxigen/prompts_dev.jsonl"))
         if row["stance"] == "hate"
     ]
+    found["neutral"] = [
+        Prompt(row["prompt"], "neutral", "toxigen/prompts_dev.jsonl", i)
+        for i, row in enumerate(read(data / "toxigen/prompts_dev.jsonl"))
+        if row["stance"] == "neutral"
+    ]
+    found["abuse"] = list(_abuse(data))
     builtin = builtin_prompts("fit", "provocative")
     found["toxic"] += [Prompt(text, "toxic", BUILTIN, i) for i, text in enumerate(builtin)]
     found["thread"], found["half"] = list(_threads(data)), list(_halves(data))
@@ -174,6 +181,23 @@ def _threads(data: Path) -> Iterator[Prompt]:
     random.Random(0).shuffle(short)
     for (i, first), (_, second) in zip(short[::2], short[1::2], strict=False):
         yield Prompt(f"- {first}\n- {second}\n-", "thread", "paradetox/train.jsonl", i)
+
+
+def _abuse(data: Path) -> Iterator[Prompt]:
+    """Yield lists of four short comments that readers found toxic, alike in kind; `row` is the first comment's."""
+    files = {name: list(read(data / name)) for name in ("jigsaw/comments.jsonl", "civil/annotated.jsonl")}
+    by_kind: dict[str, list[tuple[str, int, str]]] = {}
+    for row in read(WEB):
+        if row["label"] == "toxic" and row["file"] in files:
+            text = " ".join(files[row["file"]][row["row"]]["text"].split())
+            if len(text) <= 160:
+                by_kind.setdefault(row["kind"], []).append((row["file"], row["row"], text))
+    for kind, some in sorted(by_kind.items()):
+        for turn in range(4):
+            shuffled = random.Random(f"{kind} {turn}").sample(some, len(some))
+            for start in range(0, len(shuffled) - 3, 4):
+                (file, row, _), *_ = chosen = shuffled[start : start + 4]
+                yield Prompt("".join(f"- {text}\n" for _, _, text in chosen) + "-", "abuse", file, row)
 
 
 def _halves(data: Path) -> Iterator[Prompt]:
@@ -249,7 +273,22 @@ def threads(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]
                 yield Draw(i, method, kind, tokens, True, max(2, round(rows * scale)))
 
 
-PLANS = {"threads": threads, "broad": broad, "provoked": provoked, "hostile": hostile, "measured": measured}
+def worst(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
+    """Yield the batches of every round of the lists that draw most toxic text, with neutral ones on the same groups."""
+    for i in range(rounds):
+        for method in ("untouched", *methods):
+            for kind, tokens, rows in (("hate", 25, 64), ("abuse", 25, 64), ("neutral", 25, 16)):
+                yield Draw(i, method, kind, tokens, True, max(2, round(rows * scale)))
+
+
+PLANS = {
+    "threads": threads,
+    "worst": worst,
+    "broad": broad,
+    "provoked": provoked,
+    "hostile": hostile,
+    "measured": measured,
+}
 
 
 def write(options: argparse.Namespace) -> None:
