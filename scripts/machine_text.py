@@ -196,8 +196,9 @@ def _abuse(data: Path) -> Iterator[Prompt]:
         for turn in range(4):
             shuffled = random.Random(f"{kind} {turn}").sample(some, len(some))
             for start in range(0, len(shuffled) - 3, 4):
-                (file, row, _), *_ = chosen = shuffled[start : start + 4]
-                yield Prompt("".join(f"- {text}\n" for _, _, text in chosen) + "-", "abuse", file, row)
+                chosen = shuffled[start : start + 4]
+                file, number, _ = chosen[0]
+                yield Prompt("".join(f"- {text}\n" for _, _, text in chosen) + "-", "abuse", file, number)
 
 
 def _halves(data: Path) -> Iterator[Prompt]:

@@ -121,10 +121,15 @@ class Answers:
         return {
             "tokens": tokens,
             "token_logprobs": [one.logprob for one in drawn],
-            # two tokens may have one text, such as two parts of a character: the likelier is told
-            "top_logprobs": [{self._text(token): value for token, value in reversed(one.top)} for one in drawn],
+            "top_logprobs": [self._likeliest(one) for one in drawn],
             "text_offset": offsets,
         }
+
+    def _likeliest(self, one: Drawn) -> dict[str, float] | None:
+        """Return the likeliest tokens by text; of two with one text, such as parts of a character, the likelier."""
+        if one.logprob is None:
+            return None
+        return {self._text(token): value for token, value in reversed(one.top)}
 
     def _text(self, token: int) -> str:
         return str(self._target.tokenizer.decode([token], clean_up_tokenization_spaces=False))

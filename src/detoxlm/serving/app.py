@@ -198,12 +198,13 @@ async def _whole(work: _Work, asked: Asked, answers: Answers) -> dict[str, Any]:
     written = [Written() for _ in range(asked.count)]
     async for index, piece in work.pieces():
         written[index].add(piece)
-    return answers.whole(written, usage(asked.prompt_tokens, sum(len(one.drawn) for one in written)))
+    tokens = sum(len(one.drawn) for one in written) - asked.echoed_tokens
+    return answers.whole(written, usage(asked.prompt_tokens, tokens))
 
 
 async def _stream(work: _Work, asked: Asked, answers: Answers) -> AsyncIterator[str]:
     """Yield server-sent events; an error after the first of them is one more."""
-    tokens = 0
+    tokens = -asked.echoed_tokens
     try:
         async for index, piece in work.pieces():
             tokens += len(piece.drawn)

@@ -36,9 +36,15 @@ class Asked:
         return sum(job.count for job in self.jobs)
 
     @property
+    def echoed_tokens(self) -> int:
+        """Those of them that are told, once in each continuation."""
+        told = (job for job in self.jobs if job.echo and job.logprobs is not None)
+        return sum(job.prompt_tokens * job.count for job in told)
+
+    @property
     def prompt_tokens(self) -> int:
         """The tokens of its prompts."""
-        return sum(len(job.ids) for job in self.jobs)
+        return sum(job.prompt_tokens for job in self.jobs)
 
 
 #: Told of a continuation's number in the request, and of what came of it.
@@ -59,7 +65,10 @@ class Asking:
             ApiError: it cannot be done; the message names the field.
         """
         prompts = self._prompts(body.prompt)
-        return self._asked(body, prompts, body.max_tokens or _DEFAULT, body.logprobs, tell)
+        longest = _DEFAULT if body.max_tokens is None else body.max_tokens
+        if longest == 0 and not (body.echo and body.logprobs is not None and all(len(ids) > 1 for ids, _ in prompts)):
+            raise wrong("max_tokens", "0 needs echo and logprobs, and two tokens of each prompt; else 1 is the least.")
+        return self._asked(body, prompts, longest, body.logprobs, tell, echo=body.echo)
 
     def chat(self, body: Chat, tell: Tell) -> Asked:
         """Return what `/v1/chat/completions` is asked for.
@@ -78,7 +87,9 @@ class Asking:
         except Exception as error:  # a template raises what it likes; its own messages are about roles
             raise wrong("messages", f"the chat template refuses them: {first_line(error):.200}") from None
         ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        longest = body.max_completion_tokens or body.max_tokens
+        longest = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+        if longest == 0:
+            raise wrong("max_tokens", "an answer has one token at least.")
         if longest is None:
             longest = max(1, self._served.window - len(ids)) if self._served.window else 512
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
@@ -106,7 +117,13 @@ class Asking:
         return found
 
     def _asked(
-        self, body: Body, prompts: list[tuple[list[int], str]], longest: int, logprobs: int | None, tell: Tell
+        self,
+        body: Body,
+        prompts: list[tuple[list[int], str]],
+        longest: int,
+        logprobs: int | None,
+        tell: Tell,
+        echo: bool = False,
     ) -> Asked:
         served = self._served
         model = served.name if body.model is None else body.model
@@ -123,7 +140,7 @@ class Asking:
             raise refused(error) from None
         self._check_window(prompts, longest)
         sampling = Sampling(
-            max_new_tokens=longest,
+            max_new_tokens=max(1, longest),
             samples=body.n,
             temperature=body.temperature,
             top_p=body.top_p,
@@ -131,9 +148,10 @@ class Asking:
             # any whole number is a seed of OpenAI's; it is hashed, so that a negative one needs only to be told apart
             seed=secrets.randbits(63) if body.seed is None else body.seed if body.seed >= 0 else 2**64 - body.seed,
         )
+        told = echo and logprobs is not None
         jobs = [
             Job(
-                ids,
+                ids[:1] if told else ids,
                 text,
                 sampling,
                 _numbered(tell, i * body.n),
@@ -142,6 +160,9 @@ class Asking:
                 strength,
                 logprobs,
                 body.detoxlm.explain,
+                echo=echo,
+                given=ids[1:] if told else (),
+                writes=longest > 0,
             )
             for i, (ids, text) in enumerate(prompts)
         ]

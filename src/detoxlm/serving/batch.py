@@ -126,7 +126,7 @@ class Batch:
 
     @torch.inference_mode()
     def _step(self) -> None:
-        """Draw a token of every row, tell it, and let the model read it."""
+        """Draw a token of every row, or take what is given, tell it, and let the model read it."""
         assert self._state is not None
         logits = self._state.logits
         for row in self._broken(logits):
@@ -136,11 +136,15 @@ class Batch:
         logits = self._state.logits
         noise = torch.tensor([row.noise() for row in self._rows], dtype=torch.float64, device=logits.device)
         tokens = self._draw(logits, noise)
+        tokens = [row.given[0] if row.given else token for row, token in zip(self._rows, tokens, strict=True)]
         told = self._told(logits, tokens, noise)
         done: list[Row] = []
         for row, drawn in zip(self._rows, told, strict=True):
-            self.counts.tokens += 1
-            self.counts.plain += not row.steered
+            if row.given:
+                self.counts.prompts += 1
+            else:
+                self.counts.tokens += 1
+                self.counts.plain += not row.steered
             piece = row.add(drawn, self._ends)
             if piece is not None:
                 row.job.tell(piece)
@@ -179,7 +183,7 @@ class Batch:
         return [int(token) for token in found.tolist()]
 
     def _told(self, logits: torch.Tensor, tokens: Sequence[int], noise: torch.Tensor) -> list[Drawn]:
-        """Return what is told of the drawn tokens: of what the detoxified model says, whatever the temperature."""
+        """Return what is told of drawn and given tokens: what the detoxified model says, whatever the temperature."""
         told = [Drawn(token) for token in tokens]
         asking = [i for i, row in enumerate(self._rows) if row.job.logprobs is not None]
         if asking:
@@ -190,7 +194,7 @@ class Batch:
                 likeliest = tuple(zip(ids, values, strict=True))[: self._rows[i].job.logprobs]
                 told[i] = Drawn(tokens[i], float(logprobs[tokens[i]]), likeliest)
         for i, row in enumerate(self._rows):
-            if row.plain is not None:
+            if row.plain is not None and not row.given:
                 instead = int(next_token(row.plain[None], row.job.sampling, noise[i : i + 1])[0])
                 told[i] = replace(told[i], instead=None if instead == tokens[i] else instead)
         return told

@@ -48,7 +48,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str | None = None
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=0)
     n: int = Field(1, ge=1, le=ROWS)
     temperature: float = Field(1.0, ge=0, le=100)
     top_p: float = Field(1.0, gt=0, le=1)
@@ -80,6 +80,8 @@ class Completion(Body):
 
     prompt: str | list[str] | list[int] | list[list[int]] = ""
     logprobs: int | None = Field(None, ge=0, le=20)
+    #: The prompt before the continuation; with `logprobs` also the log-probabilities of its tokens.
+    echo: bool = False
 
 
 class TextPart(BaseModel):
@@ -131,7 +133,6 @@ _ONLY: dict[str, tuple[Any, ...]] = {
     "min_p": (0,),
     "logit_bias": ({},),
     "best_of": (1,),
-    "echo": (False,),
     "suffix": ("",),
     "tools": ([],),
     "functions": ([],),

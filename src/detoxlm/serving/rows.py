@@ -7,6 +7,7 @@ its own; one that leaves takes its own away, and columns that are then padding i
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +63,13 @@ class Job:
     logprobs: int | None = None
     #: Whether tokens are told with what would have been drawn without the detoxifier.
     explain: bool = False
+    #: Whether the prompt is told before the continuation, with its tokens where log-probabilities are asked for.
+    echo: bool = False
+    #: Tokens that follow `ids` and are not drawn but given: a prompt whose log-probabilities are told has all but its
+    #: first here, so that a detoxifier acts on each as it would have on a drawn one.
+    given: Sequence[int] = ()
+    #: Whether anything is written after them; without, they are to be told, and there is one at least.
+    writes: bool = True
     #: Set by those who no longer want it, in any thread.
     cancelled: bool = False
     #: When it was asked for.
@@ -71,6 +79,11 @@ class Job:
     def count(self) -> int:
         """How many rows it has."""
         return self.sampling.samples
+
+    @property
+    def prompt_tokens(self) -> int:
+        """How many tokens its prompt has."""
+        return len(self.ids) + len(self.given)
 
 
 class Row:
@@ -84,7 +97,10 @@ class Row:
         self.acted = False
         #: What the untouched model says of that token, logits [V]; None: nobody asks, or this host does not see it.
         self.plain: torch.Tensor | None = None
-        self._drawn: list[Drawn] = []
+        self.given = deque(job.given)
+        self._echo = job.prompt if job.echo else ""
+        #: Of the first token of a text there is no probability.
+        self._drawn = [Drawn(job.ids[0])] if job.echo and job.logprobs is not None else []
         self._noise: np.random.Generator = stream(job.sampling.seed, sample, job.prompt)
 
     @property
@@ -93,11 +109,15 @@ class Row:
         return self.job.strength > 0
 
     def noise(self) -> float:
-        """Return the next number of its random stream."""
-        return float(self._noise.random())
+        """Return the next number of its random stream; a given token takes none."""
+        return 0.0 if self.given else float(self._noise.random())
 
     def add(self, drawn: Drawn, ends: frozenset[int]) -> Piece | None:
         """Take the next token; return a piece where there is text to send, or the row ends."""
+        if self.given:
+            self.given.popleft()
+            self._drawn.append(drawn)
+            return None if self.given or self.job.writes else self._piece("", "length")
         self.tokens += 1
         finish = None
         if drawn.token in ends:
@@ -113,7 +133,11 @@ class Row:
                     finish = "stop"
         if not text and finish is None:
             return None
+        return self._piece(text, finish)
+
+    def _piece(self, text: str, finish: str | None) -> Piece:
         found, self._drawn = self._drawn, []
+        text, self._echo = self._echo + text, ""
         return Piece(self.sample, text, found, finish)
 
 
