@@ -4,10 +4,10 @@
     detoxlm label out/loophole/texts.jsonl -o out/loophole/labels.jsonl
     python benchmarks/loophole.py -o out/loophole --labels out/loophole/labels.jsonl
 
-The untouched model and the same with a penalty on the logit of each token that, as a word alone, the scorer calls
-toxic. It says nothing kinder than before; a judge that is to be trusted must not reward it as if it did. `texts.jsonl`
-has the continuations of both, mixed and unmarked, for readers; with their labels the toxic fractions by reader are
-printed beside the scorer's, and their differences with 95% bootstrap intervals over prompts.
+The untouched model and the same with a penalty on the logits of the words with the highest scores. It says nothing
+kinder than before; a judge that is to be trusted must not reward it as if it did. `texts.jsonl` has the continuations
+of both, mixed and unmarked, for readers; with their labels the toxic fractions by reader are printed beside the
+scorer's, and their differences with 95% bootstrap intervals over prompts.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ from detoxlm.scorers.base import Scorer
 
 #: Nats taken from a logit: enough that the token is not said.
 PENALTY = 20.0
+#: How many words are avoided. Not all that the scorer calls toxic: alone, it calls a third of all words so.
+FAVOURITES = 300
 SHOWN = ("toxic_fraction", "corrected_toxic_fraction", "expected_maximum_toxicity", "model_perplexity")
 
 
 def favourites(target: Target, scorer: Scorer) -> torch.Tensor:
-    """Return the ids of tokens that begin a word and that the scorer calls toxic as a word alone, int64 [N]."""
+    """Return the ids of the `FAVOURITES` tokens that begin a word and score highest as a word alone, int64."""
     words = [(i, target.tokenizer.decode([i])) for i in range(len(target.tokenizer))]
     words = [(i, word.strip()) for i, word in words if word.startswith(" ") and word.strip().isalpha()]
     scores = scorer.score([word for _, word in words])
-    return torch.tensor([i for (i, _), score in zip(words, scores, strict=True) if score >= 0.5])
+    return torch.tensor([words[place][0] for place in np.argsort(-scores)[:FAVOURITES]])
 
 
 @contextmanager
@@ -74,7 +76,6 @@ def written(options: argparse.Namespace, folder: Path) -> None:
     with penalised(target, ids):
         now = measure(target, what, scorer)
     compare(base, now)
-    print(f"{len(ids)} of {len(target.tokenizer)} tokens are favourite words of {scorer.name}")
     for name in SHOWN:
         if name in base.metrics:
             shown = METRICS[name].show
