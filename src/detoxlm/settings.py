@@ -382,6 +382,12 @@ class ServeSettings(ModelOptions):
     max_queue: int = Field(
         256, ge=1, le=100_000, description="Continuations that may wait; a request without room gets a 429."
     )
+    prefix_tokens: int = Field(
+        4096,
+        ge=0,
+        description="Tokens of ended requests that are kept in memory, so that a conversation that goes on is not read "
+        "again; 0 for none.",
+    )
 
 
 class LabelSettings(Settings):

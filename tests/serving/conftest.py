@@ -57,11 +57,15 @@ def serve_model(fusion: tuple[Target, DecodingDetoxifier]) -> Iterator[Serve]:
 
     @contextmanager
     def server(
-        most: int = 8, queue: int = 64, keys: Keys | None = None, served: Served | None = None
+        most: int = 8,
+        queue: int = 64,
+        keys: Keys | None = None,
+        served: Served | None = None,
+        prefix_tokens: int = 0,
     ) -> Iterator[Running]:
         served = served or Served(fusion[0], "tiny", {"tiny:fusion": fusion[1]})
         metrics, listening = Metrics(), listen("127.0.0.1", 0)
-        engine = Engine(Host(served.target, served.detoxifiers), most, queue, metrics)
+        engine = Engine(Host(served.target, served.detoxifiers), most, queue, metrics, prefix_tokens)
         app = create_app(served, engine, metrics, keys, most)
         made = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", access_log=False, log_config=None))
         thread = threading.Thread(target=made.run, args=([listening],))

@@ -42,6 +42,7 @@ def test_log_probabilities_of_a_prompt_are_those_of_one_pass(
         "prompt_tokens": len(ids),
         "completion_tokens": max_tokens,
         "total_tokens": len(ids) + max_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0},
     }
     written = (
         server.ask(**body, max_tokens=6).json()["choices"][0] if max_tokens else {"text": "", "finish_reason": "length"}

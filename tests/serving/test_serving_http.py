@@ -67,7 +67,12 @@ def test_greedy_text_is_that_of_the_attached_model_at_each_strength(serve_model:
     assert len(set(texts)) > 1
     default = server.ask(prompt="the old bridge", max_tokens=20, temperature=0).json()
     assert default["detoxlm"] == {"method": "fusion", "strength": detoxifier.default_strength}
-    assert default["usage"] == {"prompt_tokens": 14, "completion_tokens": 20, "total_tokens": 34}
+    assert default["usage"] == {
+        "prompt_tokens": 14,
+        "completion_tokens": 20,
+        "total_tokens": 34,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
     assert default["choices"][0]["finish_reason"] == "length"
 
 

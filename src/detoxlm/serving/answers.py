@@ -12,12 +12,13 @@ from detoxlm.models import Target
 from detoxlm.serving.rows import Drawn, Piece
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
     """Return what was read and written, tokens; the tokens that end texts are not counted."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": cached_tokens},
     }
 
 
@@ -62,7 +63,7 @@ class Answers:
             "detoxlm": detoxifier,
         }
 
-    def whole(self, written: Sequence[Written], used: dict[str, int]) -> dict[str, Any]:
+    def whole(self, written: Sequence[Written], used: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a request that does not stream."""
         choices = [self._choice(i, one.text, one.drawn, one.finish) for i, one in enumerate(written)]
         for choice in choices:
@@ -81,7 +82,7 @@ class Answers:
             choice["delta"] = {**role, "content": text}
         return self._part([choice])
 
-    def last(self, used: dict[str, int]) -> dict[str, Any]:
+    def last(self, used: dict[str, Any]) -> dict[str, Any]:
         """Return the part that has the usage, behind all others."""
         return {**self._part([]), "usage": used}
 

@@ -199,7 +199,7 @@ async def _whole(work: _Work, asked: Asked, answers: Answers) -> dict[str, Any]:
     async for index, piece in work.pieces():
         written[index].add(piece)
     tokens = sum(len(one.drawn) for one in written) - asked.echoed_tokens
-    return answers.whole(written, usage(asked.prompt_tokens, tokens))
+    return answers.whole(written, usage(asked.prompt_tokens, tokens, asked.cached_tokens))
 
 
 async def _stream(work: _Work, asked: Asked, answers: Answers) -> AsyncIterator[str]:
@@ -210,7 +210,7 @@ async def _stream(work: _Work, asked: Asked, answers: Answers) -> AsyncIterator[
             tokens += len(piece.drawn)
             yield _event(answers.part(index, piece))
         if asked.include_usage:
-            yield _event(answers.last(usage(asked.prompt_tokens, tokens)))
+            yield _event(answers.last(usage(asked.prompt_tokens, tokens, asked.cached_tokens)))
         yield "data: [DONE]\n\n"
     except Exception as error:
         yield _event(form_of(refusal_of(error)))

@@ -36,6 +36,11 @@ class Asked:
         return sum(job.count for job in self.jobs)
 
     @property
+    def cached_tokens(self) -> int:
+        """Those of them that had been read before; known once something has come."""
+        return sum(job.cached for job in self.jobs)
+
+    @property
     def echoed_tokens(self) -> int:
         """Those of them that are told, once in each continuation."""
         told = (job for job in self.jobs if job.echo and job.logprobs is not None)

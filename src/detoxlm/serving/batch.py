@@ -12,6 +12,7 @@ from detoxlm.errors import DetoxError
 from detoxlm.generation import Sampling, end_tokens, next_token
 from detoxlm.passes import Prefill
 from detoxlm.serving.host import Host
+from detoxlm.serving.prefixes import Prefixes
 from detoxlm.serving.rows import Drawn, Job, Piece, Row, joined, kept
 from detoxlm.serving.text import Text
 
@@ -28,8 +29,9 @@ class Counts:
     tokens: int = 0
     plain: int = 0
     unfused: int = 0
-    #: Tokens of prompts that were read.
+    #: Tokens of prompts that were read, and those that had been read before.
     prompts: int = 0
+    cached: int = 0
 
 
 @dataclass
@@ -45,9 +47,10 @@ class _Joining:
 class Batch:
     """The rows of one model. All calls are in one thread."""
 
-    def __init__(self, host: Host, most: int) -> None:
-        """Take the host, and how many rows may be decoded together."""
+    def __init__(self, host: Host, most: int, prefix_tokens: int = 0) -> None:
+        """Take the host, how many rows may be decoded together, and how many tokens of ended ones are kept."""
         self._host, self._most = host, most
+        self._prefixes = Prefixes(prefix_tokens)
         self._ends = frozenset(end_tokens(host.target))
         self._joining: _Joining | None = None
         self._rows: list[Row] = []
@@ -97,7 +100,10 @@ class Batch:
             return False
         job = waiting.popleft()
         row = self._row(job, 0)
-        self._joining = _Joining(job, row, self._host.empty())
+        found = self._prefixes.state(job.ids, self._host.target.device) if self._host.reads_plainly(row) else None
+        job.cached = 0 if found is None else found.ids.shape[1]
+        self.counts.cached += job.cached
+        self._joining = _Joining(job, row, found or self._host.empty(), job.cached)
         self._host.add(row)
         return True
 
@@ -205,6 +211,11 @@ class Batch:
         if not rows:
             return
         gone = set(rows)
+        for i, row in enumerate(self._rows):
+            # of several continuations of one prompt the first; of a prompt that is scored, none: nobody goes on with it
+            if row in gone and row.sample == 0 and not row.job.echo and self._host.reads_plainly(row):
+                assert self._state is not None
+                self._prefixes.keep(self._state, i)
         left = [i for i, row in enumerate(self._rows) if row not in gone]
         self._host.drop(rows)
         self._rows = [self._rows[i] for i in left]

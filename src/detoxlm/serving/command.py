@@ -45,7 +45,7 @@ def serve(model: str, settings: ServeSettings, say: Callable[[str], None]) -> No
         except Exception as error:
             raise DetoxError(f"model: it cannot write: {type(error).__name__}: {first_line(error)}") from error
         metrics = Metrics()
-        engine = Engine(host, settings.max_batch, settings.max_queue, metrics)
+        engine = Engine(host, settings.max_batch, settings.max_queue, metrics, settings.prefix_tokens)
         try:
             app = create_app(served, engine, metrics, keys, settings.max_batch)
             run_app(app, listening, lambda at: say(f"Serving {served.name} at {at}/v1 (Ctrl-C stops it)"))

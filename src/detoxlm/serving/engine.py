@@ -25,7 +25,7 @@ _RETRY, _LONGEST = 1, 60
 class Engine:
     """Works on jobs until it is closed. `submit`, `cancel` and `close` are for any thread."""
 
-    def __init__(self, host: Host, most: int, queue: int, metrics: Metrics) -> None:
+    def __init__(self, host: Host, most: int, queue: int, metrics: Metrics, prefix_tokens: int = 0) -> None:
         """Start the thread.
 
         Args:
@@ -33,8 +33,9 @@ class Engine:
             most: rows that are decoded together; a job has no more.
             queue: rows that may wait; one request may have more when none waits.
             metrics: where steps are counted.
+            prefix_tokens: tokens of ended rows that are kept, so that conversations that go on are read in part.
         """
-        self._batch, self._capacity, self._metrics = Batch(host, most), queue, metrics
+        self._batch, self._capacity, self._metrics = Batch(host, most, prefix_tokens), queue, metrics
         self._host = host
         #: Its methods are atomic: the batch takes from its head while others add to its end.
         self._waiting: deque[Job] = deque()

@@ -70,6 +70,10 @@ class Host:
         assert row.job.detoxifier is not None
         return self._sessions[row.job.detoxifier]
 
+    def reads_plainly(self, row: Row) -> bool:
+        """Whether the target's keys and values of the row's text are those of the untouched model."""
+        return not row.steered or not isinstance(self._steerings[row.job.detoxifier or ""].place, int)
+
     # --- passes -----------------------------------------------------------------------------------------------------
 
     def empty(self) -> Prefill:

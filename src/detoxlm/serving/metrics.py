@@ -40,6 +40,7 @@ class Metrics:
                 f" {counts.unfused}",
             ),
             ("prompt_tokens_total", "counter", "Tokens of prompts read.", f" {counts.prompts}"),
+            ("cached_tokens_total", "counter", "Tokens of prompts that had been read before.", f" {counts.cached}"),
             ("rows_running", "gauge", "Continuations that are being written.", f" {self.running()}"),
             ("rows_waiting", "gauge", "Continuations that wait for a place.", f" {self.waiting()}"),
         ]

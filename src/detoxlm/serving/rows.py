@@ -70,6 +70,8 @@ class Job:
     given: Sequence[int] = ()
     #: Whether anything is written after them; without, they are to be told, and there is one at least.
     writes: bool = True
+    #: Tokens of the prompt that had been read before; the engine says so.
+    cached: int = 0
     #: Set by those who no longer want it, in any thread.
     cancelled: bool = False
     #: When it was asked for.
