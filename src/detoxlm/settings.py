@@ -382,6 +382,9 @@ class ServeSettings(ModelOptions):
     max_queue: int = Field(
         256, ge=1, le=100_000, description="Continuations that may wait; a request without room gets a 429."
     )
+    page_scorer: str = Field(
+        "embedded", description="Scorer of the toxicity that the page shows as texts grow; none: it shows none."
+    )
     prefix_tokens: int = Field(
         4096,
         ge=0,

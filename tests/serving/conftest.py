@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -62,11 +63,12 @@ def serve_model(fusion: tuple[Target, DecodingDetoxifier]) -> Iterator[Serve]:
         keys: Keys | None = None,
         served: Served | None = None,
         prefix_tokens: int = 0,
+        scorer: Any = None,
     ) -> Iterator[Running]:
         served = served or Served(fusion[0], "tiny", {"tiny:fusion": fusion[1]})
         metrics, listening = Metrics(), listen("127.0.0.1", 0)
         engine = Engine(Host(served.target, served.detoxifiers), most, queue, metrics, prefix_tokens)
-        app = create_app(served, engine, metrics, keys, most)
+        app = create_app(served, engine, metrics, keys, most, scorer)
         made = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", access_log=False, log_config=None))
         thread = threading.Thread(target=made.run, args=([listening],))
         thread.start()

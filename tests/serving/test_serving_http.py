@@ -397,3 +397,20 @@ def test_the_page_is_whole_and_names_what_is_served(serve_model: Any) -> None:
     assert '<option value="tiny:fusion" data-max="4" data-strength="0.5">fusion (fusion)</option>' in answer.text
     assert "$" not in answer.text
     assert "http" not in answer.text  # nothing comes from elsewhere
+
+
+def test_the_page_is_told_the_toxicity_of_its_texts(serve_model: Any, letter_scorer: Any) -> None:
+    server = serve_model(scorer=letter_scorer, keys=Keys(["secret"]))
+    headers = {"Authorization": "Bearer secret"}
+    texts = ["the eel", "we walked", ""]
+    answer = server.client.post("/toxicity", json={"texts": texts}, headers=headers).json()
+    assert answer == {"scorer": letter_scorer.name, "scores": pytest.approx(letter_scorer.score(texts), abs=1e-4)}
+    assert f'data-scorer="{letter_scorer.name}"' in server.client.get("/").text
+    for body, field in (({"texts": []}, "texts"), ({"texts": ["a"] * 9}, "texts"), ({"texts": [1]}, "texts")):
+        assert error_of(server.client.post("/toxicity", json=body, headers=headers), 400)["param"].startswith(field)
+    assert server.client.post("/toxicity", json={"texts": texts}).status_code == 401
+    without = serve_model()
+    assert (
+        error_of(without.client.post("/toxicity", json={"texts": texts}), 404)["message"] == "No scorer is served here."
+    )
+    assert 'data-scorer=""' in without.client.get("/").text

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 import detoxlm
+from detoxlm.scorers.base import Scorer
 from detoxlm.serve.batching import QueueFullError
 from detoxlm.serve.keys import Keys
 from detoxlm.serve.refusals import RefusedError
@@ -26,7 +27,7 @@ from detoxlm.serving.answers import Answers, Written, usage
 from detoxlm.serving.asking import Asked, Asking
 from detoxlm.serving.engine import Engine
 from detoxlm.serving.errors import ApiError, form_of, model_failed
-from detoxlm.serving.forms import Body, Chat, Completion, parsed
+from detoxlm.serving.forms import Body, Chat, Completion, Texts, parsed
 from detoxlm.serving.metrics import Metrics
 from detoxlm.serving.page import POLICY, page
 from detoxlm.serving.rows import Piece
@@ -109,8 +110,17 @@ class _Events(StreamingResponse):
 class _Server:
     """The handlers of the routes."""
 
-    def __init__(self, served: Served, engine: Engine, metrics: Metrics, keys: Keys | None, most: int) -> None:
+    def __init__(
+        self,
+        served: Served,
+        engine: Engine,
+        metrics: Metrics,
+        keys: Keys | None,
+        most: int,
+        scorer: Scorer | None,
+    ) -> None:
         self.served, self.engine, self.metrics, self.keys = served, engine, metrics, keys
+        self.scorer, self.scoring = scorer, asyncio.Lock()
         self.asking = Asking(served, most)
         self.started = int(time.time())
 
@@ -173,7 +183,17 @@ class _Server:
     async def page(self, request: Request) -> Response:
         """All of this, for people."""
         headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
-        return HTMLResponse(page(self.served), headers=headers)
+        return HTMLResponse(page(self.served, self.scorer), headers=headers)
+
+    async def toxicity(self, request: Request) -> Response:
+        """Score texts, for the page: one request at a time, beside the model."""
+        self._check_key(request)
+        texts = parsed(Texts, await body_of(request, MOST, SECONDS)).texts
+        if self.scorer is None:
+            raise ApiError(404, "No scorer is served here.")
+        async with self.scoring:
+            scores = await asyncio.to_thread(self.scorer.score, texts)
+        return JSONResponse({"scorer": self.scorer.name, "scores": [round(float(score), 4) for score in scores]})
 
     async def health(self, request: Request) -> Response:
         """Whether the server answers."""
@@ -246,7 +266,14 @@ async def _not_here(request: Request, error: Exception) -> Response:
     return _refused(ApiError(error.status_code, said, headers=dict(error.headers or {})))
 
 
-def create_app(served: Served, engine: Engine, metrics: Metrics, keys: Keys | None, most: int) -> Starlette:
+def create_app(
+    served: Served,
+    engine: Engine,
+    metrics: Metrics,
+    keys: Keys | None,
+    most: int,
+    scorer: Scorer | None = None,
+) -> Starlette:
     """Return the server as an ASGI application; whoever made `engine` closes it.
 
     Args:
@@ -255,14 +282,16 @@ def create_app(served: Served, engine: Engine, metrics: Metrics, keys: Keys | No
         metrics: where requests are counted.
         keys: those that requests have to bring; None: no key is asked for.
         most: rows that one prompt may have.
+        scorer: whose toxicity the page shows; None: it shows none.
     """
-    server = _Server(served, engine, metrics, keys, most)
+    server = _Server(served, engine, metrics, keys, most, scorer)
     handlers: list[tuple[str, str, Handler]] = [
         (_COMPLETIONS, "POST", server.completions),
         (_CHAT, "POST", server.chat),
         ("/v1/models", "GET", server.models),
         ("/v1/models/{name:path}", "GET", server.model),
         ("/", "GET", server.page),
+        ("/toxicity", "POST", server.toxicity),
         ("/healthz", "GET", server.health),
         ("/metrics", "GET", server.metrics_page),
     ]

@@ -20,6 +20,7 @@ def serve(model: str, settings: ServeSettings, say: Callable[[str], None]) -> No
         DetoxError: the model cannot write.
     """
     need("serve", "starlette", "uvicorn")
+    from detoxlm.scorers import load_scorer
     from detoxlm.serve.keys import read_keys
     from detoxlm.serving.app import create_app
     from detoxlm.serving.batch import answer
@@ -33,6 +34,7 @@ def serve(model: str, settings: ServeSettings, say: Callable[[str], None]) -> No
     listening = listen(settings.host, settings.port)  # before the model, which takes a while to load
     with listening:
         served = load(model, settings)
+        scorer = None if settings.page_scorer == "none" else load_scorer(settings.page_scorer)
         host = Host(served.target, served.detoxifiers)
         try:  # what cannot write is known before the address is told
             for name in served.names:
@@ -47,7 +49,7 @@ def serve(model: str, settings: ServeSettings, say: Callable[[str], None]) -> No
         metrics = Metrics()
         engine = Engine(host, settings.max_batch, settings.max_queue, metrics, settings.prefix_tokens)
         try:
-            app = create_app(served, engine, metrics, keys, settings.max_batch)
+            app = create_app(served, engine, metrics, keys, settings.max_batch, scorer)
             run_app(app, listening, lambda at: say(f"Serving {served.name} at {at}/v1 (Ctrl-C stops it)"))
         finally:
             engine.close()

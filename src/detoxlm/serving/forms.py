@@ -125,6 +125,14 @@ class Chat(Body):
     top_logprobs: int | None = Field(None, ge=0, le=20)
 
 
+class Texts(BaseModel):
+    """`/toxicity`, which the page asks."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    texts: list[Annotated[str, Field(max_length=20_000)]] = Field(min_length=1, max_length=8)
+
+
 #: Fields that ask for something else where they have another value than these.
 _ONLY: dict[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
@@ -146,7 +154,7 @@ _WITHOUT_EFFECT = {
     *("user", "store", "metadata", "service_tier", "parallel_tool_calls", "safety_identifier", "prompt_cache_key"),
     "function_call",
 }
-B = TypeVar("B", bound=Body)
+B = TypeVar("B", bound=BaseModel)
 
 
 def parsed(kind: type[B], body: bytes) -> B:

@@ -6,6 +6,7 @@ import html
 from importlib import resources
 from string import Template
 
+from detoxlm.scorers.base import Scorer
 from detoxlm.serving.served import Served
 
 #: What browsers let the page do: its own script and style, and requests to this server.
@@ -14,8 +15,8 @@ POLICY = (
 )
 
 
-def page(served: Served) -> str:
-    """Return the page."""
+def page(served: Served, scorer: Scorer | None) -> str:
+    """Return the page; `scorer` is whose toxicity it shows."""
     options = []
     for name in served.names[1:] or [served.name]:
         detoxifier = served.detoxifiers.get(name)
@@ -31,5 +32,9 @@ def page(served: Served) -> str:
     source = resources.files("detoxlm.serving").joinpath("page.html").read_text("utf-8")
     chat = '<option value="chat/completions">a message</option>' if served.target.tokenizer.chat_template else ""
     return Template(source).substitute(
-        model=html.escape(served.name), models="".join(options), chat=chat, window=served.window or 4096
+        model=html.escape(served.name),
+        models="".join(options),
+        chat=chat,
+        window=served.window or 4096,
+        scorer="" if scorer is None else html.escape(scorer.name),
     )
