@@ -161,8 +161,8 @@ def generate(
 
         console.print_done(continue_file(model, settings), "Continuations", "by", as_json)
         return
-    if settings.file is not None or settings.output is not None:
-        raise UsageError("generate: give one prompt, or --file FILE and -o OUTPUT.")
+    if settings.file is not None or settings.output is not None or settings.engine != "local":
+        raise UsageError("generate: give one prompt, or --file FILE and -o OUTPUT; --engine is for these.")
     if settings.stream:
         from detoxlm.chatting import write_stream
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 NAMES = 13
 
 if TYPE_CHECKING:
-    from detoxlm.bulk.command import Done
+    from detoxlm.bulk.work import Done
     from detoxlm.labelling.agreement import Agreement
     from detoxlm.metrics import Metric
     from detoxlm.results import Estimate, Results
