@@ -183,9 +183,26 @@ class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     )
 
 
+def _engine(value: str) -> str:
+    """Refuse what names no engine.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value != "transformers" and not re.fullmatch(r"openai:https?://[^/\s@#?]+(/[^\s@#?]*)?(#\S+)?", value):
+        raise ValueError("no engine; write transformers, or openai:URL[#NAME] such as openai:http://127.0.0.1:8000/v1")
+    return value
+
+
 class EvaluateSettings(MeasureOptions):
     """`detoxlm evaluate`."""
 
+    engine: Annotated[str, AfterValidator(_engine)] = Field(
+        "transformers",
+        description="What runs the model: transformers, in this process; or openai:URL[#NAME], a server that speaks "
+        "the OpenAI API's protocol and calls it NAME [default there: MODEL]. Its key is read from ENDPOINT_API_KEY "
+        "(OPENAI_API_KEY for OpenAI's own address). Up to --batch-size continuations are asked for at once.",
+    )
     detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id to attach [default: none].")
     strength: float | None = Field(None, ge=0, description="Its strength; 0 is the untouched model [default: its own].")
     baseline: Path | None = Field(
