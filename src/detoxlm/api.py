@@ -108,6 +108,10 @@ class Api:
         except _RetryableError as error:
             raise DetoxError(f"{self._who}: no answer after {ATTEMPTS} tries ({error}). Run again later.") from None
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def _once(self, url: str, body: dict[str, Any]) -> httpx.Response:
         try:
             response = self._client.post(url, json=body)

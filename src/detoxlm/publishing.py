@@ -39,15 +39,9 @@ def push(folder: Path, repo: str, *, public: bool) -> str:
         return Detoxifier.from_pretrained(folder).push_to_hub(repo, private=not public)
     kind = next((name for name in (CHECKPOINT_FILE, ADAPTER_CONFIG) if (folder / name).is_file()), None)
     if kind is None:
-        inner = [name for name in ("detoxifier", "model") if (folder / name).is_dir()]
-        raise UsageError(
-            f"folder: {folder} has none of {CONFIG_FILE}, {CHECKPOINT_FILE} and {ADAPTER_CONFIG}; "
-            + (
-                f"name {' or '.join(str(folder / name) for name in inner)}."
-                if inner
-                else "`detoxlm export` writes one."
-            )
-        )
+        inner = [str(folder / name) for name in ("detoxifier", "model") if (folder / name).is_dir()]
+        fix = f"name {' or '.join(inner)}." if inner else "`detoxlm export` writes one."
+        raise UsageError(f"folder: {folder} has none of {CONFIG_FILE}, {CHECKPOINT_FILE} and {ADAPTER_CONFIG}; {fix}")
     refuse_pointers("folder", folder)
     if not any(folder.glob("*.safetensors")) or not (folder / CARD).is_file():
         raise UsageError(f"folder: {folder} lacks its weights (*.safetensors) or its card ({CARD}); export it again.")

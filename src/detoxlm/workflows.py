@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -176,9 +177,9 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
         check_baseline_scorer(baseline, scorer)
         if not here:
             task = replace(task, fluency_text=None, fluency_source="none")
-            there = endpoint(model, settings, task.prompts)
-            planned = plan_through(there, task, scorer, opinions=opinions, judge=judge_of(settings))
-            return planned.carried_out(baseline, settings.output)
+            with closing(endpoint(model, settings, task.prompts)) as there:
+                planned = plan_through(there, task, scorer, opinions=opinions, judge=judge_of(settings))
+                return planned.carried_out(baseline, settings.output)
         target = target_of(model, settings, detoxifier)
         judge = judge_of(settings)
         return measure(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from detoxlm.api import Api, key_in
 from detoxlm.engines.endpoint import Endpoint
-from detoxlm.errors import UsageError
+from detoxlm.errors import DetoxError, UsageError
 from detoxlm.settings import EvaluateSettings
 
 #: Seconds that one request may take: a long answer of a busy server.
@@ -33,7 +33,7 @@ def check_engine(settings: EvaluateSettings) -> None:
 
 
 def endpoint(model: str, settings: EvaluateSettings, prompts: Sequence[str]) -> Endpoint:
-    """Return what `--engine openai:URL[#NAME]` names, tried out; without a name requests call it `model`.
+    """Return what `--engine openai:URL[#NAME]` names, tried out, to be closed; without a name requests say `model`.
 
     Raises:
         UsageError: no such address, a key that is refused, a model that is not served.
@@ -45,5 +45,9 @@ def endpoint(model: str, settings: EvaluateSettings, prompts: Sequence[str]) -> 
     variable = OPENAI_KEY if parts.hostname == OPENAI else OTHER_KEY
     api = Api(f"engine {base}", base, named_by="engine", key_variable=variable, key=key_in(variable), seconds=SECONDS)
     found = Endpoint(api, base, name or model, model, settings.strength, settings.fluency_judge is not None)
-    found.try_out(prompts)
+    try:
+        found.try_out(prompts)
+    except DetoxError:
+        found.close()
+        raise
     return found

@@ -66,6 +66,10 @@ class Endpoint(Engine):
                 "serve the model with `detoxlm serve --detoxifier DIR`."
             )
 
+    def close(self) -> None:
+        """Close the connections."""
+        self.api.close()
+
     @property
     def info(self) -> ModelInfo:
         """The model's name and address; the rest is not known."""
