@@ -1,4 +1,4 @@
-"""docs/production.md: its commands are commands, with options that exist, and it names metrics that the server counts."""
+"""docs/production.md: its commands are commands, with options that exist; the metrics that it names are counted."""
 
 from __future__ import annotations
 

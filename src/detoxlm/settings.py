@@ -189,6 +189,10 @@ def _engine(value: str) -> str:
     Raises:
         ValueError: it is none.
     """
+    if value == "vllm":
+        raise ValueError(
+            "vLLM is measured through its address; start `vllm serve MODEL`, and give openai:http://127.0.0.1:8000/v1"
+        )
     if value != "transformers" and not re.fullmatch(r"openai:https?://[^/\s@#?]+(/[^\s@#?]*)?(#\S+)?", value):
         raise ValueError("no engine; write transformers, or openai:URL[#NAME] such as openai:http://127.0.0.1:8000/v1")
     return value
@@ -262,11 +266,8 @@ class RunSettings(MeasureOptions):
 
 
 class FileOptions(Settings):
-    """Work on a file of rows: what is read, where it goes, and who works."""
+    """How a file of rows is worked on."""
 
-    file: Path | None = Field(None, description="The rows: jsonl, csv, parquet, or plain lines.")
-    column: str | None = Field(None, description="Column of the texts.")
-    output: Path | None = Field(None, description="Where the rows go: .jsonl, .parquet or .csv.")
     skip_bad_rows: bool = Field(False, description="Skip unusable rows of --file and count them, instead of stopping.")
     overwrite: bool = Field(
         False, description="Replace an --output that is there, and give up what another run has begun beside it."

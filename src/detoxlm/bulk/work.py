@@ -15,7 +15,7 @@ from detoxlm.bulk.source import CHUNK, Chunk, Source, State
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.items import BadRow, skipped_line
 from detoxlm.records import local_records
-from detoxlm.settings import FileOptions
+from detoxlm.settings import GenerateSettings, ScoreSettings
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Done:
             self.bad.append(row)
 
 
-def check(settings: FileOptions, columns: Sequence[str], size: int = CHUNK) -> tuple[Source, Path]:
+def check(settings: ScoreSettings | GenerateSettings, columns: Sequence[str], size: int = CHUNK) -> tuple[Source, Path]:
     """Return what is read and where its rows go; raise `UsageError` where that cannot be, before anything is loaded.
 
     Args:

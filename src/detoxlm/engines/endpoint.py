@@ -42,6 +42,8 @@ class Endpoint(Engine):
     judged: bool = False
     #: What the endpoint says of the detoxifier that acts; None: it says nothing.
     says: dict[str, Any] | None = None
+    #: Whether it says nothing, and yet heeds the strength that is asked for, as vLLM with our processor does.
+    heeded: bool = False
     _refused: set[str] = field(default_factory=set)
     _thoughts: dict[int, list[str | None]] = field(default_factory=dict)
 
@@ -60,11 +62,24 @@ class Endpoint(Engine):
                 fix = "Without a completions endpoint, ask with --chat." if error.status == 404 and not chat else ""
                 raise UsageError(f"{error}. {fix or 'Check the name behind # and the address.'}") from None
             self.says = found.detoxifier
-        if self.strength is not None and (self.says or {}).get("strength") != self.strength:
+        if self.strength is not None and not self._takes(self.strength, next(iter(first.values()))):
             raise UsageError(
                 f"strength: {self.url} does not say that a detoxifier acts at {self.strength:g}; leave it out, or "
                 "serve the model with `detoxlm serve --detoxifier DIR`."
             )
+
+    def _takes(self, strength: float, prompt: str) -> bool:
+        """Tell whether the strength of a request is heeded. A server that does not say so must refuse one below 0."""
+        if self.says is not None:
+            return self.says.get("strength") == strength
+        self.strength = -1.0
+        try:
+            self._ask(prompt, Sampling(max_new_tokens=1), 0)
+        except RefusedError:
+            self.heeded = True
+        finally:
+            self.strength = strength
+        return self.heeded
 
     def close(self) -> None:
         """Close the connections."""
@@ -81,15 +96,19 @@ class Endpoint(Engine):
     @property
     def acting(self) -> DetoxifierInfo | None:
         """What the endpoint says of its detoxifier; None also where it does not know the question."""
-        if not self.says or not self.says.get("method") or not self.says.get("strength"):
+        said = {"method": "served", "strength": self.strength} if self.heeded else self.says or {}
+        if not said.get("method") or not said.get("strength"):
             return None
-        method, strength = str(self.says["method"]), float(self.says["strength"])
-        return DetoxifierInfo(method=method, folder=None, strength=strength, settings={})
+        return DetoxifierInfo(method=str(said["method"]), folder=None, strength=float(said["strength"]), settings={})
 
     @property
     def identity(self) -> dict[str, Any]:
         """See `Engine`. What is behind the address can change without a sign."""
-        return {"model": [self.url, self.served], "detoxifier": self.says, "seed": "seed" not in self._refused}
+        return {
+            "model": [self.url, self.served],
+            "detoxifier": self.says or self.strength,
+            "seed": "seed" not in self._refused,
+        }
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -112,7 +131,7 @@ class Endpoint(Engine):
             said.append("Nor is continuation perplexity: --fluency-judge names a model of this machine for it.")
         if "seed" in self._refused:
             said.append("The endpoint takes no seed: another run gets other texts.")
-        if self.says is None:
+        if self.says is None and not self.heeded:
             said.append("The endpoint does not say whether a detoxifier acts.")
         return said
 
@@ -158,13 +177,16 @@ class Endpoint(Engine):
 
     def _numbered(self, index: int, prompt: str, sampling: Sampling) -> Choices:
         """Return the continuations of a prompt; an error names it by its number, from 1."""
-        found = self._ask(prompt, sampling, 0)
-        while len(found.texts) < sampling.samples:  # some servers know no `n`, and answer once
-            left = sampling.model_copy(update={"samples": sampling.samples - len(found.texts)})
-            found = found.and_more(self._ask(prompt, left, len(found.texts)))
+        try:
+            found = self._ask(prompt, sampling, 0)
+            while len(found.texts) < sampling.samples:  # some servers know no `n`, and answer once
+                left = sampling.model_copy(update={"samples": sampling.samples - len(found.texts)})
+                found = found.and_more(self._ask(prompt, left, len(found.texts)))
+        except RefusedError as error:
+            raise DetoxError(f"prompt {index + 1}: {error}") from None
         if found.detoxifier != self.says:
             raise DetoxError(
-                f"engine: prompt {index + 1}: another detoxifier acted than at the start ({found.detoxifier}, not "
+                f"prompt {index + 1}: another detoxifier acted than at the start ({found.detoxifier}, not "
                 f"{self.says}). Start over when the server no longer changes."
             )
         return found
