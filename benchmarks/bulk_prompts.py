@@ -1,4 +1,4 @@
-"""Prompts continued with `--engine ray`, a worker killed in the middle: `python benchmarks/bulk_prompts.py [--prompts N]`.
+"""Prompts continued by `--engine ray`, a worker killed in the middle: `python benchmarks/bulk_prompts.py`.
 
 A tiny random model continues numbered prompts, in this process and by workers of Ray; when a third of the rows are
 written, one of the workers is killed. Reported: whether both outputs have the same bytes, whether every row is there

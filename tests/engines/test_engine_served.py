@@ -10,17 +10,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fits import fit
 
 from detoxlm.errors import UsageError
+from detoxlm.models import load_target
 from detoxlm.report import write_report
 from detoxlm.results import NO_JUDGE, Results
+from detoxlm.scorers.base import Scorer
 from detoxlm.settings import EvaluateSettings
 from detoxlm.workflows import evaluate
 
-pytestmark = [pytest.mark.usefixtures("short_looks"), pytest.mark.more]  # a process that loads torch
+pytestmark = pytest.mark.more  # a process that loads torch
 PROMPTS = ["the old bridge", "  a red sea ", "eee", "the new neighbours are", "x" * 40, "the old bridge", "some"]
+
+
+class Letters(Scorer):
+    """Toxicity = share of the letter `e`; the fixture of that name is made anew for every test, and this is not."""
+
+    name, version, revision = "letters", "1", "test"
+
+    def _score_batch(self, texts: list[str]) -> np.ndarray:
+        return np.array([text.count("e") / max(1, len(text)) for text in texts])
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +45,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(place: Path, tiny_folder: Callable[..., Path]) -> Iterator[str]:
     """The address of a server of a tiny model with a detoxifier, `tiny:d`; a key is asked for."""
-    from conftest import LetterScorer
-
-    from detoxlm.models import load_target
-
     fit(
         load_target(str(tiny_folder("llama")), device="cpu", dtype="float32"), "fusion", LetterScorer()
     ).save_pretrained(place / "d")
