@@ -45,9 +45,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(place: Path, tiny_folder: Callable[..., Path]) -> Iterator[str]:
     """The address of a server of a tiny model with a detoxifier, `tiny:d`; a key is asked for."""
-    fit(
-        load_target(str(tiny_folder("llama")), device="cpu", dtype="float32"), "fusion", LetterScorer()
-    ).save_pretrained(place / "d")
+    target = load_target(str(tiny_folder("llama")), device="cpu", dtype="float32")
+    fit(target, "fusion", Letters()).save_pretrained(place / "d")
     (place / "keys").write_text("served-key\n")
     (place / "tiny").symlink_to(tiny_folder("llama"))
     options = ["--detoxifier", "d", "--port", "0", "--api-key-file", "keys", "--device", "cpu", "--dtype", "float32"]
