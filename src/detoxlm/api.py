@@ -155,4 +155,4 @@ def _words(response: httpx.Response) -> str:
         said = found.get("message", "") if isinstance(found, dict) else found
     except (ValueError, AttributeError):
         return ""
-    return " ".join(said.split())[:300] if isinstance(said, str) else ""
+    return " ".join(said.split())[:300].rstrip(".") if isinstance(said, str) else ""

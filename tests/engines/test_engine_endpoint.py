@@ -192,7 +192,7 @@ def test_what_is_no_answer_is_said_to_be_none(content: bytes) -> None:
 
 
 def test_without_completions_chat_is_named() -> None:
-    with pytest.raises(UsageError, match="Without a completions endpoint, ask with --chat"):
+    with pytest.raises(UsageError, match="Without completions there, ask with --chat"):
         Played(lambda body: refusal(404, "")).endpoint.try_out(["a"])
 
 

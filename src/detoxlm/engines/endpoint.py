@@ -59,8 +59,9 @@ class Endpoint(Engine):
             try:
                 found = self._ask(prompt, Sampling(max_new_tokens=1, samples=1), 0)
             except RefusedError as error:
-                fix = "Without a completions endpoint, ask with --chat." if error.status == 404 and not chat else ""
-                raise UsageError(f"{error}. {fix or 'Check the name behind # and the address.'}") from None
+                missing = error.status == 404 and not chat and "model" not in error.said
+                fix = "Without completions there, ask with --chat." if missing else "Check address, name and options."
+                raise UsageError(f"{error}. {fix}") from None
             self.says = found.detoxifier
         if self.strength is not None and not self._takes(self.strength, next(iter(first.values()))):
             raise UsageError(
