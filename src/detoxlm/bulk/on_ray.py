@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -58,9 +59,11 @@ Work = Callable[[Sequence[str]], bytes]
 class Worker:
     """An actor: it makes what works, and hands it chunks."""
 
-    def __init__(self, make: Callable[[], Work], path: Sequence[str]) -> None:
-        """Make what works; `path` is where Python finds what it needs."""
+    def __init__(self, make: Callable[[], Work], path: Sequence[str], folder: str) -> None:
+        """Make what works; `path` is where Python finds what it needs, and names of files are as from `folder`."""
         sys.path.extend(place for place in path if place not in sys.path)
+        if Path(folder).is_dir():  # else this machine shares no files with the other
+            os.chdir(folder)
         self._error = ""
         try:
             self._work = make()
@@ -128,7 +131,7 @@ def _pipeline(
         texts = ray.data.read_datasource(Texts(source, start), num_cpus=0, label_selector=here, override_num_blocks=1)
         answers = texts.map(
             Worker,
-            fn_constructor_args=(make, list(sys.path)),
+            fn_constructor_args=(make, list(sys.path), str(Path.cwd())),
             compute=ActorPoolStrategy(size=workers),
             **needs,
         )
