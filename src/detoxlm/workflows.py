@@ -30,7 +30,7 @@ from detoxlm.data import (
     read_plain_text,
     read_prompts,
 )
-from detoxlm.engines.choice import check_engine, endpoint
+from detoxlm.engines.choice import check_engine, endpoint, reads_text
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
@@ -176,7 +176,8 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
         scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
         check_baseline_scorer(baseline, scorer)
         if not here:
-            task = replace(task, fluency_text=None, fluency_source="none")
+            if not reads_text(settings):
+                task = replace(task, fluency_text=None, fluency_source="none")
             with closing(endpoint(model, settings, task.prompts)) as there:
                 planned = plan_through(there, task, scorer, opinions=opinions, judge=judge_of(settings))
                 return planned.carried_out(baseline, settings.output)

@@ -76,13 +76,13 @@ def measured(
     monkeypatch.chdir(place)
     monkeypatch.setenv("ENDPOINT_API_KEY", "served-key")
 
-    def run(output: str, served: str | None = None, **options: Any) -> Results:
+    def run(output: str, served: str | None = None, model: str = "tiny", **options: Any) -> Results:
         given = {"recipe": "challenge-10", "scorer": "ngram", "prompts": "prompts.txt", "fluency_text": "none"}
         if served is None:
             given |= {"device": "cpu", "dtype": "float32"}
         else:
             given["engine"] = f"openai:{address}/v1{served}"
-        return evaluate("tiny", EvaluateSettings(**{**given, "output": Path(output), **options}))
+        return evaluate(model, EvaluateSettings(**{**given, "output": Path(output), **options}))
 
     return run
 
@@ -118,12 +118,26 @@ def test_samples_are_those_of_this_process_too_and_the_rest_is_left_out_by_name(
         assert (a.continuations, a.tokens, a.scores) == (b.continuations, b.tokens, b.scores)
         assert b.nll == [None] * 3 and b.nll_tokens == [0] * 3
     assert got.fluency_judge == NO_JUDGE and "continuation_perplexity" not in got.metrics
-    assert any("not measured are model perplexity and KL" in note for note in got.notes)
+    assert any("not measured are model perplexity" in note for note in got.notes)
     assert any(note.startswith("Nor is continuation perplexity: --fluency-judge names") for note in got.notes)
     assert got.cost.peak_memory_mb is None
     write_report([got], place / "report.html")
     page = (place / "report.html").read_text()
     assert "No perplexity was measured" in page and "served-key" not in page + (place / "there3.json").read_text()
+
+
+def test_perplexity_of_given_text_is_that_of_the_detoxified_model(
+    measured: Callable[..., Results], place: Path
+) -> None:
+    (place / "text.txt").write_text("The old bridge over the river is red. " * 9)
+    options = {"fluency_text": "text.txt", "fluency_tokens": 200, "strength": 2.0}
+    want = measured("here4.json", detoxifier="d", **options)
+    got = measured("there4.json", "", **options)
+    assert len(want.windows) > 1
+    for a, b in zip(want.windows, got.windows, strict=True):
+        assert (b.nll, b.tokens, b.kl) == (pytest.approx(a.nll, rel=1e-3), a.tokens, None)
+    assert "model_perplexity" in got.metrics and "kl_from_base" not in got.metrics
+    assert any("not measured is KL, which" in note for note in got.notes)
 
 
 def test_a_killed_measurement_goes_on_and_a_finished_one_is_compared(
@@ -159,7 +173,10 @@ def test_what_an_endpoint_cannot_do_is_said_in_a_line(
         ({"served": "", "strength": 9.0}, r"HTTP 400: strength: 9 is outside \[0, 4\] of fusion"),
         ({"served": "", "detoxifier": "d"}, r"detoxifier: the model behind .* name a served one behind #"),
         ({"served": "", "device": "cpu"}, r"device: the model behind .* is loaded there; leave it out"),
-        ({"served": "", "fluency_text": "text.txt"}, "fluency_text: an endpoint does not say how likely"),
+        (
+            {"served": "#tiny", "fluency_tokens": 9, "model": "gone"},
+            "model perplexity is measured through `detoxlm serve`",
+        ),
     ):
         with pytest.raises(UsageError, match=message):
             measured("none.json", **options)

@@ -58,6 +58,18 @@ def choices_of(response: httpx.Response, chat: bool, most: int) -> Choices:
     )
 
 
+def log_probabilities_of(response: httpx.Response) -> list[float | None]:
+    """Return the log-probabilities of a prompt's tokens that `echo` tells; the first token has none.
+
+    Raises:
+        DetoxError: there are none.
+    """
+    try:
+        return list(response.json()["choices"][0]["logprobs"]["token_logprobs"])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise DetoxError(f"engine: the answer has no log-probabilities ({type(error).__name__}).") from None
+
+
 def _answer(message: dict[str, Any]) -> tuple[str | None, str]:
     """Return what a message says was thought, and the answer; servers that do not part them leave the marks."""
     text = message.get("content") or ""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from detoxlm.api import Api, key_in
 from detoxlm.engines.endpoint import Endpoint
 from detoxlm.errors import DetoxError, UsageError
+from detoxlm.models import tokenizer_here
 from detoxlm.settings import EvaluateSettings
 
 #: Seconds that one request may take: a long answer of a busy server.
@@ -26,10 +27,13 @@ def check_engine(settings: EvaluateSettings) -> None:
         if getattr(settings, name):
             said = "name a served one behind #, as #MODEL:FOLDER" if name == "detoxifier" else "leave it out"
             raise UsageError(f"{name}: the model behind --engine {settings.engine} is loaded there; {said}.")
-    if settings.fluency_text is not None and str(settings.fluency_text).lower() != "none":
-        raise UsageError(
-            "fluency_text: an endpoint does not say how likely its model finds a given text; leave it out."
-        )
+
+
+def reads_text(settings: EvaluateSettings) -> bool:
+    """Tell whether model perplexity is asked of an endpoint: it is slow there, so a setting of it has to be given."""
+    if settings.fluency_text is not None:
+        return str(settings.fluency_text).lower() != "none"
+    return "fluency_tokens" in settings.model_fields_set
 
 
 def endpoint(model: str, settings: EvaluateSettings, prompts: Sequence[str]) -> Endpoint:
@@ -47,6 +51,13 @@ def endpoint(model: str, settings: EvaluateSettings, prompts: Sequence[str]) -> 
     found = Endpoint(api, base, name or model, model, settings.strength, settings.fluency_judge is not None)
     try:
         found.try_out(prompts)
+        if reads_text(settings):
+            found.cutting = tokenizer_here(model)
+            if found.cutting is None or found.says is None:
+                raise UsageError(
+                    "fluency_tokens, fluency_text: model perplexity is measured through `detoxlm serve`, and with "
+                    "MODEL a local folder of that model, or embedded, for its tokenizer; leave these options out."
+                )
     except DetoxError:
         found.close()
         raise

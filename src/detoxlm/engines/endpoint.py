@@ -9,18 +9,22 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detoxlm.api import Api, RefusedError
 from detoxlm.conversations import Conversation
-from detoxlm.engines.answers import Choices, choices_of
+from detoxlm.engines.answers import Choices, choices_of, log_probabilities_of
 from detoxlm.engines.base import Engine, Written
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Generation, Sampling
+from detoxlm.likelihood import windows_of
 from detoxlm.progress import track
 from detoxlm.reading import Reading, read_apart, read_continuations
 from detoxlm.results import DetoxifierInfo, ModelInfo, Window
 from detoxlm.scorers.base import Scorer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 #: Fields that some endpoints refuse, and that a request can do without. (Of `max_tokens` they name the successor.)
 OPTIONAL = ("logprobs", "seed")
@@ -40,6 +44,8 @@ class Endpoint(Engine):
     strength: float | None = None
     #: Whether a model of this machine judges the continuations.
     judged: bool = False
+    #: The model's tokenizer and how many tokens it reads, for model perplexity; None: that is not measured.
+    cutting: tuple[PreTrainedTokenizerBase, int | None] | None = None
     #: What the endpoint says of the detoxifier that acts; None: it says nothing.
     says: dict[str, Any] | None = None
     #: Whether it says nothing, and yet heeds the strength that is asked for, as vLLM with our processor does.
@@ -97,7 +103,7 @@ class Endpoint(Engine):
     @property
     def acting(self) -> DetoxifierInfo | None:
         """What the endpoint says of its detoxifier; None also where it does not know the question."""
-        said = {"method": "served", "strength": self.strength} if self.heeded else self.says or {}
+        said: dict[str, Any] = {"method": "served", "strength": self.strength} if self.heeded else self.says or {}
         if not said.get("method") or not said.get("strength"):
             return None
         return DetoxifierInfo(method=str(said["method"]), folder=None, strength=float(said["strength"]), settings={})
@@ -124,9 +130,10 @@ class Endpoint(Engine):
     @property
     def left_out(self) -> list[str]:
         """See `Engine`."""
+        what = "is KL" if self.cutting else "are model perplexity (--fluency-tokens asks for it) and KL"
         said = [
-            f"Measured through {self.url}: not measured are model perplexity and KL, which need the model's "
-            "probabilities of given text, and its memory. How prompts are cut is the endpoint's."
+            f"Measured through {self.url}: not measured {what}, which need the model's probabilities of given text, "
+            "and its memory. How prompts are cut is the endpoint's."
         ]
         if not self.judged:
             said.append("Nor is continuation perplexity: --fluency-judge names a model of this machine for it.")
@@ -141,12 +148,23 @@ class Endpoint(Engine):
         return []
 
     def windows(self, text: str, tokens: int, share: float) -> list[tuple[list[int], int]]:
-        """There are none."""
-        return []
+        """See `Engine`."""
+        return [] if self.cutting is None else windows_of(*self.cutting, text, tokens, share)
 
     def measured(self, ids: list[int], scored: int) -> Window:
-        """There is nothing to measure."""
-        raise NotImplementedError
+        """Return what the endpoint says of given tokens: the prompt's own log-probabilities, by `echo`.
+
+        Raises:
+            DetoxError: it does not give them, or reads other tokens.
+        """
+        body = {**self._asked(), "prompt": ids, "max_tokens": 0, "temperature": 0.0, "echo": True, "logprobs": 0}
+        found = log_probabilities_of(self.api.post("/completions", body))
+        if len(found) != len(ids) or None in found[1:]:
+            raise DetoxError(
+                f"engine: {len(ids)} tokens were sent, and {len(found)} log-probabilities came; is MODEL the model "
+                f"that is served there as {self.served}?"
+            )
+        return Window(nll=-sum(one or 0.0 for one in found[len(ids) - scored :]), tokens=scored)
 
     def write(
         self, prompts: Sequence[str], sampling: Sampling, batch_size: int, skip_batches: int
@@ -209,11 +227,16 @@ class Endpoint(Engine):
                 continue
             return choices_of(response, chat, sampling.samples)
 
+    def _asked(self) -> dict[str, Any]:
+        """Return what every request names: the model, and the strength if one is asked for."""
+        steer = {} if self.strength is None else {"vllm_xargs": {"strength": self.strength}}
+        return {"model": self.served, **steer}
+
     def _body(self, prompt: str, sampling: Sampling, later: int) -> dict[str, Any]:
         """Return the request."""
         longest = "max_completion_tokens" if "max_completion_tokens" in self._refused else "max_tokens"
         body: dict[str, Any] = {
-            "model": self.served,
+            **self._asked(),
             longest: sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -222,8 +245,6 @@ class Endpoint(Engine):
             body["n"] = sampling.samples
         if "seed" not in self._refused:
             body["seed"] = sampling.seed + later
-        if self.strength is not None:
-            body["vllm_xargs"] = {"strength": self.strength}
         chat = isinstance(prompt, Conversation)
         if sampling.samples > 1 and "logprobs" not in self._refused:  # else the tokens of each are not known
             body["logprobs"] = True if chat else 0
