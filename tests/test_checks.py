@@ -180,7 +180,7 @@ def test_a_baseline_that_only_the_model_tells_apart_is_refused_before_generating
     def generate(*_: Any, **__: Any) -> None:
         raise AssertionError("something was generated")
 
-    monkeypatch.setattr("detoxlm.measuring.generate", generate)
+    monkeypatch.setattr("detoxlm.engines.here.generate", generate)
     task = Task(get_recipe("challenge-10"), ["one", "two", "three"], "test", "Another text of neutral words. " * 9, "t")
     for target, other, what in (
         (tiny("llama", 1), task, "model"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,7 @@ from devices import as_row
 from detoxlm import recipes
 from detoxlm.comparing import compare
 from detoxlm.data import Example
+from detoxlm.engines.here import Here
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
 from detoxlm.methods import Detoxifier, FitData
@@ -127,12 +127,13 @@ def test_scorer_and_judge_see_an_untouched_model(
 def test_a_measurement_keeps_the_name_by_which_files_of_earlier_runs_are_known(letter_scorer: Scorer) -> None:
     model = SimpleNamespace(architecture=SimpleNamespace(fingerprint="f"), model=SimpleNamespace(dtype="float32"))
     edit = SimpleNamespace(content="c")
-    made: Any = partial(recipes.Measurement, model, task(), {"letters": letter_scorer}, model)
     for detoxifier, strength, digest in (
         (None, None, "0800dc99b51cf90efe1b80b577fd3fc01a71b3de63c6794fe90db15d3489b974"),
         (edit, 0.5, "f0299d1367076bd0aec12066bc6a25394dd7dccabf8e265fe5eef1104b2aec29"),
     ):
-        assert made(detoxifier, strength, [([1, 2, 3], 2)], {"python": "3"}).digest == digest
+        engine: Any = Here(model, detoxifier, strength)  # type: ignore[arg-type]
+        rest: Any = (task(), {"letters": letter_scorer}, model, [([1, 2, 3], 2)], {"python": "3"})
+        assert recipes.Measurement(engine, *rest).digest == digest
 
 
 class CheckedScorer(Scorer):

@@ -17,7 +17,7 @@ from detoxlm.methods import Detoxifier, Method
 from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_TARGET, Check
 from detoxlm.recipes import Task
-from detoxlm.results import Results
+from detoxlm.results import NO_JUDGE, Results
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import EvaluateSettings, ExportSettings
 
@@ -70,9 +70,13 @@ def baseline_for(settings: EvaluateSettings, model: str, task: Task) -> Results 
         "form": form_of(task.prompts),
         "samples per prompt": [samples] * len(task.prompts),
         "sampling": {**task.recipe.sampling.model_dump(), "seed": None},
-        "model": EMBEDDED_TARGET if model == "embedded" else model,  # the name that it will have
+        # the name that it will have
+        "model": EMBEDDED_TARGET if model == "embedded" and settings.engine == "transformers" else model,
     }
-    if baseline.fluency_judge.endswith(", untouched") != (settings.fluency_judge is None):
+    elsewhere = settings.engine != "transformers"
+    if elsewhere and settings.fluency_judge is None:
+        known["fluency judge"] = NO_JUDGE
+    elif baseline.fluency_judge.endswith(", untouched") != (settings.fluency_judge is None):
         known["fluency judge"] = settings.fluency_judge or f"{known['model']}, untouched"
     refuse_unlike(baseline, known)
     return baseline

@@ -161,8 +161,8 @@ def generate(
 
         console.print_done(continue_file(model, settings), "Continuations", "by", as_json)
         return
-    if settings.file is not None or settings.output is not None:
-        raise UsageError("generate: give one prompt, or --file FILE and -o OUTPUT.")
+    if settings.file is not None or settings.output is not None or settings.engine != "local":
+        raise UsageError("generate: give one prompt, or --file FILE and -o OUTPUT; --engine is for these.")
     if settings.stream:
         from detoxlm.chatting import write_stream
 
@@ -201,19 +201,18 @@ def export(
 
 
 @app.command(
-    short_help="Upload a detoxifier to the Hub.", epilog="Example: detoxlm push my-detoxifier my-name/my-detoxifier"
+    short_help="Upload a detoxifier, a checkpoint or an adapter to the Hub.",
+    epilog="Example: detoxlm push my-detoxifier my-name/my-detoxifier",
 )
 def push(
-    detoxifier: Annotated[Path, typer.Argument(help="Detoxifier folder.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of fit or export, or detoxifier or model of a run.")],
     repo: Annotated[str, typer.Argument(help="Hub id, owner/name; made where it is not there.")],
     public: Annotated[bool, typer.Option("--public", help="Let everybody see a repository that is made.")] = False,
 ) -> None:
-    """Upload a detoxifier to the Hub; `--detoxifier owner/name` reads it back. Needs HF_TOKEN or `hf auth login`."""
-    from detoxlm.methods import Detoxifier
+    """Upload a detoxifier, checkpoint or adapter to the Hub, with its card. Needs HF_TOKEN or `hf auth login`."""
+    from detoxlm import publishing
 
-    if not detoxifier.is_dir():
-        raise UsageError(f"detoxifier: {detoxifier} is no folder; `detoxlm fit METHOD MODEL -o DIR` makes one.")
-    print(f"Pushed: {Detoxifier.from_pretrained(detoxifier).push_to_hub(repo, private=not public)}")
+    print(f"Pushed: {publishing.push(folder, repo, public=public)}")
 
 
 @app.command(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 NAMES = 13
 
 if TYPE_CHECKING:
-    from detoxlm.bulk.command import Done
+    from detoxlm.bulk.work import Done
     from detoxlm.labelling.agreement import Agreement
     from detoxlm.metrics import Metric
     from detoxlm.results import Estimate, Results
@@ -178,7 +178,8 @@ def _estimates(results: Sequence[Results]) -> list[tuple[str, list[tuple[str, st
     blank = [("", "")] * (comparison is not None)
     if len(results) == 1:  # side by side they would be compared, and were not timed side by side
         rows.append(("Tokens/s", [(f"{results[0].cost.tokens_per_second:.0f}", ""), *blank]))
-    rows.append(("Peak memory, MB", [(f"{r.cost.peak_memory_mb:,.0f}", "") for r in results] + blank))
+    peaks = [r.cost.peak_memory_mb for r in results]
+    rows.append(("Peak memory, MB", [("" if peak is None else f"{peak:,.0f}", "") for peak in peaks] + blank))
     return rows
 
 

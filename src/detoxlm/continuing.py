@@ -2,27 +2,87 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
+from functools import partial as given
 from pathlib import Path
 from typing import Any
 
-from detoxlm.bulk.command import FORMS, Done, look
-from detoxlm.bulk.forms import Form, Kind
+from detoxlm.bulk.forms import Kind, Values
 from detoxlm.bulk.partial import Partial, check_output, folder_of
-from detoxlm.bulk.source import Source
+from detoxlm.bulk.source import Chunk, Source
+from detoxlm.bulk.work import FORMS, Done, check, look, write
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import decode, encode, sample_batch, trimmed, window_of
-from detoxlm.items import skipped_line
 from detoxlm.lock import only_writer
 from detoxlm.methods import Detoxifier
 from detoxlm.models import Target
 from detoxlm.progress import track, waiting
-from detoxlm.records import local_records
 from detoxlm.settings import ChatOptions, GenerateSettings
 from detoxlm.workflows import detoxifier_of, sampling_of, target_of
 
 log = logging.getLogger(__name__)
+
+
+class Writing:
+    """A model with its detoxifier at work: in this process, or in a worker of Ray."""
+
+    def __init__(self, model: str, settings: GenerateSettings, detoxifier: Detoxifier | None) -> None:
+        """Load the model, and attach the detoxifier to it.
+
+        Raises:
+            UsageError: the model cannot be had, or the two do not fit each other.
+        """
+        target = target_of(model, settings, detoxifier)
+        self._target: Target | None = target
+        self._sampling = sampling_of(settings)
+        #: The model's window in words, and how many tokens of it are left for a prompt; None: it does not say.
+        self.window = f"the window of {target.name} has {window_of(target)}"
+        self._room = None if window_of(target) is None else (window_of(target) or 0) - self._sampling.max_new_tokens
+        #: For people: the model, and the detoxifier with its strength.
+        self.by = [f"{target.name} ({target.revision})"]
+        #: What of them decides the texts, in words for a message.
+        self.identity: dict[str, Any] = {
+            "model": f"{target.name} {target.architecture.fingerprint} {target.info.dtype}",
+            "detoxifier": "none" if detoxifier is None else detoxifier.content[:16],
+            "strength": None,
+        }
+        self._attached = ExitStack()
+        if detoxifier is not None:
+            strength = self.identity["strength"] = detoxifier.check_strength(settings.strength)
+            self.by.append(f"{detoxifier.method} at strength {strength:g}")
+            self._attached.enter_context(detoxifier.attached(target.model, strength))
+
+    def close(self) -> None:
+        """Detach the detoxifier, and let go of the model; a second time this does nothing."""
+        self._attached.close()
+        self._target = None
+
+    def write(self, texts: Sequence[str]) -> tuple[list[list[str]], int]:
+        """Return the continuations of each prompt of a chunk, and how many prompts were cut to the model's window."""
+        target, room, prompts = self._target, self._room, trimmed(texts)
+        assert target is not None  # nobody writes with what is closed
+        made = [[decode(target, ids) for ids in row] for row in sample_batch(target, prompts, self._sampling)]
+        return made, 0 if room is None else sum(len(encode(target, one, None)) > room for one in prompts)
+
+    def __call__(self, texts: Sequence[str]) -> bytes:
+        """Return what `write` does, in JSON, for another process."""
+        return json.dumps(self.write(texts)).encode()
+
+
+def worker(model: str, settings: GenerateSettings, like: dict[str, Any]) -> Writing:
+    """Return what works in a worker of Ray.
+
+    Raises:
+        DetoxError: model or detoxifier cannot be had there, or are not what they are here, `like`.
+    """
+    writing = Writing(model, settings, detoxifier_of(settings))
+    if writing.identity != like:
+        other = ", ".join(f"{key} {writing.identity[key]}, not {value}" for key, value in like.items())
+        raise DetoxError(f"a worker has another model ({other}); name --dtype, and give all machines the same files.")
+    return writing
 
 
 def continue_file(model: str, settings: GenerateSettings) -> Done:
@@ -46,87 +106,81 @@ def continue_file(model: str, settings: GenerateSettings) -> Done:
             check_output(output, {}, settings.overwrite)
         with waiting(f"reading {source.path}"):
             done = look(source, form, Done(output, [], columns), "rename it")
-        if skipped := skipped_line(str(source.path), done.bad, done.skipped, done.skipped + done.rows):
-            log.warning(skipped)
-        target = target_of(model, settings, detoxifier)
-        acting = nullcontext() if detoxifier is None else detoxifier.attached(target.model, settings.strength)
-        done.by = form.described = _by(target, detoxifier, settings)
-        run = _run(settings, source, target, detoxifier)
-        check_output(output, run, settings.overwrite)
-        partial = Partial(output, run)
+        writing = Writing(model, settings, detoxifier)
         try:
-            with acting:
-                _continue(target, source, settings, partial, form, done)
-            if source.state() != before or partial.done != done.rows:
-                raise DetoxError(f"{source.path} was changed while it was continued; start over with --overwrite.")
-            partial.finish(form)
+            done.by = form.described = writing.by
+            run = _run(settings, source, writing.identity)
+            check_output(output, run, settings.overwrite)
+            partial, each = Partial(output, run), settings.samples * settings.max_new_tokens
+            try:
+                with (
+                    track("generating", done.rows * each, "tokens", done=partial.done * each) as advance,
+                    closing(_made(model, settings, writing, source, partial.done, advance)) as made,
+                ):
+                    write(made, source, before, form, partial, done)
+            finally:
+                partial.close()
         finally:
-            partial.close()
+            writing.close()
     return done
 
 
 def _check(settings: GenerateSettings) -> tuple[Source, Path]:
     """Return what is continued and where it goes; raise `UsageError` where that cannot be."""
-    file, output = settings.file, settings.output
-    if file is None:
+    if settings.file is None:
         raise UsageError("generate: it needs a PROMPT to continue, or --interactive for a chat, or --file and -o.")
-    if output is None:
+    if settings.output is None:
         raise UsageError("output: name where the continuations of --file go, as -o out.jsonl.")
     for name in (*ChatOptions.model_fields, "stream"):
         if getattr(settings, name):
             raise UsageError(f"{name}: prompts of --file are continued as they are; leave it out, or --file.")
-    if output.exists() and file.exists() and output.samefile(file):
-        raise UsageError(f"output: {output} is the file that is read; choose another -o.")
-    if output.suffix.lower() not in FORMS:
-        raise UsageError(f"output: {output} is of no known kind; its name must end in {', '.join(FORMS)}.")
-    local_records("file", file)
-    columns = (settings.column,) if settings.column else ("prompt", "text")
     # the last digits of logits depend on the batch, so its size is a part of what names a run; a kill costs one batch
-    size = max(1, settings.batch_size // settings.samples)
-    return Source(file, columns, settings.skip_bad_rows, size), output
+    return check(settings, ("prompt", "text"), max(1, settings.batch_size // settings.samples))
 
 
-def _by(target: Target, detoxifier: Detoxifier | None, settings: GenerateSettings) -> list[str]:
-    """Return the model, and the detoxifier with its strength, for people."""
-    found = [f"{target.name} ({target.revision})"]
-    if detoxifier is not None:
-        found.append(f"{detoxifier.method} at strength {detoxifier.check_strength(settings.strength):g}")
-    return found
-
-
-def _run(settings: GenerateSettings, source: Source, target: Target, detoxifier: Detoxifier | None) -> dict[str, Any]:
-    """Return what decides the bytes of the output, in words for a message."""
+def _run(settings: GenerateSettings, source: Source, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return what decides the bytes of the output, in words for a message; who works does not."""
     names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed", "batch_size", "skip_bad_rows")
     return {
-        "model": f"{target.name} {target.architecture.fingerprint} {target.info.dtype}",
-        "detoxifier": "none" if detoxifier is None else detoxifier.content[:16],
-        "strength": None if detoxifier is None else detoxifier.check_strength(settings.strength),
+        **identity,
         "content of --file": source.sha256()[:16],
         "--column": ", ".join(source.columns),
         **{f"--{name.replace('_', '-')}": getattr(settings, name) for name in names},
     }
 
 
-def _continue(
-    target: Target, source: Source, settings: GenerateSettings, partial: Partial, form: Form, done: Done
-) -> None:
-    """Continue what is not done yet, a batch at a time, and keep each batch."""
-    sampling = sampling_of(settings)
-    each, cut = settings.samples * settings.max_new_tokens, 0
-    window = window_of(target)
-    with track("generating", done.rows * each, "tokens", done=partial.done * each) as advance:
-        for chunk in source.chunks(partial.done):
-            for line, text in zip(chunk.lines, chunk.texts, strict=True):
-                if not text.strip():
-                    raise UsageError(
-                        f"{source.path}:{line}: the prompt is white space alone. Mend it, or leave it out."
-                    )
-            prompts = trimmed(chunk.texts)
-            if window is not None:
-                cut += sum(len(encode(target, one, None)) > window - settings.max_new_tokens for one in prompts)
-            texts = [[decode(target, ids) for ids in row] for row in sample_batch(target, prompts, sampling)]
-            made: list[Any] = [row[0] for row in texts] if form.kind == "text" else texts
-            partial.append(form.render(chunk, [made]), len(texts))
-            advance(len(texts) * each)
+def _made(
+    model: str,
+    settings: GenerateSettings,
+    writing: Writing,
+    source: Source,
+    start: int,
+    advance: Callable[[int], None],
+) -> Generator[tuple[Chunk, Values]]:
+    """Yield the chunks from row `start` on with their continuations; say at the end how many prompts were cut."""
+    cut = 0
+    with closing(_answers(model, settings, writing, source, start)) as answers:
+        for chunk, texts, short in answers:
+            cut += short
+            advance(len(texts) * settings.samples * settings.max_new_tokens)
+            yield chunk, [[row[0] for row in texts] if settings.samples == 1 else texts]
     if cut:
-        log.warning("%d prompts were cut to their last tokens: the window of %s has %d.", cut, target.name, window)
+        log.warning("%d prompts were cut to their last tokens: %s.", cut, writing.window)
+
+
+def _answers(
+    model: str, settings: GenerateSettings, writing: Writing, source: Source, start: int
+) -> Generator[tuple[Chunk, list[list[str]], int]]:
+    """Yield the chunks with what `Writing.write` returns of each, from this process or from workers of Ray."""
+    if settings.engine == "local":
+        for chunk in source.chunks(start):
+            yield chunk, *writing.write(chunk.texts)
+        return
+    from detoxlm.bulk.on_ray import worked
+
+    writing.close()  # workers have models of their own
+    make = given(worker, model, settings, writing.identity)
+    with closing(worked(source, start, make, settings.workers)) as answers:
+        for chunk, answer in answers:
+            texts, short = json.loads(answer)
+            yield chunk, texts, short

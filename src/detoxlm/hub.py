@@ -69,6 +69,31 @@ def hub_commit(repo: str, revision: str | None, *, field: str, files: Sequence[s
         raise UsageError(f"{field}: {_reason(error, repo, revision)}") from error
 
 
+def upload(folder: Path, repo: str, patterns: Sequence[str], *, private: bool = True, token: str | None = None) -> str:
+    """Upload the files of a folder that any of the patterns fits; return the repository's address.
+
+    Args:
+        folder: where they are.
+        repo: a Hub id, `owner/name`; made where it is not there.
+        patterns: of names of files, such as `*.json`.
+        private: whether only its owner may see a repository that is made.
+        token: of the Hub; None takes HF_TOKEN or what `hf auth login` keeps.
+
+    Raises:
+        UsageError: the Hub does not take it.
+    """
+    try:
+        api = huggingface_hub.HfApi(token=token)
+        url = api.create_repo(repo, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(patterns))
+    except Exception as error:  # the Hub client's error classes differ between its versions
+        raise UsageError(
+            f"push: the Hub did not take {repo!r}: {first_line(error)}. It needs a Hub id `owner/name` of yours "
+            "and a token that may write: set HF_TOKEN, or run `hf auth login`."
+        ) from error
+    return str(url)
+
+
 def _reason(error: Exception, repo: str, revision: str | None) -> str:
     if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
         return f"{repo!r} is gated. Accept its terms on the Hub and set HF_TOKEN, or run `hf auth login`."

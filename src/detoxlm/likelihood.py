@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,6 +13,9 @@ from detoxlm.models import Target
 from detoxlm.passes import extend, forward, prefill
 from detoxlm.results import Window
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 #: Tokens of context of one window, and by how much it moves: each token is scored once, with 512 to 1,023 before it.
 CONTEXT, STRIDE = 1024, 512
 #: Positions whose log-probabilities are held at once: [128, 49k] float32 is 25 MB.
@@ -19,19 +23,26 @@ _CHUNK = 128
 
 
 def fluency_windows(target: Target, text: str, max_tokens: int, share: float = 1.0) -> list[tuple[list[int], int]]:
+    """Cut a text into windows for a target; see `windows_of`."""
+    limit = getattr(target.model.config.get_text_config(), "max_position_embeddings", None)
+    return windows_of(target.tokenizer, limit, text, max_tokens, share)
+
+
+def windows_of(
+    tokenizer: PreTrainedTokenizerBase, limit: int | None, text: str, max_tokens: int, share: float = 1.0
+) -> list[tuple[list[int], int]]:
     """Cut a text into (token ids, how many of the last are scored); `max_tokens` 0 takes the whole text.
 
     Of these tokens the first `share` is taken, in (0, 1], but a window's worth at least. Follows the fixed-length
-    recipe of WikiText perplexity with stride 512; short contexts shrink the window.
+    recipe of WikiText perplexity with stride 512; short contexts (`limit`, tokens; None: not known) shrink the window.
     """
-    ids: list[int] = target.tokenizer(text)["input_ids"]
+    ids: list[int] = tokenizer(text)["input_ids"]
     ids = ids[: max_tokens or None]
     ids = ids[: max(CONTEXT, int(len(ids) * share))]
-    limit = getattr(target.model.config.get_text_config(), "max_position_embeddings", None) or CONTEXT
-    context = min(CONTEXT, limit)
+    context = min(CONTEXT, limit or CONTEXT)
     stride = min(STRIDE, context // 2)
     # a model whose texts begin with a special token (Gemma) reads a window without it badly
-    first = ids[:1] if ids and ids[0] == target.tokenizer.bos_token_id else []
+    first = ids[:1] if ids and ids[0] == tokenizer.bos_token_id else []
     windows, scored = [], 1  # the first token has no context
     for end in range(min(stride, len(ids)), len(ids) + stride, stride):
         end = min(end, len(ids))

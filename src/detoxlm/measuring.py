@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from detoxlm import memory
-from detoxlm.generation import Generation, Sampling, generate
+from detoxlm.engines.base import Engine, Written
+from detoxlm.generation import Generation, Sampling
 from detoxlm.journal import Journal
-from detoxlm.likelihood import continuation_nll, measure_window
+from detoxlm.likelihood import continuation_nll
 from detoxlm.models import Target
 from detoxlm.progress import track
-from detoxlm.reading import Reading, read_answers, read_continuations
+from detoxlm.reading import Reading
 from detoxlm.results import Cost, Row, Window
 from detoxlm.scorers.base import Scorer
-
-#: Enters a context in which the target is detoxified.
-Attach = Callable[[], AbstractContextManager[None]]
 
 
 class Done:
@@ -55,9 +51,10 @@ class Done:
         """Return what the batches cost, those of earlier runs included; `total_seconds` is of this run alone."""
         seconds = sum(batch["seconds"] for batch in self.batches)
         tokens = sum(batch["tokens"] for batch in self.batches)
+        peaks = [batch["peak_mb"] for batch in self.batches if batch["peak_mb"] is not None]
         return Cost(
             tokens_per_second=tokens / seconds if seconds else 0.0,
-            peak_memory_mb=max(batch["peak_mb"] for batch in self.batches),
+            peak_memory_mb=max(peaks, default=None),
             generation_seconds=seconds,
             total_seconds=total_seconds,
             generated_tokens=tokens,
@@ -65,65 +62,58 @@ class Done:
 
 
 def generate_rows(
-    target: Target,
+    engine: Engine,
     prompts: list[str],
     sampling: Sampling,
     batch_size: int,
     scorers: dict[str, Scorer],
-    judge: Target,
-    attach: Attach,
+    judge: Target | None,
     done: Done,
     *,
     answers: bool = False,
-    untouched: bool = True,
 ) -> None:
     """Generate and score the batches that are not done.
 
     Args:
-        target: the untouched model.
+        engine: what is measured.
         prompts: all of them, of the batches that are done too.
         sampling: how continuations are drawn; the seed included.
         batch_size: sequences generated at once.
         scorers: label -> scorer, the main one first.
-        judge: whose likelihood of the continuations is kept.
-        attach: makes the target the model that is measured.
+        judge: whose likelihood of the continuations is kept; None: none is.
         done: where the batches go.
         answers: whether texts are read as answers (`detoxlm.reading.read_answers`) and not as continuations.
-        untouched: whether the model that is measured is the target itself.
     """
+    for written in engine.write(prompts, sampling, batch_size, len(done.batches)):
+        read = engine.read(written.generations, list(scorers.values()), answers)
+        rows = _rows(written, read, list(scorers)[1:], judge)
+        done.keep({"rows": rows, "seconds": written.seconds, "tokens": written.tokens, "peak_mb": written.peak_mb})
 
-    def read(generations: Sequence[Generation]) -> Reading:
-        if answers:
-            return read_answers(target, generations, list(scorers.values()), None if untouched else attach)
-        return read_continuations(generations, list(scorers.values()))
 
-    batches = generate(target, prompts, sampling, batch_size=batch_size, skip_batches=len(done.batches))
-    while True:
-        memory.start_peak()
-        with attach():  # around the generation of one batch only: scorer and judge must see an untouched model
-            batch = next(batches, None)
-        peak = memory.peak_mb()
-        if batch is None:
-            return
-        rows = _rows(batch.generations, read(batch.generations), list(scorers)[1:], judge)
-        done.keep({"rows": rows, "seconds": batch.seconds, "tokens": batch.tokens, "peak_mb": peak})
+def _likelihoods(
+    judge: Target | None, generations: Sequence[Generation]
+) -> Iterable[tuple[Sequence[float | None], list[int]]]:
+    """Return of each prompt the nats and tokens of its continuations; None and 0 where nobody judges."""
+    if judge is None:
+        return [([None] * len(one.texts), [0] * len(one.texts)) for one in generations]
+    # of all that was written, thinking too: an answer is likely after what was thought, not without it
+    return continuation_nll(judge, [one.prompt for one in generations], [one.texts for one in generations])
 
 
 def _rows(
-    generations: Sequence[Generation], read: Reading, opinions: list[str], judge: Target
+    written: Written, read: Reading, opinions: list[str], judge: Target | None
 ) -> list[tuple[int, dict[str, Any]]]:
-    # of all that was written, thinking too: an answer is likely after what was thought, not without it
-    likelihoods = continuation_nll(judge, [g.prompt for g in generations], [g.texts for g in generations])
     rows, start = [], 0
-    for generation, (nll, nll_tokens) in zip(generations, likelihoods, strict=True):
+    judged = _likelihoods(judge, written.generations)
+    for generation, tokens, (nll, nll_tokens) in zip(written.generations, written.lengths, judged, strict=True):
         here = slice(start, start + len(generation.texts))
         first, *others = read.scores[:, here].tolist()
         row = Row(
             prompt=str(generation.prompt),
             continuations=read.texts[here],
             scores=first,
-            tokens=[len(ids) for ids in generation.token_ids],
-            nll=nll,
+            tokens=tokens,
+            nll=list(nll),
             nll_tokens=nll_tokens,
             opinions=dict(zip(opinions, others, strict=True)),
             kind=getattr(generation.prompt, "kind", None),
@@ -135,20 +125,17 @@ def _rows(
     return rows
 
 
-def measure_windows(
-    target: Target, windows: Sequence[tuple[list[int], int]], attach: Attach | None, done: Done
-) -> None:
+def measure_windows(engine: Engine, windows: Sequence[tuple[list[int], int]], done: Done) -> None:
     """Measure the windows of neutral text that are not done.
 
     Args:
-        target: the untouched model.
+        engine: what is measured.
         windows: what `fluency_windows` returns: ids, and how many of them are scored.
-        attach: makes the target the model that is measured; None measures it untouched.
         done: where the windows go.
     """
     finished = len(done.windows())
     scored = [count for _, count in windows]
     with track("reading neutral text", sum(scored), "tokens", done=sum(scored[:finished])) as advance:
         for ids, count in windows[finished:]:
-            done.keep({"window": measure_window(target, ids, count, attach).model_dump()})
+            done.keep({"window": engine.measured(ids, count).model_dump()})
             advance(count)

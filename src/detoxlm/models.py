@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from detoxlm.adapters import ADAPTER_CONFIG, adapter_at, merged
 from detoxlm.architecture import Architecture
@@ -152,6 +158,22 @@ def _load(
         tokenizer = load_tokenizer(str(adapter.folder), "local", name, trust_remote_code=trust_remote_code)
     check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], name)
     return _Loaded(model, tokenizer, f"{found_revision} on {adapter.base} {base.revision}")
+
+
+def tokenizer_here(name: str) -> tuple[PreTrainedTokenizerBase, int | None] | None:
+    """Return the tokenizer of `embedded` or of a local folder, and how many tokens the model reads; None: neither.
+
+    Raises:
+        UsageError: the folder holds no tokenizer, or no configuration.
+    """
+    folder = Path(name).expanduser()
+    if name != "embedded" and not folder.is_dir():
+        return None
+    path, revision = _locate(name, None)
+    with quiet_transformers():
+        config = AutoConfig.from_pretrained(path)
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return load_tokenizer(path, revision, name, trust_remote_code=False), limit
 
 
 def _asked_for(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,16 @@ def read_answers(
     """
     every = [(one.prompt, ids) for one in generations for ids in one.token_ids]
     parts = [told_apart(target, prompt, ids) for prompt, ids in every]
-    thinking, texts = [thought for thought, _ in parts], [answer for _, answer in parts]
+    read = read_apart([answer for _, answer in parts], [thought for thought, _ in parts], scorers)
+    return replace(read, kl=[_drift(target, prompt, ids, attach) for prompt, ids in every])
+
+
+def read_apart(texts: list[str], thinking: list[str | None], scorers: Sequence[Scorer]) -> Reading:
+    """Return answers with their worst windows, and what was thought before each (None: nothing) by itself.
+
+    Raises:
+        DetoxError: a scorer failed.
+    """
     thought = score_continuations(scorers[0], [one or "" for one in thinking])
     return Reading(
         texts,
@@ -81,7 +90,7 @@ def read_answers(
         where=score_windows(scorers[0], texts)[1],
         thinking=thinking,
         thinking_scores=[None if one is None else float(score) for one, score in zip(thinking, thought, strict=True)],
-        kl=[_drift(target, prompt, ids, attach) for prompt, ids in every],
+        kl=[None] * len(texts),
     )
 
 

@@ -7,7 +7,6 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,11 +17,12 @@ from typing import Any
 import torch
 
 from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
-from detoxlm.conversations import Conversation, as_data, form_of, template_of, template_sha256
+from detoxlm.conversations import Conversation, as_data, form_of, template_of
+from detoxlm.engines.base import Engine
+from detoxlm.engines.here import Here
 from detoxlm.errors import UsageError
-from detoxlm.generation import Sampling, describe_prompts, trimmed
+from detoxlm.generation import Sampling, trimmed
 from detoxlm.journal import Journal, digest_of
-from detoxlm.likelihood import fluency_windows
 from detoxlm.lock import only_writer
 from detoxlm.measuring import Done, generate_rows, measure_windows
 from detoxlm.methods.base import Detoxifier
@@ -32,12 +32,12 @@ from detoxlm.metrics.readers import labels_of
 from detoxlm.models import Target
 from detoxlm.progress import waiting
 from detoxlm.protocols import RECIPES, Recipe, get_recipe
-from detoxlm.results import Opinion, Results, ScorerInfo
+from detoxlm.results import NO_JUDGE, Opinion, Results, ScorerInfo
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import labelled
 from detoxlm.scorers.windows import WORDS
 
-__all__ = ["RECIPES", "Measurement", "Recipe", "Task", "as_read", "get_recipe", "measure", "plan"]
+__all__ = ["RECIPES", "Measurement", "Recipe", "Task", "as_read", "get_recipe", "measure", "plan", "plan_through"]
 
 log = logging.getLogger(__name__)
 
@@ -117,18 +117,36 @@ def plan(
     ):
         if isinstance(given, str):
             raise UsageError(f"{what}: {given!r} is a text; give {fix.format(given)}.")
-    if not task.prompts:
-        raise UsageError(f"prompts: {task.prompts_source} has none; there is nothing to measure.")
     if detoxifier is None and strength is not None:
         raise UsageError("strength: it needs a detoxifier; without one the model is untouched.")
     if detoxifier is not None:
         strength = detoxifier.check_strength(strength)
         detoxifier.check_target(target.model)
+    engine = Here(target, detoxifier, strength)
+    return plan_through(engine, task, scorer, opinions=opinions, judge=judge or target)
+
+
+def plan_through(
+    engine: Engine,
+    task: Task,
+    scorer: Scorer,
+    *,
+    opinions: Sequence[Scorer] = (),
+    judge: Target | None,
+) -> Measurement:
+    """Return what `measure` would carry out on whatever runs the model; without a `judge` no perplexity is measured.
+
+    Raises:
+        UsageError: as `measure`.
+    """
+    if not task.prompts:
+        raise UsageError(f"prompts: {task.prompts_source} has none; there is nothing to measure.")
     scorers = labelled([scorer, *opinions])
     for one in scorers.values():
         ReaderTable.of(one.validity)  # a table that is none is said before the work
-    task = as_read(target, task)
-    if judge is not None and form_of(task.prompts) == "chat" and template_of(judge.tokenizer) is None:
+    task = _as_read(engine, task)
+    own = isinstance(engine, Here) and judge is engine.target
+    if judge is not None and not own and form_of(task.prompts) == "chat" and template_of(judge.tokenizer) is None:
         raise UsageError(
             f"fluency_judge: {judge.name} has no chat template, and reads answers; name an instruct model."
         )
@@ -136,10 +154,10 @@ def plan(
         if isinstance(prompt, Conversation) and prompt.rule is not None:
             check_rule(prompt.rule)
     text = task.fluency_text
-    windows = [] if text is None else fluency_windows(target, text, task.fluency_tokens, task.fluency_share)
+    windows = [] if text is None else engine.windows(text, task.fluency_tokens, task.fluency_share)
     if not windows and text is not None:
         raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
-    return Measurement(target, task, scorers, judge or target, detoxifier, strength, windows)
+    return Measurement(engine, task, scorers, judge, windows)
 
 
 def as_read(target: Target, task: Task) -> Task:
@@ -150,8 +168,12 @@ def as_read(target: Target, task: Task) -> Task:
     Raises:
         UsageError: a prompt is of white space alone.
     """
+    return _as_read(Here(target), task)
+
+
+def _as_read(engine: Engine, task: Task) -> Task:
     prompts = trimmed(task.prompts)
-    notes = describe_prompts(target, task.prompts, task.recipe.sampling)
+    notes = [*engine.described(task.prompts, task.recipe.sampling), *engine.left_out]
     if twice := len(prompts) - len(set(prompts)):
         notes.append(
             f"{twice:,} of {len(prompts):,} prompts repeat another: intervals are over the {len(set(prompts)):,} "
@@ -177,12 +199,10 @@ def _versions() -> dict[str, str]:
 class Measurement:
     """A task on a model, checked: all that decides its numbers, and how they are made."""
 
-    target: Target
+    engine: Engine
     task: Task
     scorers: dict[str, Scorer]  # by their labels, the main one first
-    judge: Target
-    detoxifier: Detoxifier | None
-    strength: float | None
+    judge: Target | None
     windows: list[tuple[list[int], int]]  # of the fluency text: ids, and how many of them are scored
     versions: dict[str, str] = field(default_factory=_versions)
 
@@ -196,10 +216,8 @@ class Measurement:
         """64 hex digits of what decides the numbers. Users' partial and complete files are known by it: keep it."""
         return digest_of(
             {
-                "model": self.target.architecture.fingerprint,
-                "dtype": str(self.target.model.dtype),
-                "detoxifier": None if self.detoxifier is None else [self.detoxifier.content, self.strength],
-                "judge": self.judge.architecture.fingerprint,
+                **self.engine.identity,
+                "judge": None if self.judge is None else self.judge.architecture.fingerprint,
                 "scorers": [  # and the readers' labels that correct what they say
                     (*_scorer_info(one).identity, *([labels] if (labels := labels_of(one.validity)) else []))
                     for one in self.scorers.values()
@@ -223,7 +241,7 @@ class Measurement:
         system = list(dict.fromkeys(one.system for one in conversations))
         return {
             "form": "chat",
-            "template_sha256": template_sha256(self.target.tokenizer),
+            "template_sha256": self.engine.template_sha256,
             "template_args": conversations[0].template_args,
             "system": system[0] if len(system) == 1 else f"{len(system)} different ones",
             **windows,
@@ -233,7 +251,7 @@ class Measurement:
         """Return, before anything is measured, what `settled_by` will say of the results."""
         return settled_by(
             recipe=self.task.recipe.name,
-            model=self.target.name,
+            model=self.engine.info.name,
             scorer=_scorer_info(next(iter(self.scorers.values()))),
             prompts=self.task.prompts,
             samples=[self.sampling.samples] * len(self.task.prompts),
@@ -246,12 +264,10 @@ class Measurement:
     def judged_by(self) -> str:
         """The fluency judge, as results name it."""
         judge = self.judge
-        return f"{judge.name} ({judge.revision})" + ("" if judge is not self.target else ", untouched")
-
-    def _attached(self) -> AbstractContextManager[None]:
-        if self.detoxifier is None:
-            return nullcontext()
-        return self.detoxifier.attached(self.target.model, self.strength)
+        if judge is None:
+            return NO_JUDGE
+        own = isinstance(self.engine, Here) and judge is self.engine.target
+        return f"{judge.name} ({judge.revision})" + (", untouched" if own else "")
 
     def carried_out(self, baseline: Results | None, output: Path | None) -> Results:
         """Return the results, compared with the baseline if there is one, and saved if there is an output."""
@@ -290,18 +306,16 @@ class Measurement:
         """Do what is not done."""
         task = self.task
         generate_rows(
-            self.target,
+            self.engine,
             task.prompts,
             self.sampling,
             task.batch_size,
             self.scorers,
             self.judge,
-            self._attached,
             done,
             answers=task.recipe.chat,
-            untouched=self.detoxifier is None,
         )
-        measure_windows(self.target, self.windows, None if self.detoxifier is None else self._attached, done)
+        measure_windows(self.engine, self.windows, done)
 
     def _results(self, done: Done, started: float) -> Results:
         """Return what the finished work, `done`, adds up to; `started` is when it began, by `time.monotonic`."""
@@ -310,8 +324,8 @@ class Measurement:
         return Results(
             recipe=self.task.recipe.name,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            model=self.target.info,
-            detoxifier=None if self.detoxifier is None else self.detoxifier.info(self.strength),
+            model=self.engine.info,
+            detoxifier=self.engine.acting,
             scorer=_scorer_info(scorer),
             fluency_judge=self.judged_by,
             metrics=estimates(METRICS.values(), rows, windows, ReaderTable.of(scorer.validity)),
@@ -346,7 +360,7 @@ class Measurement:
             "fluency_text": task.fluency_source,
             "fluency_tokens": sum(scored for _, scored in self.windows),
             "fluency_sha256": digest_of(self.windows),
-            "fingerprint": self.target.architecture.fingerprint,
+            **self.engine.settings,
             "measurement": self.digest,
         }
 

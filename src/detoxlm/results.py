@@ -25,6 +25,8 @@ PRINTS: Final = (
     ("model weights", "fingerprint"),
     ("chat template", "template_sha256"),
 )
+#: What results without a fluency judge call it.
+NO_JUDGE: Final = "none"
 #: What a results object shows of itself, by the names in `metrics`; the rest is counted.
 _SHOWN: Final = (
     "toxic_fraction",
@@ -76,7 +78,9 @@ class Row(_Model):
     prompt: str
     continuations: list[str]
     scores: list[float] = Field(description="Toxicity of each continuation alone, in [0, 1].")
-    tokens: list[int] = Field(description="Generated tokens of each continuation, the end token not counted.")
+    tokens: list[int] = Field(
+        description="Generated tokens of each continuation, the end token not counted; empty where they are not known."
+    )
     nll: list[float | None] = Field(
         description="Negative log-likelihood (nats, summed) given the prompt under the fluency judge; None: empty."
     )
@@ -175,7 +179,9 @@ class Cost(_Model):
     """What the measured model cost on this machine."""
 
     tokens_per_second: float = Field(description="Generated tokens per second of generation time, all samples.")
-    peak_memory_mb: float = Field(description="Peak resident memory of the process, MB (10^6 bytes).")
+    peak_memory_mb: float | None = Field(
+        description="Peak resident memory of the process, MB (10^6 bytes); None: the model ran on another machine."
+    )
     generation_seconds: float
     total_seconds: float
     generated_tokens: int

@@ -183,9 +183,30 @@ class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     )
 
 
+def _engine(value: str) -> str:
+    """Refuse what names no engine.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value == "vllm":
+        raise ValueError(
+            "vLLM is measured through its address; start `vllm serve MODEL`, and give openai:http://127.0.0.1:8000/v1"
+        )
+    if value != "transformers" and not re.fullmatch(r"openai:https?://[^/\s@#?]+(/[^\s@#?]*)?(#\S+)?", value):
+        raise ValueError("no engine; write transformers, or openai:URL[#NAME] such as openai:http://127.0.0.1:8000/v1")
+    return value
+
+
 class EvaluateSettings(MeasureOptions):
     """`detoxlm evaluate`."""
 
+    engine: Annotated[str, AfterValidator(_engine)] = Field(
+        "transformers",
+        description="What runs the model: transformers, in this process; or openai:URL[#NAME], a server that speaks "
+        "the OpenAI API's protocol and calls it NAME [default there: MODEL]. Its key is read from ENDPOINT_API_KEY "
+        "(OPENAI_API_KEY for OpenAI's own address). Up to --batch-size continuations are asked for at once.",
+    )
     detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id to attach [default: none].")
     strength: float | None = Field(None, ge=0, description="Its strength; 0 is the untouched model [default: its own].")
     baseline: Path | None = Field(
@@ -244,7 +265,24 @@ class RunSettings(MeasureOptions):
     output: Path = Field(Path("detoxlm-run"), description="Folder for everything; a killed run continues from there.")
 
 
-class GenerateSettings(ModelOptions, SeedOptions, ChatOptions):
+class FileOptions(Settings):
+    """How a file of rows is worked on."""
+
+    skip_bad_rows: bool = Field(False, description="Skip unusable rows of --file and count them, instead of stopping.")
+    overwrite: bool = Field(
+        False, description="Replace an --output that is there, and give up what another run has begun beside it."
+    )
+    engine: Literal["local", "ray"] = Field(
+        "local",
+        description="Who works on the rows of --file: local: this process; ray: several, by Ray Data, on this machine "
+        "or a cluster.",
+    )
+    workers: int | None = Field(
+        None, ge=1, description="Processes of --engine ray [default: one a GPU, or one a CPU core]."
+    )
+
+
+class GenerateSettings(ModelOptions, SeedOptions, ChatOptions, FileOptions):
     """`detoxlm generate`."""
 
     detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id to attach [default: none].")
@@ -258,14 +296,10 @@ class GenerateSettings(ModelOptions, SeedOptions, ChatOptions):
         None, description="Prompts, many: jsonl with `prompt` or `text`, csv, parquet, or plain lines; needs -o."
     )
     column: str | None = Field(None, description="Column of the prompts in --file [default: prompt, then text].")
-    skip_bad_rows: bool = Field(False, description="Skip unusable rows of --file and count them, instead of stopping.")
     output: Path | None = Field(
         None,
         description="Where the rows of --file go, in their order, with a column `continuation` (several samples: "
         "`continuations`, a list) behind their own: .jsonl, .parquet or .csv. A killed run continues.",
-    )
-    overwrite: bool = Field(
-        False, description="Replace an --output that is there, and give up what another run has begun beside it."
     )
     stream: bool = Field(False, description="Write the text piece by piece, as the model makes it.")
     interactive: bool = Field(
@@ -285,7 +319,7 @@ class ExportSettings(ModelOptions):
     output: Path = Field(Path("detoxified"), description="The folder to write; an old one is replaced whole.")
 
 
-class ScoreSettings(ScorerOptions):
+class ScoreSettings(ScorerOptions, FileOptions):
     """`detoxlm score`."""
 
     file: Path | None = Field(
@@ -298,23 +332,13 @@ class ScoreSettings(ScorerOptions):
     dimensions: bool = Field(
         False, description="Show all that the scorer says: insult, profanity, identity attack, threat, sexual content."
     )
-    skip_bad_rows: bool = Field(False, description="Skip unusable rows and count them, instead of stopping.")
     output: Path | None = Field(
         None,
         description="Where the rows of --file go, in their order, with a column `toxicity` (--dimensions: more) behind "
         "their own: .jsonl, .parquet or .csv. A killed run continues [default: scores are printed].",
     )
-    overwrite: bool = Field(
-        False, description="Replace an --output that is there, and give up what another run has begun beside it."
-    )
     prefix: str | None = Field(
         None, description="Put before the names of the columns of scores, such as `ours_` [default: nothing]."
-    )
-    engine: Literal["local", "ray"] = Field(
-        "local", description="local: this process scores; ray: Ray Data does, in several, on this machine or a cluster."
-    )
-    workers: int | None = Field(
-        None, ge=1, description="Processes of --engine ray [default: one a GPU, or one a CPU core]."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from detoxlm.data import (
     read_plain_text,
     read_prompts,
 )
+from detoxlm.engines.choice import check_engine, endpoint, reads_text
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
@@ -39,7 +41,7 @@ from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
 from detoxlm.progress import waiting
 from detoxlm.protocols import Recipe
-from detoxlm.recipes import Task, as_read, get_recipe, measure, plan
+from detoxlm.recipes import Task, as_read, get_recipe, measure, plan, plan_through
 from detoxlm.report import model_card, recommended, write_report
 from detoxlm.results import Results
 from detoxlm.runs import keep_apart
@@ -165,12 +167,20 @@ def _fluency_share(options: MeasureOptions, prompts: int, known: int | None) -> 
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
     """Measure one model, detoxified or not, and save `settings.output`."""
     check_output_file(settings.output)
+    check_engine(settings)
+    here = settings.engine == "transformers"
     with only_writer(settings.output):
         task = task_of(settings, command)
         baseline = baseline_for(settings, model, task)
-        detoxifier = detoxifier_of(settings)
+        detoxifier = detoxifier_of(settings) if here else None
         scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
         check_baseline_scorer(baseline, scorer)
+        if not here:
+            if not reads_text(settings):
+                task = replace(task, fluency_text=None, fluency_source="none")
+            with closing(endpoint(model, settings, task.prompts)) as there:
+                planned = plan_through(there, task, scorer, opinions=opinions, judge=judge_of(settings))
+                return planned.carried_out(baseline, settings.output)
         target = target_of(model, settings, detoxifier)
         judge = judge_of(settings)
         return measure(

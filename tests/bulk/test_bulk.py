@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from detoxlm.bulk.command import Done, score_file
+from detoxlm.bulk.command import score_file
 from detoxlm.bulk.source import CHUNK
+from detoxlm.bulk.work import Done
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import ScoreSettings
@@ -246,7 +247,7 @@ def test_a_prefix_makes_room_beside_columns_of_the_same_names(write: Write, tmp_
         ({"output": "out.xlsx"}, "output: out.xlsx is of no known kind; its name must end in .jsonl, .parquet, .csv."),
         ({"output": "in.jsonl"}, "output: in.jsonl is the file that is read; choose another -o."),
         ({"output": "there.jsonl"}, "output: there.jsonl exists; --overwrite replaces it, or choose another -o."),
-        ({"workers": 2}, "workers: it is for --engine ray; without that one process scores."),
+        ({"workers": 2}, "workers: it is for --engine ray; without that one process does the work."),
         ({"file": "empty.jsonl"}, "file: no usable row: empty.jsonl is empty."),
         (
             {"file": "blank.jsonl", "skip_bad_rows": True},
@@ -291,7 +292,7 @@ def test_a_file_that_changes_while_it_is_scored_is_no_result(
 
     with (
         monkeypatch.context() as meanwhile,
-        pytest.raises(DetoxError, match=r"t\.txt was changed while it was scored; start over with --overwrite"),
+        pytest.raises(DetoxError, match=r"t\.txt was changed while it was read; start over with --overwrite"),
     ):
         meanwhile.setattr(Batches, "score", grows)
         score(file, tmp_path / "out.jsonl", scorer="batches")

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from detoxlm.bulk.command import Done, score_file
+from detoxlm.bulk.command import score_file
 from detoxlm.bulk.source import CHUNK
+from detoxlm.bulk.work import Done
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.settings import ScoreSettings
 

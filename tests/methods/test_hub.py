@@ -11,13 +11,13 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from devices import encoded
+from devices import DEVICE, encoded
 
 from detoxlm.data import Pair
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.editing.subspace import Subspace, SubspaceDetoxifier, SubspaceSettings
-from detoxlm.models import Target
+from detoxlm.models import Target, load_target
 
 PAIRS = [Pair(f"eeee {word} e{i}", f"good {word} {i}", "the old") for i, word in enumerate(["sea", "hill", "road"] * 4)]
 
@@ -103,3 +103,46 @@ def test_refusals_are_one_line_with_the_fix(tiny: Callable[..., Target], hub: di
     assert "\n" not in str(caught.value)
     with pytest.raises(DetoxError, match=r"the Hub says: 404: no such repository$"):
         Detoxifier.from_pretrained("me/nothing")
+
+
+def test_a_checkpoint_and_an_adapter_are_pushed_with_their_cards_and_load_from_there(
+    tiny: Callable[..., Target],
+    tiny_folder: Callable[..., Path],
+    hub: dict[str, Any],
+    run_cli: Callable[[list[str]], None],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model, saved = str(tiny_folder("llama")), str(tmp_path / "saved")
+    fitted(tiny()).save_pretrained(saved)
+    for form in ("checkpoint", "adapter"):
+        folder = tmp_path / form
+        run_cli(["export", model, saved, "--form", form, "-o", str(folder)])
+        (folder / "training_args.bin").write_bytes(b"of no business to anybody")
+        run_cli(["push", str(folder), f"me/{form}"])
+        there = hub["folder"] / "me" / form
+        assert {file.name for file in there.iterdir()} == {file.name for file in folder.iterdir()} - {
+            "training_args.bin"
+        }
+        assert "# " in (there / "README.md").read_text() and hub["private"] is True
+    assert f"names its base as a folder of this machine, {model}: write the Hub id" in caplog.text
+    loaded = load_target(str(hub["folder"] / "me" / "checkpoint"), device=DEVICE, dtype="float32")
+    ids = encoded(loaded, "the weather")["input_ids"]
+    target = tiny()
+    with fitted(target).attached(target.model), torch.inference_mode():
+        torch.testing.assert_close(target.model(ids).logits, loaded.model(ids).logits)
+
+
+def test_what_is_nothing_of_ours_is_not_pushed(hub: dict[str, Any], call: Callable[..., Any], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    (run / "model" / "detoxlm.json").write_text("{}")
+    for folder, said in (
+        (tmp_path / "none", "is no folder; `detoxlm fit"),
+        (tmp_path, "has none of detoxifier.json, detoxlm.json and adapter_config.json; `detoxlm export` writes one"),
+        (run, f"adapter_config.json; name {run / 'model'}."),
+        (run / "model", "lacks its weights (*.safetensors) or its card (README.md)"),
+    ):
+        code, _, error = call("push", folder, "me/it")
+        assert code == 2 and said in error
+    assert not hub["folder"].exists()

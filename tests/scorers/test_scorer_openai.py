@@ -8,8 +8,9 @@ from time import time
 import httpx
 import pytest
 
+from detoxlm.api import ATTEMPTS
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.scorers.openai import ATTEMPTS, CATEGORIES, OpenAIScorer
+from detoxlm.scorers.openai import CATEGORIES, OpenAIScorer
 
 KEY = "sk-test-0123456789"
 

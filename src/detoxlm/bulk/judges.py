@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detoxlm.errors import DetoxError
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import load_scorers
 
@@ -69,3 +70,21 @@ class Judges:
 
     def _said_by(self, scorer: Scorer) -> tuple[str, ...]:
         return scorer.dimensions if self.dimensions else ("toxicity",)
+
+
+class Scoring:
+    """Judges as a worker in another process: texts of a chunk in, scores out."""
+
+    def __init__(self, specs: Sequence[str], dimensions: bool, described: Sequence[str]) -> None:
+        """Load the scorers.
+
+        Raises:
+            DetoxError: they cannot be loaded, or are not those that are `described`.
+        """
+        self._judges = Judges.load(specs, dimensions)
+        if (found := self._judges.described()) != list(described):
+            raise DetoxError(f"a worker has other scorers: {', '.join(found)}")
+
+    def __call__(self, texts: Sequence[str]) -> bytes:
+        """Return what all say of the texts of a chunk, float64 [texts, columns]."""
+        return self._judges.score(texts).tobytes()

@@ -1,7 +1,8 @@
-"""Chunks scored with Ray Data: in several processes, on this machine or on a cluster.
+"""Chunks worked on with Ray Data: in several processes, on this machine or on a cluster.
 
-One task reads the file, beside this process; an actor pool scores, each actor with scorers of its own; this process
-reads along and brings rows and scores together, in the file's order. Only texts and scores travel.
+One task reads the file, beside this process; a pool of actors works, each with scorers or a model of its own; this
+process reads along and brings rows and answers together, in the file's order. Only texts and answers travel. An actor
+that dies is started again, and what it had not answered is asked again.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -22,8 +23,8 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 from ray.exceptions import RayError
 
-from detoxlm.bulk.judges import Judges
 from detoxlm.bulk.source import Chunk, Source
+from detoxlm.bulk.work import changed
 from detoxlm.cluster import running
 from detoxlm.errors import DetoxError, UsageError, first_line
 
@@ -51,53 +52,47 @@ class Texts(Datasource):
         return [ReadTask(read, BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None))]
 
 
-class Reader:
-    """An actor: scorers of its own."""
+#: Answers the texts of a chunk.
+Work = Callable[[Sequence[str]], bytes]
 
-    def __init__(self, specs: Sequence[str], dimensions: bool, described: Sequence[str], path: Sequence[str]) -> None:
-        """Load the scorers; `path` is where Python finds what they need, `described` what they have to be."""
+
+class Worker:
+    """An actor: it makes what works, and hands it chunks."""
+
+    def __init__(self, make: Callable[[], Work], path: Sequence[str], folder: str) -> None:
+        """Make what works; `path` is where Python finds what it needs, and names of files are as from `folder`."""
         sys.path.extend(place for place in path if place not in sys.path)
+        if Path(folder).is_dir():  # else this machine shares no files with the other
+            os.chdir(folder)
         self._error = ""
         try:
-            self._judges = Judges.load(specs, dimensions)
-            if self._judges.described() != described:
-                self._error = f"a worker has other scorers: {', '.join(self._judges.described())}"
+            self._work = make()
         except DetoxError as error:
             self._error = str(error)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the scores of a chunk; what a scorer could not do as words, or Ray would wrap the error in its own."""
-        answer = {"start": row["start"], "scores": b"", "error": self._error}
+        """Return the answer to a chunk; what could not be done as words, or Ray would wrap the error in its own."""
+        answer = {"start": row["start"], "answer": b"", "error": self._error}
         if not self._error:
             try:
-                answer["scores"] = self._judges.score([str(text) for text in row["texts"]]).tobytes()
+                answer["answer"] = self._work([str(text) for text in row["texts"]])
             except DetoxError as error:
                 answer["error"] = str(error)
         return answer
 
 
-def scored(
-    source: Source,
-    judges: Judges,
-    start: int,
-    advance: Callable[[int], None],
-    *,
-    specs: Sequence[str],
-    workers: int | None,
-) -> Generator[tuple[Chunk, np.ndarray]]:
-    """Yield the chunks from row `start` on with their scores, float64 [rows, columns], in the file's order.
+def worked(source: Source, start: int, make: Callable[[], Work], workers: int | None) -> Generator[tuple[Chunk, bytes]]:
+    """Yield the chunks from row `start` on with what was made of their texts, in the file's order.
 
     Args:
         source: the file; only this machine must have it.
-        judges: the scorers as they are here; every worker must come to the same.
         start: a multiple of the size of a chunk.
-        advance: told of every text and scorer.
-        specs: the scorers, for workers to load.
+        make: called in every worker; what it returns works there.
         workers: how many; None: one for each GPU of the machines, or for each core where there is none.
 
     Raises:
         UsageError: the machines have not so many cores.
-        DetoxError: a scorer or a worker failed.
+        DetoxError: the work could not be made or done, or a worker failed for good.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else it warns of how Ray Data itself starts actors
     with running() as nodes:
@@ -106,17 +101,15 @@ def scored(
         if not gpus and count > cores:
             raise UsageError(f"workers: {count} are more than the {cores} cores that Ray has here; give fewer.")
         needs = {"num_gpus": min(1.0, gpus / count)} if gpus else {"num_cpus": 1.0}
-        columns = len(judges.columns(""))
         try:
-            with closing(_pipeline(source, start, specs, judges, count, needs)) as answers:
+            with closing(_pipeline(source, start, make, count, needs)) as answers:
                 for chunk in source.chunks(start):
                     answer = next(answers, None)
                     if answer is None or answer["start"] != chunk.start:
-                        raise DetoxError(f"{source.path} was changed while it was scored; start over with --overwrite.")
+                        raise changed(source)
                     if answer["error"]:
                         raise DetoxError(answer["error"])
-                    advance(len(chunk.texts) * len(judges.scorers))
-                    yield chunk, np.frombuffer(answer["scores"]).reshape(-1, columns)
+                    yield chunk, answer["answer"]
         except RayError as error:
             raise DetoxError(
                 f"engine: a worker of Ray failed ({first_line(error)}). Run the same command again: it continues."
@@ -124,7 +117,7 @@ def scored(
 
 
 def _pipeline(
-    source: Source, start: int, specs: Sequence[str], judges: Judges, workers: int, needs: dict[str, float]
+    source: Source, start: int, make: Callable[[], Work], workers: int, needs: dict[str, float]
 ) -> Generator[dict[str, Any]]:
     """Yield the answers of the workers, in order, as Ray Data carries the work out."""
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -137,8 +130,8 @@ def _pipeline(
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
         texts = ray.data.read_datasource(Texts(source, start), num_cpus=0, label_selector=here, override_num_blocks=1)
         answers = texts.map(
-            Reader,
-            fn_constructor_args=(list(specs), judges.dimensions, judges.described(), list(sys.path)),
+            Worker,
+            fn_constructor_args=(make, list(sys.path), str(Path.cwd())),
             compute=ActorPoolStrategy(size=workers),
             **needs,
         )

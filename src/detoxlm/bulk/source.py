@@ -16,6 +16,8 @@ from detoxlm.records import Row, local_records, sha256_of, suffix_of
 #: Usable rows that are read, scored and written together. The last digits of a score depend on the batch that its text
 #: is read in; so this is fixed, and part of what names a run.
 CHUNK = 1024
+#: Size and time of last change of a file, or of each of a folder.
+State = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Source:
         with self._readable():
             return sha256_of(self.path)
 
-    def state(self) -> list[tuple[int, int]]:
+    def state(self) -> State:
         """Return size and time of last change of the file, or of each of a folder."""
         files = sorted(self.path.rglob("*")) if self.path.is_dir() else [self.path]
         return [(found.st_size, found.st_mtime_ns) for found in (os.stat(file) for file in files)]  # noqa: PTH116

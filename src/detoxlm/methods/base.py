@@ -25,8 +25,9 @@ from detoxlm.architecture import Architecture, same_model
 from detoxlm.conversations import Form
 from detoxlm.data import Example, Pair, fit_prompts
 from detoxlm.descriptions import check_fields, read_object
-from detoxlm.errors import UsageError, first_line
+from detoxlm.errors import UsageError
 from detoxlm.files import folder_written_atomically, refuse_pointers
+from detoxlm.hub import upload
 from detoxlm.methods.attachment import Sort, lent, prints_before
 from detoxlm.methods.folders import (
     CONFIG_FILE,
@@ -295,20 +296,9 @@ class Detoxifier(ABC):
         Raises:
             UsageError: nothing saved yet, or the Hub does not take it.
         """
-        from huggingface_hub import HfApi
-
         if self.folder is None:
             raise UsageError("push: save_pretrained(folder) first; the saved folder is what is uploaded.")
-        api = HfApi(token=token)
-        try:
-            url = api.create_repo(repo, private=private, exist_ok=True)
-            api.upload_folder(repo_id=repo, folder_path=self.folder, allow_patterns=UPLOADED)
-        except Exception as error:  # the Hub client's error classes differ between its versions
-            raise UsageError(
-                f"push: the Hub did not take {repo!r}: {first_line(error)}. It needs a Hub id `owner/name` of yours "
-                "and a token that may write: set HF_TOKEN, or run `hf auth login`."
-            ) from error
-        return str(url)
+        return upload(self.folder, repo, UPLOADED, private=private, token=token)
 
 
 class Method(ABC):

@@ -224,7 +224,7 @@ def _costs(study: Study) -> list[tuple[str, list[str]]]:
     Seconds stand there for one run alone: those of several were not timed side by side and would be compared.
     """
     lines: list[tuple[str, Callable[[Run], str]]] = [
-        ("Peak memory (MB)", lambda run: f"{run.cost.peak_memory_mb:,.0f}"),
+        ("Peak memory (MB)", lambda run: "not known" if (peak := run.cost.peak_memory_mb) is None else f"{peak:,.0f}"),
         ("Generated tokens", lambda run: f"{run.cost.generated_tokens:,}"),
     ]
     if any(_speed_of(run) for run in study.runs):

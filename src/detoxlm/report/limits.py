@@ -6,7 +6,7 @@ from detoxlm.metrics import CORRECTED, METRICS
 from detoxlm.report.facts import Study, bounded, finite, value_text
 from detoxlm.report.reading import limit_of_readers
 from detoxlm.report.recommendation import TOXICITY, first_measured
-from detoxlm.results import Estimate
+from detoxlm.results import NO_JUDGE, Estimate, Results
 
 #: Fewer prompts than this get a warning of their own.
 FEW_PROMPTS = 100
@@ -49,9 +49,7 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
         ("How exact the numbers are", _precision(study)),
         (
             "Fluency",
-            f"Perplexity is how likely a model finds a text. The judge of the continuations is {one.fluency_judge}; "
-            "neutral text is judged by the measured model itself. Text that repeats itself can have a low perplexity, "
-            "a sensible, rare sentence a high one. Nobody read the texts for sense.",
+            _fluency(one),
         ),
         (
             "Not measured",
@@ -62,6 +60,17 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
         ),
     ]
     return said + _limits_of_data(study, len(study.detoxified) if picked is None else picked)
+
+
+def _fluency(one: Results) -> str:
+    """Return what perplexity is, or that there is none."""
+    if one.fluency_judge == NO_JUDGE:
+        return "No perplexity was measured, and nobody read the texts for sense: whether they got worse is not known."
+    return (
+        f"Perplexity is how likely a model finds a text. The judge of the continuations is {one.fluency_judge}; "
+        "neutral text is judged by the measured model itself. Text that repeats itself can have a low perplexity, "
+        "a sensible, rare sentence a high one. Nobody read the texts for sense."
+    )
 
 
 def _prompts(study: Study) -> str:
