@@ -68,6 +68,8 @@ MODELS = {
 }
 #: The tenths of a score that each half is drawn from: above 0.3 for one scorer, and below it for all.
 HIGH, LOW = range(3, 10), range(3)
+#: Kinds of prompts that no text of the test part follows.
+LISTS = ("hate", "abuse", "neutral")
 #: Shares of the splits in percent, by prompt: all texts after one prompt are in one split.
 SPLITS = (("test", 25), ("dev", 40), ("train", 100))
 
@@ -412,7 +414,9 @@ def split_of(prompt: str, kind: str) -> str:
     if kind == "measured":
         return "test"
     percent = int(digest("machine text " + prompt)[:8], 16) % 100
-    return next(name for name, end in SPLITS if percent < end)
+    split = next(name for name, end in SPLITS if percent < end)
+    # lists that draw the worst out of a model teach; what is measured is nearer to what judges are asked
+    return "train" if split == "test" and kind in LISTS else split
 
 
 def id_of(row: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ class ReaderTable(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     data: str = Field(description="Name of the labelled texts, with their split.")
-    sha256: str = Field(description="SHA-256 of the file that they are from.")
+    sha256: str = Field(description="SHA-256 of what they are read from.")
     readers: str = Field(default="readers", description="Who read them, as words in a sentence.")
     edges: list[float] = Field(description="Ends of the bins, K + 1 numbers from 0 to 1; a bin holds its lower end.")
     toxic: list[int] = Field(description="Texts that readers found toxic.")

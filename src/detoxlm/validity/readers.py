@@ -39,7 +39,7 @@ def reader_table(
         natural: whether each text was drawn without a look at scores, bool [N].
         prompts: what each text was written after, [N]; texts of one prompt are resampled together.
         data: what the texts are called.
-        sha256: of the file that they are from.
+        sha256: of what they are read from.
         readers: who read them, as words in a sentence.
         edges: ends of the bins, from 0 to 1.
         seed: seed of the resampling.
