@@ -88,7 +88,7 @@ def rtp_sets(data: Path) -> list[LabelledSet]:
 def reader_entry(scorer: Scorer, path: Path = MACHINE_TEXT) -> dict[str, Any]:
     """Return what readers say of the scorer's verdicts on the test part of the machine text, as `ReaderTable` reads it.
 
-    Texts after the `measured` prompts were drawn without a look at scores. The hash is of the test part's lines: what is
+    Texts after the `measured` prompts were drawn without a look at scores. The hash is of the test part: what is
     only trained on may grow.
     """
     lines = [line for line in path.read_bytes().splitlines(keepends=True) if json.loads(line)["split"] == "test"]
