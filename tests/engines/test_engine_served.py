@@ -174,7 +174,7 @@ def test_what_an_endpoint_cannot_do_is_said_in_a_line(
         ({"served": "", "detoxifier": "d"}, r"detoxifier: the model behind .* name a served one behind #"),
         ({"served": "", "device": "cpu"}, r"device: the model behind .* is loaded there; leave it out"),
         (
-            {"served": "#tiny", "fluency_tokens": 9, "model": "gone"},
+            {"served": "#tiny", "fluency_text": "prompts.txt", "model": "gone"},
             "model perplexity is measured through `detoxlm serve`",
         ),
     ):
