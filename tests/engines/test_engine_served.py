@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +37,21 @@ class Letters(Scorer):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Callable[..., Path]) -> Path:
     place = tmp_path_factory.mktemp("served")
+    (place / "tiny").symlink_to(tiny_folder("llama"))
     (place / "prompts.txt").write_text("".join(f"{prompt}\n" for prompt in PROMPTS))
     return place
 
 
-@pytest.fixture(scope="module")
-def address(place: Path, tiny_folder: Callable[..., Path]) -> Iterator[str]:
-    """The address of a server of a tiny model with a detoxifier, `tiny:d`; a key is asked for."""
-    target = load_target(str(tiny_folder("llama")), device="cpu", dtype="float32")
-    fit(target, "fusion", Letters()).save_pretrained(place / "d")
+@contextmanager
+def serving(place: Path, *options: str) -> Iterator[str]:
+    """Serve the model `tiny` of a folder to those who have a key; yield the address."""
     (place / "keys").write_text("served-key\n")
-    (place / "tiny").symlink_to(tiny_folder("llama"))
-    options = ["--detoxifier", "d", "--port", "0", "--api-key-file", "keys", "--device", "cpu", "--dtype", "float32"]
+    given = ["--port", "0", "--api-key-file", "keys", "--device", "cpu", "--dtype", "float32", *options]
     with (place / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "detoxlm.cli", "serve", "tiny", *options],
+            [sys.executable, "-m", "detoxlm.cli", "serve", "tiny", *given],
             cwd=place,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdout=subprocess.PIPE,
@@ -60,12 +59,23 @@ def address(place: Path, tiny_folder: Callable[..., Path]) -> Iterator[str]:
             text=True,
         )
     assert process.stdout is not None
-    found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-    assert found, (place / "log").read_text()
-    yield found[0]
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    try:
+        found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        assert found, (place / "log").read_text()
+        yield found[0]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def address(place: Path, tiny_folder: Callable[..., Path]) -> Iterator[str]:
+    """The address of a server of a tiny model with a detoxifier, `tiny:d`."""
+    target = load_target(str(tiny_folder("llama")), device="cpu", dtype="float32")
+    fit(target, "fusion", Letters()).save_pretrained(place / "d")
+    with serving(place, "--detoxifier", "d") as found:
+        yield found
 
 
 @pytest.fixture
@@ -106,6 +116,17 @@ def test_greedy_rows_are_those_of_a_model_in_this_process(
     assert (got.detoxifier is None) == (want.detoxifier is None)
     assert got.strength == want.strength and got.label == want.label
     assert "model_perplexity" not in got.metrics and "continuation_perplexity" in got.metrics
+
+
+def test_a_server_without_a_detoxifier_is_the_untouched_model(measured: Callable[..., Results], place: Path) -> None:
+    want = measured("here5.json")
+    with serving(place) as address:
+        got = measured("there5.json", engine=f"openai:{address}/v1", device=None, dtype=None)
+        with pytest.raises(UsageError, match="strength: no detoxifier is served"):
+            measured("none.json", engine=f"openai:{address}/v1", device=None, dtype=None, strength=0.5)
+    assert [one.continuations for one in got.rows] == [one.continuations for one in want.rows]
+    assert (got.detoxifier, got.label) == (None, "untouched")
+    assert not any("does not say whether a detoxifier acts" in note for note in got.notes)
 
 
 def test_samples_are_those_of_this_process_too_and_the_rest_is_left_out_by_name(
