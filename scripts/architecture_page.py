@@ -18,7 +18,7 @@ from transformers.utils import logging
 from detoxlm.architecture import FAMILIES, Architecture
 from detoxlm.caching import cached_as
 from detoxlm.methods import METHODS
-from detoxlm.methods.base import Need, lacks
+from detoxlm.methods.needs import Need, lacks
 
 sys.path.insert(0, str(generated.ROOT / "tests"))
 
@@ -28,19 +28,19 @@ NEEDS: tuple[Need, ...] = ("text", "states", "layers", "values", "gates")
 INTRODUCTION = """\
 # Architectures
 
-`evaluate`, `run`, `generate` and harvests work with every causal language model that transformers loads. Of {listed} it is
-written down where they keep their parts, and every method serves them. Of any other model the parts are looked for when
-a method needs them: the model reads a few tokens, and a part is taken only where it proves itself (logits that are
-recomputed from the last layer are the model's own; what a matrix is said to write moves the stream, and nothing else
-does). What cannot be proved is refused by the methods that need it, with the reason.
+`evaluate`, `run`, `generate` and harvests work with every causal language model that transformers loads. Of {listed}
+it is written down where they keep their parts, and every method serves them. Of any other model the parts are looked
+for when a method needs them: the model reads a few tokens, and a part is taken only where it proves itself (logits that
+are recomputed from the last layer are the model's own; what a matrix is said to write moves the stream, and nothing
+else does). What cannot be proved is refused by the methods that need it, with the reason.
 
 Methods by what they need:
 
 {methods}
 
 What was found on tiny random models of {count} further model types, by transformers {version}; the tests hold each of
-them to it (`pytest -m more tests/test_any_model.py`). *Experts* are edited one and all, those that all tokens share too,
-and routers are left alone. A model that keeps no cache that can be followed is read whole at every step: slow, and
+them to it (`pytest -m more tests/test_any_model.py`). *Experts* are edited one and all, those that all tokens share
+too, and routers are left alone. A model that keeps no cache that can be followed is read whole at every step: slow, and
 right; with its own `generate` give `use_cache=False`.
 
 | model type | {columns} | cache |

@@ -342,7 +342,7 @@ class Measurement:
             cost=done.cost(time.monotonic() - started),
             settings=self.settings(),
             versions=self.versions,
-            notes=list(self.task.notes),
+            notes=[*self.task.notes, *self.target.notes],
         )
 
     def settings(self) -> dict[str, Any]:

@@ -67,9 +67,12 @@ def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None =
         model,
         dtype=options.dtype,
         device=options.device,
+        device_map=options.device_map,
+        max_memory=options.max_memory,
+        quantization=options.quantization,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
-        check=check_of(detoxifier),
+        check=check_of(detoxifier, options.quantization),
     )
 
 
@@ -78,7 +81,13 @@ def judge_of(settings: MeasureOptions) -> Target | None:
     if settings.fluency_judge is None:
         return None
     try:
-        return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+        return load_target(
+            settings.fluency_judge,
+            dtype=settings.dtype,
+            device=settings.device,
+            device_map=settings.device_map,
+            max_memory=settings.max_memory,
+        )
     except UsageError as error:  # the same faults as a model's, but the model is not the one to mend
         if "--trust-remote-code" in str(error):
             raise UsageError(

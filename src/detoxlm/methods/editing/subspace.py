@@ -26,12 +26,13 @@ from transformers import PreTrainedModel
 from detoxlm.architecture import Architecture, Part, Writer
 from detoxlm.errors import UsageError
 from detoxlm.harvest import HELD_OUT
-from detoxlm.methods.base import FitData, Method, Need, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.editing.learning import learn_shares
 from detoxlm.methods.editing.lens import reads_as
 from detoxlm.methods.editing.pairs import EmbeddedPairs, PairSettings, check_pairs, embedded_pairs, harmless_texts
 from detoxlm.methods.editing.search import Removal, Space, Trial, best_of, check_installed, frontier, search_removals
 from detoxlm.methods.editing.subspaces import both_ends, low_rank, rank_of, toxic_directions
+from detoxlm.methods.needs import Need
 from detoxlm.methods.training.anchors import anchors
 from detoxlm.methods.training.watch import Watch
 from detoxlm.methods.weights.detoxifier import WeightDetoxifier
