@@ -198,8 +198,8 @@ class Architecture:
     def fingerprint(self) -> str:
         """Sixteen hex digits that tell this model from others of its shape; the same in float32 and bfloat16.
 
-        A quantised model is another one: its weights are.
-        A detoxifier carries its target's fingerprint, so that it is not attached to another model by mistake.
+        A detoxifier carries its target's fingerprint, so that it is not attached to another model by mistake. A
+        quantised model is another one.
         """
         return self._digest()
 
@@ -231,7 +231,7 @@ class Architecture:
         digest = hashlib.sha256(f"{self.name} {self.vocab_size} {self.hidden_size} {depth}".encode())
         for weight in (*self.model.parameters(), *self._packed):
             # the corners of every weight: an edit of one neuron, a row or a column of some matrix, crosses them
-            for part in _corners(whole(weight.detach())):
+            for part in _corners(whole(weight).detach()):
                 if part.is_floating_point():
                     part = part.to("cpu", first).to(torch.bfloat16)
                 digest.update(part.cpu().contiguous().view(torch.uint8).numpy().tobytes())

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detoxlm import processes
 from detoxlm.conversations import as_data, form_of, restored, template_sha256
-from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
+from detoxlm.generation import Sampling, describe_prompts, generate, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
@@ -55,6 +56,8 @@ def harvest(
 ) -> list[Sampled]:
     """Sample continuations of `prompts` from the untouched target and score each; empty ones are left out.
 
+    Processes that have joined (`detoxlm.processes`) share the prompts; each gets all that was made, and all must ask.
+
     Args:
         target: the model.
         prompts: texts to continue, and conversations to answer.
@@ -79,11 +82,16 @@ def harvest(
         key["template"] = template_sha256(target.tokenizer)
     digest = digest_of(key)
     # a fit may sample in more than one way, and none must wipe out another
-    journal = Journal(workdir / f"harvest-{digest[:12]}.jsonl", digest) if workdir else None
-    rows = [tuple(row) for entry in journal.entries for row in entry["rows"]] if journal else []
+    journal = Journal(processes.own_path(workdir / f"harvest-{digest[:12]}.jsonl"), digest) if workdir else None
+    rows = [[tuple(row) for row in entry["rows"]] for entry in journal.entries] if journal else []
+    number, count = processes.place()
+    own = prompts
+    if count > 1:
+        planned = plan_batches(target, prompts, sampling.samples, batch_size)
+        own = [prompts[i] for i in processes.dealt(planned, number, count)]
     batches = generate(
         target,
-        prompts,
+        own,
         sampling,
         batch_size=batch_size,
         description="harvesting",
@@ -93,7 +101,7 @@ def harvest(
         pairs = [(g.prompt, text) for g in batch.generations for text in g.texts if text.strip()]
         scores = scorer.score([text for _, text in pairs]).tolist()
         made = [(*pair, score) for pair, score in zip(pairs, scores, strict=True)]
-        rows += made
+        rows.append(made)
         if check is not None:
             check(scores)
         if journal:
@@ -101,4 +109,5 @@ def harvest(
     if journal:
         journal.close()
     prompt_of = restored(prompts)
-    return [Sampled(prompt_of(prompt), *rest) for prompt, *rest in rows]
+    whole = processes.in_turn(processes.gathered(rows))  # batch after batch, as one process makes them
+    return [Sampled(prompt_of(prompt), *rest) for batch in whole for prompt, *rest in batch]

@@ -129,7 +129,8 @@ def load_target(
     check_quantization(quantization, placement.device)
     how = _How(placement, dtype_of(dtype, placement.device), quantization, trust_remote_code, check)
     name = _asked_for(name)
-    loaded, notes = _load(name, revision, how), ()
+    loaded = _load(name, revision, how)
+    notes: tuple[str, ...] = ()
     if how.dtype != torch.float32 and not _has_finite_logits(loaded.model.eval()):
         del loaded  # first: there may be no room for both
         notes = (f"{str(how.dtype).removeprefix('torch.')} gave NaN or infinite logits, so the model is in float32.",)

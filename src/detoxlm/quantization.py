@@ -142,6 +142,7 @@ def quantization_of(model: PreTrainedModel) -> str | None:
     return f"{said['bits']}bit ({method})" if "bits" in said else method
 
 
+@torch.no_grad()
 def whole(weight: torch.Tensor) -> torch.Tensor:
     """Return a weight as a plain tensor: what it stands for, where a class of its own keeps it in fewer bits."""
     if is_traceable_wrapper_subclass(weight):
