@@ -56,7 +56,7 @@ def harvest(
 ) -> list[Sampled]:
     """Sample continuations of `prompts` from the untouched target and score each; empty ones are left out.
 
-    Processes that have joined (`detoxlm.processes`) share the prompts; each gets all that was made, and all must ask.
+    Processes that have joined (`detoxlm.processes`) share the prompts, and each gets all that was made.
 
     Args:
         target: the model.
@@ -84,14 +84,9 @@ def harvest(
     # a fit may sample in more than one way, and none must wipe out another
     journal = Journal(processes.own_path(workdir / f"harvest-{digest[:12]}.jsonl"), digest) if workdir else None
     rows = [[tuple(row) for row in entry["rows"]] for entry in journal.entries] if journal else []
-    number, count = processes.place()
-    own = prompts
-    if count > 1:
-        planned = plan_batches(target, prompts, sampling.samples, batch_size)
-        own = [prompts[i] for i in processes.dealt(planned, number, count)]
     batches = generate(
         target,
-        own,
+        _own(target, prompts, sampling, batch_size),
         sampling,
         batch_size=batch_size,
         description="harvesting",
@@ -111,3 +106,12 @@ def harvest(
     prompt_of = restored(prompts)
     whole = processes.in_turn(processes.gathered(rows))  # batch after batch, as one process makes them
     return [Sampled(prompt_of(prompt), *rest) for batch in whole for prompt, *rest in batch]
+
+
+def _own(target: Target, prompts: list[str], sampling: Sampling, batch_size: int) -> list[str]:
+    """Return the prompts that this process continues: all of them where it is alone."""
+    number, count = processes.place()
+    if count == 1:
+        return prompts
+    planned = plan_batches(target, prompts, sampling.samples, batch_size)
+    return [prompts[i] for i in processes.dealt(planned, number, count)]

@@ -66,10 +66,7 @@ def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None =
     """Load the model that the options describe; one of another shape than the detoxifier's is refused unread."""
     return load_target(
         model,
-        dtype=options.dtype,
-        device=options.device,
-        device_map=options.device_map,
-        max_memory=options.max_memory,
+        **_place(options),
         quantization=options.quantization,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
@@ -77,18 +74,16 @@ def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None =
     )
 
 
+def _place(options: ModelOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("dtype", "device", "device_map", "max_memory")}
+
+
 def judge_of(settings: MeasureOptions) -> Target | None:
     """Load the fluency judge, if one is named: neither the target's revision nor trust in its code is the judge's."""
     if settings.fluency_judge is None:
         return None
     try:
-        return load_target(
-            settings.fluency_judge,
-            dtype=settings.dtype,
-            device=settings.device,
-            device_map=settings.device_map,
-            max_memory=settings.max_memory,
-        )
+        return load_target(settings.fluency_judge, **_place(settings))
     except UsageError as error:  # the same faults as a model's, but the model is not the one to mend
         if "--trust-remote-code" in str(error):
             raise UsageError(
