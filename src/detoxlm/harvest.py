@@ -77,9 +77,8 @@ def harvest(
         "sampling": sampling.model_dump(),
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "batch_size": batch_size,
+        **({"template": template_sha256(target.tokenizer)} if form_of(prompts) == "chat" else {}),
     }
-    if form_of(prompts) == "chat":
-        key["template"] = template_sha256(target.tokenizer)
     digest = digest_of(key)
     # a fit may sample in more than one way, and none must wipe out another
     journal = Journal(processes.own_path(workdir / f"harvest-{digest[:12]}.jsonl"), digest) if workdir else None
@@ -103,8 +102,7 @@ def harvest(
             journal.append({"rows": made})
     if journal:
         journal.close()
-    prompt_of = restored(prompts)
-    whole = processes.in_turn(processes.gathered(rows))  # batch after batch, as one process makes them
+    prompt_of, whole = restored(prompts), processes.in_turn(processes.gathered(rows))
     return [Sampled(prompt_of(prompt), *rest) for batch in whole for prompt, *rest in batch]
 
 
