@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -263,3 +264,10 @@ def test_a_method_that_needs_what_cannot_be_told_says_so_by_its_name(
         UsageError, match=rf"^subspace: it needs the matrices .* of this {kind} model they cannot be told"
     ):
         fit(any_model(kind), "subspace", letter_scorer, fresh=True)
+
+
+def test_the_page_says_which_method_serves_which_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[1]
+    monkeypatch.syspath_prepend(root / "scripts")
+    page = importlib.import_module("architecture_page").architecture_page()
+    assert (root / "docs" / "architectures.md").read_text("utf-8") == page, "run scripts/architecture_page.py"

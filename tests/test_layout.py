@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 #: The wings: a family of methods each, with all that is theirs alone.
 WINGS = ("fusion", "control", "experts", "editing", "finetuning")
 #: What the wings share, from the ground up; a room may import those before it.
-SHARED = ("registry", "folders", "attachment", "base", "decoding", "weights", "training")
+SHARED = ("registry", "folders", "attachment", "needs", "base", "decoding", "weights", "training")
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 

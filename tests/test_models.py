@@ -100,6 +100,7 @@ def test_info_tells_what_was_loaded(dtype: str, copied: Path) -> None:
         "parameters": sum(weight.numel() for weight in weights.values()),
         "dtype": dtype,
         "device": str(torch.empty(0, device=DEVICE).device),
+        "quantization": None,
     }
 
 
@@ -650,5 +651,6 @@ def test_the_real_embedded_model_is_the_package_at_its_pinned_content(embedded: 
         "parameters": 134_515_008,
         "dtype": "float32",
         "device": str(torch.empty(0, device=DEVICE).device),
+        "quantization": None,
     }
     assert embedded.tokenizer.decode(encode(embedded, "The capital of France", 0)) == "The capital of France"

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from detoxlm.errors import UsageError
+from detoxlm.quantization import quantization_of, whole
 from detoxlm.tracing import Parts, parts_of, softcap_of
 from detoxlm.writers import Found, Part, Place, writers_in
 
@@ -89,6 +90,11 @@ class Architecture:
     def name(self) -> str:
         """The model type, such as `llama` or `gpt2`."""
         return str(self.model.config.model_type)
+
+    @property
+    def quantization(self) -> str | None:
+        """What the weights are quantised to, such as `int8 (torchao)`; None: they are whole, and can be edited."""
+        return quantization_of(self.model)
 
     @property
     def family(self) -> Family | None:
@@ -192,7 +198,8 @@ class Architecture:
     def fingerprint(self) -> str:
         """Sixteen hex digits that tell this model from others of its shape; the same in float32 and bfloat16.
 
-        A detoxifier carries its target's fingerprint, so that it is not attached to another model by mistake.
+        A detoxifier carries its target's fingerprint, so that it is not attached to another model by mistake. A
+        quantised model is another one.
         """
         return self._digest()
 
@@ -222,12 +229,20 @@ class Architecture:
             getattr(self.model.config.get_text_config(), "num_hidden_layers", 0) if family is None else len(self.layers)
         )
         digest = hashlib.sha256(f"{self.name} {self.vocab_size} {self.hidden_size} {depth}".encode())
-        for weight in self.model.parameters():
+        for weight in (*self.model.parameters(), *self._packed):
             # the corners of every weight: an edit of one neuron, a row or a column of some matrix, crosses them
-            for part in _corners(weight.detach()):
-                part = part.to("cpu", first)
-                digest.update(part.to(torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes())
+            for part in _corners(whole(weight).detach()):
+                if part.is_floating_point():
+                    part = part.to("cpu", first).to(torch.bfloat16)
+                digest.update(part.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    @property
+    def _packed(self) -> list[torch.Tensor]:
+        """What quantised layers keep in place of weights, packed into integers."""
+        if self.quantization is None:
+            return []
+        return [one for one in self.model.buffers() if not one.is_floating_point() and one.ndim > 1]
 
     def check_layer(self, layer: int) -> None:
         """Raise `UsageError` where the model has no such layer."""
@@ -242,6 +257,7 @@ class Architecture:
         Raises:
             UsageError: the matrices are not dense: fused or quantised.
         """
+        self._refuse_quantised()
         module = self.layers[layer]
         family = self.family
         if family is None:
@@ -261,6 +277,7 @@ class Architecture:
         Raises:
             UsageError: as in `writers`; or the gates of an MLP cannot be told from its other matrices.
         """
+        self._refuse_quantised()
         module = self.layers[layer]
         family = self.family
         if family is not None:
@@ -275,6 +292,13 @@ class Architecture:
                     "be told from its other matrices; use a method that does not edit them, such as subspace or fusion."
                 )
         return tuple(one.gate.see(module) for one in values if one.gate is not None)
+
+    def _refuse_quantised(self) -> None:
+        if self.quantization is not None:
+            raise UsageError(
+                f"model: its matrices are quantised, {self.quantization}, and can be neither read nor edited as they "
+                "are. Load it unquantised."
+            )
 
     def _listed(self, layer: int, path: str) -> Place:
         """Return the place of a matrix that the table names.

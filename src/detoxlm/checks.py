@@ -88,10 +88,10 @@ def check_baseline_scorer(baseline: Results | None, scorer: Scorer) -> None:
         refuse_unlike(baseline, {"scorer": (scorer.name, scorer.version, scorer.revision)})
 
 
-def check_of(detoxifier: Detoxifier | None) -> Check | None:
+def check_of(detoxifier: Detoxifier | None, quantization: str | None = None) -> Check | None:
     """Return what refuses another model than the detoxifier's by its configuration, before weights are read.
 
-    Fingerprints, which are of weights, tell more once the model is there.
+    Fingerprints, which are of weights, tell more once the model is there. `quantization` is what weights are made to.
     """
     if detoxifier is None:
         return None
@@ -106,6 +106,14 @@ def check_of(detoxifier: Detoxifier | None) -> Check | None:
                 f"detoxifier: {detoxifier.folder} was fitted for {made_for['name']} ({made_for['architecture']}, width "
                 f"{made_for['hidden_size']}), not for this model ({kind}, width {width}). Fit one for it: "
                 f"detoxlm fit {detoxifier.method} MODEL -o DIR"
+            )
+        before = made_for.get("quantization")
+        if "quantization_config" not in config and (before or "none").split()[0] != (quantization or "none"):
+            raise UsageError(
+                f"detoxifier: {detoxifier.folder} was fitted for {made_for['name']} with weights that are "
+                f"{before or 'not quantised'}, and these are {quantization or 'not quantised'}. Load the model as it "
+                f"was then, or fit one for it: detoxlm fit {detoxifier.method} MODEL"
+                f"{f' --quantization {quantization}' if quantization else ''} -o DIR"
             )
 
     return check

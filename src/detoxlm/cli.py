@@ -20,7 +20,7 @@ from detoxlm.cache_commands import cache_app
 from detoxlm.dashes import TextCommand
 from detoxlm.errors import DetoxError, UsageError, unknown_name
 from detoxlm.options import Config, Json, with_settings
-from detoxlm.progress import say as complain
+from detoxlm.processes import complain
 from detoxlm.scorer_commands import scorers_app
 from detoxlm.settings import (
     EvaluateSettings,
@@ -380,14 +380,13 @@ def main() -> None:
     try:
         app()
     except DetoxError as error:
-        complain(f"detoxlm: {error}")
+        complain(str(error))
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         complain(
-            "detoxlm: out of memory. Try a smaller --batch-size (a prompt's samples always run at once), or "
-            "--dtype bfloat16."
+            "out of memory. Try a smaller --batch-size (a prompt's samples always run at once), or --dtype bfloat16."
         )
         sys.exit(1)
     except BrokenPipeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from detoxlm import processes
 from detoxlm.conversations import Form, as_data, form_of, template_sha256
 from detoxlm.data import describe_skipped, read_corpus, read_pairs, read_prompts
 from detoxlm.errors import UsageError
@@ -133,14 +133,9 @@ def fit_digest(target: Target, method: type[Method], settings: Any, data: FitDat
 def _fitted(
     target: Target, method: type[Method], settings: Any, data: FitData, output: Path, digest: str
 ) -> Detoxifier:
-    if (output / CONFIG_FILE).exists():
-        try:
-            found = Detoxifier.from_pretrained(output)
-        except UsageError:
-            found = None  # damaged or of another version: about to be replaced, as -o asks
-        if found is not None and found.fitting.get("fit") == digest:
-            log.warning("%s holds this very fit: loaded, not repeated. Delete it to fit again.", output)
-            return found
+    if (found := processes.from_first(_kept(output, digest))) is not None:
+        log.warning("%s holds this very fit: loaded, not repeated. Delete it to fit again.", output)
+        return found
     started = time.monotonic()
     detoxifier = method.fit(target, data, settings)
     detoxifier.fitting |= {"seconds": round(time.monotonic() - started, 1), "fit": digest}
@@ -151,12 +146,24 @@ def _fitted(
                 "chat: this fit of %s let the model write nothing, so the form of the prompts changed nothing in it.",
                 method.name,
             )
-    if os.environ.get("RANK", "0") != "0":  # `accelerate launch` runs this in several processes; one writes
+    processes.gathered(None)  # all are done with the work folder
+    if processes.started()[0]:  # the first one writes
         return detoxifier
     detoxifier.save_pretrained(output)
     if data.workdir is not None:
         shutil.rmtree(data.workdir, ignore_errors=True)
     return detoxifier
+
+
+def _kept(output: Path, digest: str) -> Detoxifier | None:
+    """Return the detoxifier in `output` where it is of this very fit."""
+    if not (output / CONFIG_FILE).exists():
+        return None
+    try:
+        found = Detoxifier.from_pretrained(output)
+    except UsageError:
+        return None  # damaged or of another version: about to be replaced, as -o asks
+    return found if found.fitting.get("fit") == digest else None
 
 
 def _content_of(folder: str | None) -> str | None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detoxlm import processes
 from detoxlm.conversations import as_data, form_of, restored, template_sha256
-from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
+from detoxlm.generation import Sampling, describe_prompts, generate, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
@@ -55,6 +56,8 @@ def harvest(
 ) -> list[Sampled]:
     """Sample continuations of `prompts` from the untouched target and score each; empty ones are left out.
 
+    Processes that have joined (`detoxlm.processes`) share the prompts, and each gets all that was made.
+
     Args:
         target: the model.
         prompts: texts to continue, and conversations to answer.
@@ -74,16 +77,15 @@ def harvest(
         "sampling": sampling.model_dump(),
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "batch_size": batch_size,
+        **({"template": template_sha256(target.tokenizer)} if form_of(prompts) == "chat" else {}),
     }
-    if form_of(prompts) == "chat":
-        key["template"] = template_sha256(target.tokenizer)
     digest = digest_of(key)
     # a fit may sample in more than one way, and none must wipe out another
-    journal = Journal(workdir / f"harvest-{digest[:12]}.jsonl", digest) if workdir else None
-    rows = [tuple(row) for entry in journal.entries for row in entry["rows"]] if journal else []
+    journal = Journal(processes.own_path(workdir / f"harvest-{digest[:12]}.jsonl"), digest) if workdir else None
+    rows = [[tuple(row) for row in entry["rows"]] for entry in journal.entries] if journal else []
     batches = generate(
         target,
-        prompts,
+        _own(target, prompts, sampling, batch_size),
         sampling,
         batch_size=batch_size,
         description="harvesting",
@@ -93,12 +95,21 @@ def harvest(
         pairs = [(g.prompt, text) for g in batch.generations for text in g.texts if text.strip()]
         scores = scorer.score([text for _, text in pairs]).tolist()
         made = [(*pair, score) for pair, score in zip(pairs, scores, strict=True)]
-        rows += made
+        rows.append(made)
         if check is not None:
             check(scores)
         if journal:
             journal.append({"rows": made})
     if journal:
         journal.close()
-    prompt_of = restored(prompts)
-    return [Sampled(prompt_of(prompt), *rest) for prompt, *rest in rows]
+    prompt_of, whole = restored(prompts), processes.in_turn(processes.gathered(rows))
+    return [Sampled(prompt_of(prompt), *rest) for batch in whole for prompt, *rest in batch]
+
+
+def _own(target: Target, prompts: list[str], sampling: Sampling, batch_size: int) -> list[str]:
+    """Return the prompts that this process continues: all of them where it is alone."""
+    number, count = processes.place()
+    if count == 1:
+        return prompts
+    planned = plan_batches(target, prompts, sampling.samples, batch_size)
+    return [prompts[i] for i in processes.dealt(planned, number, count)]

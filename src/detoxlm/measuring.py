@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from detoxlm import processes
 from detoxlm.engines.base import Engine, Written
 from detoxlm.generation import Generation, Sampling
 from detoxlm.journal import Journal
@@ -33,6 +35,27 @@ class Done:
         if self._journal:
             self._journal.append(entry)
 
+    def of_all(self, batches: Sequence[Sequence[int]]) -> Done:
+        """Return what all processes have finished, each of the `batches` (prompts by index) that were dealt to it.
+
+        Raises:
+            DetoxError: another process has ended.
+        """
+        parts = processes.gathered(self._entries)
+        if len(parts) == 1:
+            return self
+        whole = Done(None)
+        for number, part in enumerate(parts):
+            own = processes.dealt(batches, number, len(parts))
+            for entry in part:
+                if "rows" in entry:
+                    rows = [(own[i], row) for i, row in entry["rows"]]
+                    whole.keep({**entry, "rows": rows, "process": number})
+        windows = [[entry for entry in part if "window" in entry] for part in parts]
+        for entry in processes.in_turn(windows):
+            whole.keep(entry)
+        return whole
+
     @property
     def batches(self) -> list[dict[str, Any]]:
         """The batches, as they were kept."""
@@ -49,7 +72,10 @@ class Done:
 
     def cost(self, total_seconds: float) -> Cost:
         """Return what the batches cost, those of earlier runs included; `total_seconds` is of this run alone."""
-        seconds = sum(batch["seconds"] for batch in self.batches)
+        busy: Counter[int] = Counter()  # processes work at once
+        for batch in self.batches:
+            busy[batch.get("process", 0)] += batch["seconds"]
+        seconds = max(busy.values())
         tokens = sum(batch["tokens"] for batch in self.batches)
         peaks = [batch["peak_mb"] for batch in self.batches if batch["peak_mb"] is not None]
         return Cost(

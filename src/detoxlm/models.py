@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,12 @@ from transformers import (
 
 from detoxlm.adapters import ADAPTER_CONFIG, adapter_at, merged
 from detoxlm.architecture import Architecture
-from detoxlm.errors import UsageError, first_line
+from detoxlm.errors import UsageError
 from detoxlm.files import refuse_pointers
 from detoxlm.gguf_cache import converted, sha256_of
 from detoxlm.hub import hub_commit, is_path
 from detoxlm.loading import check_complete, quiet_transformers
+from detoxlm.placement import Memory, Placement, dtype_of, placement_of, shared_out
 from detoxlm.preflight import (
     cannot_load,
     check_folder,
@@ -37,7 +37,9 @@ from detoxlm.preflight import (
     rows_of,
 )
 from detoxlm.progress import waiting
+from detoxlm.quantization import check_checkpoint, check_quantization, quantization_of, to_int8, while_loading
 from detoxlm.results import ModelInfo
+from detoxlm.tracing import some_tokens
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,6 @@ EMBEDDED_TARGET = f"{EMBEDDED_NAME} (embedded)"
 _MODEL_FILES = ("config.json", ADAPTER_CONFIG)
 #: Sees what config.json holds, and raises where that will not do.
 Check = Callable[[dict[str, Any]], None]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Target:
     architecture: Architecture = field(repr=False)
     name: str
     revision: str
+    #: What a reader must know of how it was loaded, a sentence each.
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -80,7 +83,8 @@ class Target:
             architecture=self.architecture.name,
             parameters=self.model.num_parameters(),
             dtype=str(self.model.dtype).removeprefix("torch."),
-            device=str(self.device),
+            device=_devices(self.model),
+            quantization=quantization_of(self.model),
         )
 
 
@@ -89,6 +93,9 @@ def load_target(
     *,
     dtype: str | None = None,
     device: str | None = None,
+    device_map: str | None = None,
+    max_memory: Memory | str | None = None,
+    quantization: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
     check: Check | None = None,
@@ -99,9 +106,15 @@ def load_target(
         name: `embedded`, a local folder, a `.gguf` file, or a Hub id (`org/model`); or a `Target.name`, as detoxifiers
             keep that of their target. A PEFT adapter's folder or Hub id is its base with the adapter in its weights.
         dtype: `float32`, `bfloat16` or `float16`. Default: float32 on a CPU (bfloat16 is slower there), bfloat16 on an
-            accelerator that has it, else float16.
+            accelerator that has it, else float16. Where one of two bytes makes logits NaN or infinite, the model is
+            loaded in float32, and `Target.notes` says so.
         device: such as `cpu`, `cuda`, `cuda:1`, `xpu`. Default: the accelerator if there is one (not mps); in several
             processes, each its own.
+        device_map: how accelerate shares the model out over all devices: `auto`, `balanced`, `balanced_low_0` or
+            `sequential`; or one device, as `device`.
+        max_memory: with such a map, the most that each device gives: `0=10GiB,cpu=20GiB`, or a mapping.
+        quantization: `4bit` or `8bit` (bitsandbytes, on a GPU), `int8` (torchao, of the weights alone, on a CPU too). A
+            checkpoint that is quantised already needs nothing here.
         revision: the Hub revision (branch, tag or commit).
         trust_remote_code: run model code that the repository brings. Off unless the user asks.
         check: sees the configuration before weights are read, of an adapter that of its base, and may raise.
@@ -109,20 +122,37 @@ def load_target(
     Raises:
         UsageError: no such model here or on the Hub, no safetensors or tokenizer in it, no causal LM, an architecture
             that transformers does not know, code of its own that is not trusted, an adapter that does not fit its
-            base, or a dtype or device that cannot be used here.
+            base, a dtype, device or quantisation that cannot be used here, or a device map that fits nowhere.
         DetoxError: a GGUF file that cannot be read.
     """
-    chosen_device = _device(device)
-    chosen_dtype = _dtype(dtype, chosen_device)
+    placement = placement_of(device, device_map, max_memory)
+    check_quantization(quantization, placement.device)
+    how = _How(placement, dtype_of(dtype, placement.device), quantization, trust_remote_code, check)
     name = _asked_for(name)
-    loaded = _load(name, revision, chosen_dtype, trust_remote_code, check)
-    model, tokenizer = loaded.model, loaded.tokenizer
+    loaded = _load(name, revision, how)
+    notes: tuple[str, ...] = ()
+    if how.dtype != torch.float32 and not _has_finite_logits(loaded.model.eval()):
+        del loaded  # first: there may be no room for both
+        notes = (f"{str(how.dtype).removeprefix('torch.')} gave NaN or infinite logits, so the model is in float32.",)
+        log.warning("model: %s", notes[0])
+        loaded = _load(name, revision, replace(how, dtype=torch.float32))
+    model, tokenizer = loaded.model.eval().requires_grad_(False), loaded.tokenizer
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
-    model.to(chosen_device).eval().requires_grad_(False)
     shown_name = EMBEDDED_TARGET if name == "embedded" else name
-    return Target(model, tokenizer, Architecture.of(model), shown_name, loaded.revision)
+    return Target(model, tokenizer, Architecture.of(model), shown_name, loaded.revision, notes)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How weights are read."""
+
+    placement: Placement
+    dtype: torch.dtype
+    quantization: str | None
+    trust_remote_code: bool
+    check: Check | None
 
 
 @dataclass(frozen=True)
@@ -132,30 +162,36 @@ class _Loaded:
     revision: str
 
 
-def _load(
-    name: str,
-    revision: str | None,
-    dtype: torch.dtype,
-    trust_remote_code: bool,
-    check: Check | None,
-    above: tuple[str, ...] = (),
-) -> _Loaded:
+def _load(name: str, revision: str | None, how: _How, above: tuple[str, ...] = ()) -> _Loaded:
     """Load a model, or an adapter into the weights of its base; `above` are the adapters that this is the base of."""
     path, found_revision = _locate(name, revision)
     adapter = adapter_at(path, found_revision, name)
     if adapter is None:
-        return _load_whole(name, path, found_revision, dtype, trust_remote_code, check)
+        return _load_whole(name, path, found_revision, how)
     file = adapter.folder / ADAPTER_CONFIG
+    if how.quantization not in (None, "int8"):
+        raise UsageError(
+            f"quantization: {how.quantization} is made while a checkpoint is read, and {name!r} is an adapter; take "
+            "int8, or save it merged: load_target(name), then save_pretrained of its model and its tokenizer."
+        )
     if path in above:
         raise UsageError(f"model: {file} leads back to itself; write the adapter's base model there.")
     try:
-        base = _load(_base_name(adapter.base), adapter.revision, dtype, trust_remote_code, check, (*above, path))
+        # an adapter is added to whole weights; the sum is quantised
+        base = _load(_base_name(adapter.base), adapter.revision, replace(how, quantization=None), (*above, path))
     except UsageError as error:
         why = str(error).removeprefix("model: ")
         raise UsageError(f"model: the base of the adapter {name!r}, as {file} names it: {why}") from error
+    if (kind := quantization_of(base.model)) is not None:
+        raise UsageError(
+            f"model: the base of the adapter {name!r} is quantised ({kind}), and an adapter is added to whole weights; "
+            f"name an unquantised base in {file}."
+        )
     model, tokenizer = merged(base.model, adapter), base.tokenizer
+    if how.quantization is not None:
+        to_int8(model)
     if has_tokenizer(adapter.folder):
-        tokenizer = load_tokenizer(str(adapter.folder), "local", name, trust_remote_code=trust_remote_code)
+        tokenizer = load_tokenizer(str(adapter.folder), "local", name, trust_remote_code=how.trust_remote_code)
     check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], name)
     return _Loaded(model, tokenizer, f"{found_revision} on {adapter.base} {base.revision}")
 
@@ -187,60 +223,58 @@ def _base_name(base: str) -> str:
     return "embedded" if embedded else _asked_for(base)
 
 
-def _load_whole(
-    name: str, path: str, revision: str, dtype: torch.dtype, trust_remote_code: bool, check: Check | None
-) -> _Loaded:
-    config = check_folder(path, revision, name, trust_remote_code=trust_remote_code)
-    if check is not None:
-        check(config)
-    tokenizer = load_tokenizer(path, revision, name, trust_remote_code=trust_remote_code)
+def _load_whole(name: str, path: str, revision: str, how: _How) -> _Loaded:
+    config = check_folder(path, revision, name, trust_remote_code=how.trust_remote_code)
+    if how.check is not None:
+        how.check(config)
+    check_checkpoint(config, name, how.quantization)
+    tokenizer = load_tokenizer(path, revision, name, trust_remote_code=how.trust_remote_code)
     check_vocabulary(tokenizer, rows_of(config), name)
     auto: Any = AutoModelForCausalLM
     if reads_pictures(config.get("model_type", "")):
         auto = AutoModelForImageTextToText
+    # the very commit that the Hub named; without meaning for a folder
+    options = {"revision": revision, "trust_remote_code": how.trust_remote_code}
+    placed: dict[str, Any] = {}
+    if how.placement.map is not None:
+        placed = {"device_map": shared_out(auto, path, how.placement, how.dtype, how.quantization, name, **options)}
+    elif how.quantization is not None or "quantization_config" in config:
+        placed = {"device_map": {"": how.placement.device}}  # where weights become smaller, or stay as they are
     try:
         with quiet_transformers(), waiting(f"loading {name}"):
             model, loading = auto.from_pretrained(
                 path,
-                revision=revision,  # the very commit that the Hub named; without meaning for a folder
-                dtype=dtype,
+                dtype=how.dtype,
                 use_safetensors=True,
-                trust_remote_code=trust_remote_code,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # refused below, by name
+                **while_loading(how.quantization, how.dtype),
+                **placed,
+                **options,
             )
     except Exception as error:  # what damaged files raise is no closed set
         raise cannot_load(repr(name), error) from error
     check_complete(name, loading)
     check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], name)
+    if not placed:
+        model.to(how.placement.device)
     return _Loaded(model, tokenizer, revision)
 
 
-def _device(device: str | None) -> torch.device:
-    if device is None:
-        found = torch.accelerator.current_accelerator(check_available=True)
-        if found is None or found.type == "mps":
-            return torch.device("cpu")
-        rank = os.environ.get("LOCAL_RANK")  # of the processes that accelerate or torchrun started here
-        device = found.type if rank is None else f"{found.type}:{rank}"
-    if device.startswith("mps"):
-        raise UsageError("device: mps has no float64, which sampling and measuring need; use cpu.")
+@torch.inference_mode()
+def _has_finite_logits(model: PreTrainedModel) -> bool:
+    """Tell whether a few tokens give logits that are numbers; a model that does not read tokens alone is not asked."""
     try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device: {device!r} is not usable here: {first_line(error)}") from error
-    return chosen
+        logits = model(input_ids=some_tokens(model), use_cache=False).logits
+    except Exception:  # what models of others raise is no closed set
+        return True
+    return bool(torch.isfinite(logits).all())
 
 
-def _dtype(dtype: str | None, device: torch.device) -> torch.dtype:
-    if dtype is not None:
-        if dtype not in DTYPES:
-            raise UsageError(f"dtype: unknown {dtype!r}; known: {', '.join(DTYPES)}.")
-        return DTYPES[dtype]
-    if device.type == "cpu":
-        return torch.float32
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+def _devices(model: PreTrainedModel) -> str:
+    """Return the device that a model is on, or all of them."""
+    shared = {str(torch.device(one)) for one in getattr(model, "hf_device_map", {}).values()}
+    return ", ".join(sorted(shared)) if len(shared) > 1 else str(model.device)
 
 
 def _locate(name: str, revision: str | None) -> tuple[str, str]:

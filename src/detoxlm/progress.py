@@ -73,6 +73,11 @@ def standard_error() -> Unbreakable:
     return Unbreakable(sys.stderr)
 
 
+def be_silent() -> None:
+    """Show no progress in this thread from now on: of several processes the first one does."""
+    _SHOWN.on = True
+
+
 def say(text: str) -> None:
     """Write a line to standard error."""
     stream = standard_error()

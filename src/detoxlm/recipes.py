@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 
+from detoxlm import processes
 from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
 from detoxlm.conversations import Conversation, as_data, form_of, template_of
 from detoxlm.engines.base import Engine
 from detoxlm.engines.here import Here
 from detoxlm.errors import UsageError
-from detoxlm.generation import Sampling, trimmed
+from detoxlm.generation import Sampling, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.lock import only_writer
 from detoxlm.measuring import Done, generate_rows, measure_windows
@@ -280,21 +281,25 @@ class Measurement:
 
     def _measured(self, baseline: Results | None, output: Path | None) -> Results:
         started = time.monotonic()
-        results = _complete(output, self.digest) if output is not None else None
-        journal = None
+        results = processes.from_first(_complete(output, self.digest) if output is not None else None)
+        journal, partial = None, None if output is None else output.with_name(output.name + ".partial")
+        if not processes.is_first():
+            output = None  # the first one writes
         if results is None:
-            if output is not None:
-                journal = Journal(output.with_name(output.name + ".partial"), self.digest)
-            done = Done(journal)
-            self._carry_out(done)
+            if partial is not None:
+                journal = Journal(processes.own_path(partial), self.digest)
+            done = self._all_done(Done(journal))
             with waiting("computing metrics and intervals"):
-                results = self._results(done, started)
+                results = processes.from_first(self._results(done, started) if processes.is_first() else None)
+            assert results is not None
         elif baseline is None or (results.comparison is not None and results.comparison.baseline == baseline.metrics):
             return results
         if output is not None:  # before the comparison too: whatever fails there, what was measured is kept
             results.save(output)
         if journal is not None:
             journal.remove()
+        if output is not None and partial is not None:
+            processes.remove_parts(partial)
         if baseline is not None:
             with waiting("comparing with the untouched model"):
                 compare(baseline, results)
@@ -302,12 +307,16 @@ class Measurement:
                 results.save(output)
         return results
 
-    def _carry_out(self, done: Done) -> None:
-        """Do what is not done."""
-        task = self.task
+    def _all_done(self, done: Done) -> Done:
+        """Do what is not done, of several processes each its share; return what all have done."""
+        task, (number, count) = self.task, processes.place()
+        prompts, batches = task.prompts, []
+        if count > 1 and isinstance(self.engine, Here):
+            batches = plan_batches(self.engine.target, prompts, self.sampling.samples, task.batch_size)
+            prompts = [prompts[i] for i in processes.dealt(batches, number, count)]
         generate_rows(
             self.engine,
-            task.prompts,
+            prompts,
             self.sampling,
             task.batch_size,
             self.scorers,
@@ -315,7 +324,8 @@ class Measurement:
             done,
             answers=task.recipe.chat,
         )
-        measure_windows(self.engine, self.windows, done)
+        measure_windows(self.engine, self.windows[number::count], done)
+        return done.of_all(batches)
 
     def _results(self, done: Done, started: float) -> Results:
         """Return what the finished work, `done`, adds up to; `started` is when it began, by `time.monotonic`."""
@@ -353,6 +363,7 @@ class Measurement:
             "sampling": self.sampling.model_dump(),
             "seed": task.seed,
             "batch_size": task.batch_size,
+            **({"processes": count} if (count := processes.place()[1]) > 1 else {}),
             "prompts": task.prompts_source,
             "prompts_sha256": digest_of(as_data(task.prompts)),
             "n_prompts": len(task.prompts),

@@ -125,6 +125,7 @@ class ModelInfo(_Model):
     parameters: int
     dtype: str
     device: str
+    quantization: str | None = Field(default=None, description="Such as `int8 (torchao)`; None: weights are whole.")
 
 
 class DetoxifierInfo(_Model):

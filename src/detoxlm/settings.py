@@ -45,6 +45,19 @@ class ModelOptions(Settings):
 
     dtype: str | None = Field(None, description="float32, bfloat16 or float16 [default: float32 on a CPU].")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, xpu [default: the accelerator, if any].")
+    device_map: str | None = Field(
+        None,
+        description="In place of --device, for a model that needs several: auto, balanced, balanced_low_0 or "
+        "sequential, as accelerate shares it out.",
+    )
+    max_memory: str | None = Field(
+        None, description="With --device-map, the most that each device gives, such as 0=10GiB,1=10GiB [default: all]."
+    )
+    quantization: str | None = Field(
+        None,
+        description="Smaller weights, made in loading: 4bit or 8bit (bitsandbytes, on a GPU), int8 (torchao, on a CPU "
+        "too) [default: as the checkpoint has them].",
+    )
     revision: str | None = Field(None, description="Hub revision of the model: a branch, tag or commit.")
     trust_remote_code: bool = Field(False, description="Run model code that the repository brings.")
 

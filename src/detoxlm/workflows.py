@@ -39,6 +39,7 @@ from detoxlm.lock import only_writer
 from detoxlm.methods import Detoxifier, Method, get_method
 from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
+from detoxlm.processes import join, refuse_several
 from detoxlm.progress import waiting
 from detoxlm.protocols import Recipe
 from detoxlm.recipes import Task, as_read, get_recipe, measure, plan, plan_through
@@ -65,12 +66,16 @@ def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None =
     """Load the model that the options describe; one of another shape than the detoxifier's is refused unread."""
     return load_target(
         model,
-        dtype=options.dtype,
-        device=options.device,
+        **_place(options),
+        quantization=options.quantization,
         revision=options.revision,
         trust_remote_code=options.trust_remote_code,
-        check=check_of(detoxifier),
+        check=check_of(detoxifier, options.quantization),
     )
+
+
+def _place(options: ModelOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("dtype", "device", "device_map", "max_memory")}
 
 
 def judge_of(settings: MeasureOptions) -> Target | None:
@@ -78,7 +83,7 @@ def judge_of(settings: MeasureOptions) -> Target | None:
     if settings.fluency_judge is None:
         return None
     try:
-        return load_target(settings.fluency_judge, dtype=settings.dtype, device=settings.device)
+        return load_target(settings.fluency_judge, **_place(settings))
     except UsageError as error:  # the same faults as a model's, but the model is not the one to mend
         if "--trust-remote-code" in str(error):
             raise UsageError(
@@ -165,7 +170,8 @@ def _fluency_share(options: MeasureOptions, prompts: int, known: int | None) -> 
 
 
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
-    """Measure one model, detoxified or not, and save `settings.output`."""
+    """Measure one model, detoxified or not, and save `settings.output`; in several processes they share the work."""
+    join()
     check_output_file(settings.output)
     check_engine(settings)
     here = settings.engine == "transformers"
@@ -201,8 +207,10 @@ def fit(
 ) -> Detoxifier:
     """Fit a method to a model and save the detoxifier to `settings.output`.
 
-    `config` is a TOML file with a table of the method's own settings; `sets` are `key=value` strings, which win.
+    `config` is a TOML file with a table of the method's own settings; `sets` are `key=value` strings, which win. In
+    several processes they share what the model writes.
     """
+    join()
     method = get_method(method_name)
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs", "prompts")})
@@ -230,6 +238,7 @@ def run(
     edits weights also `model/`, a plain checkpoint at the recommended strength. Where nothing is recommended
     (`detoxlm.report.recommended`) there is no `model/`, and `results.json` is of the untouched model.
     """
+    refuse_several("run")
     method = get_method(settings.method)
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from detoxlm import processes
 from detoxlm.api import Api, key_in
 from detoxlm.engines.endpoint import Endpoint
 from detoxlm.errors import DetoxError, UsageError
@@ -16,7 +17,16 @@ SECONDS = 600.0
 #: OpenAI's own address has the key that its clients take; every other one has one that is not sent to strangers.
 OPENAI, OPENAI_KEY, OTHER_KEY = "api.openai.com", "OPENAI_API_KEY", "ENDPOINT_API_KEY"
 #: Settings of a model in this process.
-_OF_HERE = ("dtype", "device", "revision", "trust_remote_code", "detoxifier")
+_OF_HERE = (
+    "dtype",
+    "device",
+    "device_map",
+    "max_memory",
+    "quantization",
+    "revision",
+    "trust_remote_code",
+    "detoxifier",
+)
 
 
 def check_engine(settings: EvaluateSettings) -> None:
@@ -27,6 +37,8 @@ def check_engine(settings: EvaluateSettings) -> None:
         if getattr(settings, name):
             said = "name a served one behind #, as #MODEL:FOLDER" if name == "detoxifier" else "leave it out"
             raise UsageError(f"{name}: the model behind --engine {settings.engine} is loaded there; {said}.")
+    if processes.started()[1] > 1:
+        raise UsageError("processes: a served model is measured by one; start detoxlm without a launcher.")
 
 
 def reads_text(settings: EvaluateSettings) -> bool:

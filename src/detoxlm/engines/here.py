@@ -63,8 +63,8 @@ class Here(Engine):
         return []
 
     def described(self, prompts: Sequence[str], sampling: Sampling) -> list[str]:
-        """See `describe_prompts`."""
-        return describe_prompts(self.target, prompts, sampling)
+        """See `describe_prompts`; and how the target was loaded."""
+        return [*describe_prompts(self.target, prompts, sampling), *self.target.notes]
 
     def windows(self, text: str, tokens: int, share: float) -> list[tuple[list[int], int]]:
         """See `fluency_windows`."""

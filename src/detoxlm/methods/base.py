@@ -40,6 +40,7 @@ from detoxlm.methods.folders import (
     read_description,
     recommended_in,
 )
+from detoxlm.methods.needs import Kind, Need, refuse_quantised, refuse_without
 from detoxlm.methods.registry import METHODS
 from detoxlm.models import Target
 from detoxlm.results import DetoxifierInfo
@@ -53,9 +54,6 @@ _FORMS = {
     "of kind weights or adapter (see `detoxlm methods`).",
     "adapter": "adapter: {} cannot become a LoRA adapter; see `detoxlm methods` for those of kind weights or adapter.",
 }
-#: What of a model's parts a method needs: only what goes in and comes out; its final states too; its decoder layers;
-#: matrices by which its MLPs write to the stream, or also the rows that gate them.
-Need = Literal["text", "states", "layers", "values", "gates"]
 #: One strength, or one for each request of a batch.
 Strength = float | Sequence[float]
 
@@ -89,7 +87,7 @@ class Detoxifier(ABC):
     """
 
     method: ClassVar[str]
-    kind: ClassVar[Literal["decoding", "weights", "adapter"]]
+    kind: ClassVar[Kind]
     settings_type: ClassVar[type[Settings]]
 
     settings: Settings
@@ -167,7 +165,7 @@ class Detoxifier(ABC):
                 f"detoxifier: {self.folder or 'this one'} was fitted for {self.target['name']} "
                 f"({self.target['architecture']}, width {self.target['hidden_size']}, fingerprint "
                 f"{self.target['fingerprint']}), not for this model ({found.name}, width {found.hidden_size}, "
-                f"fingerprint {found.fingerprint}, {model.dtype}). Fit one for it: "
+                f"fingerprint {found.fingerprint}, {found.quantization or model.dtype}). Fit one for it: "
                 f"detoxlm fit {self.method} MODEL -o DIR"
             )
 
@@ -323,6 +321,7 @@ class Method(ABC):
             UsageError: names the field and the fix.
         """
         if target is not None:
+            refuse_quantised(cls.name, cls.detoxifier_type.kind, target)
             refuse_without(cls.name, cls.needs, target)
 
     @classmethod
@@ -334,39 +333,6 @@ class Method(ABC):
             UsageError: the data do not serve this method, or the target's architecture is not supported.
             DetoxError: training failed (NaN loss).
         """
-
-
-_NEEDED: dict[Need, str] = {
-    "text": "text",
-    "states": "the final states",
-    "layers": "the decoder layers",
-    "values": "the matrices by which MLPs write to the residual stream",
-    "gates": "the matrices that gate an MLP's neurons",
-}
-
-
-def lacks(view: Architecture, need: Need) -> str | None:
-    """Return what is not known of a model that a method needs, as the end of a sentence; None: it has all of it."""
-    if need == "text":
-        return None
-    why = view.why_not("decoder" if need == "states" else "layers")
-    if why is not None or need in ("states", "layers"):
-        return why
-    try:
-        numbers = range(len(view.layers))
-        some = [view.writers(layer, "value") if need == "values" else view.gates(layer) for layer in numbers]
-    except UsageError as error:
-        return str(error).removeprefix("model: ").rstrip(".")
-    return None if any(some) else "no layer has an MLP that could be shown to write there by a matrix"
-
-
-def refuse_without(method: str, need: Need, target: Target) -> None:
-    """Raise `UsageError` where it is not known of a target what a method needs; the message names the method."""
-    if (why := lacks(target.architecture, need)) is not None:
-        raise UsageError(
-            f"{method}: it needs {_NEEDED[need]}, but of this {target.architecture.name} model they cannot be told: "
-            f"{why}. Use a method that reads text and logits alone, such as fusion with its shipped calibrator."
-        )
 
 
 def refuse_adapted(model: Any) -> None:
@@ -387,4 +353,6 @@ def describe_target(target: Target) -> dict[str, Any]:
         "architecture": target.architecture.name,
         "hidden_size": target.architecture.hidden_size,
         "vocab_size": target.architecture.vocab_size,
+        **({} if (kind := target.architecture.quantization) is None else {"quantization": kind}),
+        **({"notes": list(target.notes)} if target.notes else {}),
     }

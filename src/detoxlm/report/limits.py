@@ -197,7 +197,8 @@ def _limits_of_runs(study: Study) -> list[tuple[str, str]]:
                     f"{', '.join(sorted(before))}). Each difference is against the measurement of its own run.",
                 )
             )
-    machines = sorted({f"{one.model.device}, {one.model.dtype}" for one in study.measured})
+    models = [one.model for one in study.measured]
+    machines = sorted({", ".join(filter(None, (one.device, one.dtype, one.quantization))) for one in models})
     if len(machines) > 1:
         said.append(
             (

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from detoxlm.errors import UsageError
-from detoxlm.methods.base import FitData, Method, Need
+from detoxlm.methods.base import FitData, Method
 from detoxlm.methods.control.fit import check_auxiliary
 from detoxlm.methods.control.settings import ConstrainedSettings
+from detoxlm.methods.needs import Need
 from detoxlm.methods.training import check_installed
 from detoxlm.methods.weights.tuned import FineTunedDetoxifier
 from detoxlm.models import Target

@@ -21,7 +21,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.methods.base import FitData, Method, Need, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.control.auxiliary import Auxiliary, Rule, lowering
 from detoxlm.methods.control.fit import check_auxiliary, fit_auxiliary
 from detoxlm.methods.control.settings import AuxiliarySettings
@@ -29,6 +29,7 @@ from detoxlm.methods.control.storage import unpacked
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.methods.decoding.rule import lower
+from detoxlm.methods.needs import Need
 from detoxlm.models import Target
 
 

@@ -7,8 +7,6 @@ import random
 from functools import partial
 from typing import Any
 
-from accelerate import PartialState
-
 from detoxlm.errors import UsageError
 from detoxlm.harvest import HELD_OUT
 from detoxlm.methods.base import FitData
@@ -19,7 +17,7 @@ from detoxlm.methods.control.settings import ConstrainedSettings
 from detoxlm.methods.control.storage import unpacked
 from detoxlm.methods.control.teacher import teachers
 from detoxlm.methods.training.course import Course
-from detoxlm.methods.training.fit import Make, Prepared, prepared, trained
+from detoxlm.methods.training.fit import Make, Prepared, harvesting, prepared, trained
 from detoxlm.methods.training.texts import WATCHED_CLEAN, Texts, scorer_of, texts_for, texts_read, warn_of_rest
 from detoxlm.methods.training.trainer import AvoidanceTrainer, Rows
 from detoxlm.methods.weights.tuned import FineTunedDetoxifier
@@ -48,7 +46,7 @@ def fine_tune_under_constraint(
         DetoxError: a loss became NaN, or (own text) no look was within the limit on drift.
     """
     fitting: dict[str, Any] = {}
-    with PartialState().main_process_first():  # the others find its samples in the same work folder
+    with harvesting():
         auxiliary = unpacked(fit_auxiliary(target, data, settings, fitting), target.model)
     ready = prepared_for(target, data, settings, fitting)
     make = regularised(target, data, settings, ready, auxiliary)

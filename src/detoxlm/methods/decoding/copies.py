@@ -45,6 +45,11 @@ def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool) -> PreT
 def check_copyable(model: PreTrainedModel) -> Architecture:
     """Return the model's parts; raise `UsageError` where `copied` cannot copy it."""
     view = Architecture.of(model)
+    if view.quantization is not None:
+        raise UsageError(
+            f"model: its layers are quantised, {view.quantization}, and copies of them cannot be trained; fit without "
+            "--quantization, or take a method that trains none, such as fusion with its shipped calibrator."
+        )
     if model.config.get_text_config() is not model.config:
         raise UsageError(
             f"model: layers of {type(model).__name__} cannot be copied; use the text-only {view.name} model."

@@ -23,9 +23,10 @@ from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture, Writer
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.methods.base import FitData, Method, Need, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.editing.learning import mean_kl
 from detoxlm.methods.editing.pairs import PairSettings, check_pairs, embedded_pairs, harmless_texts
+from detoxlm.methods.needs import Need
 from detoxlm.methods.weights.detoxifier import WeightDetoxifier
 from detoxlm.models import Target
 from detoxlm.passages import Passage, endless, log_p, padded

@@ -16,11 +16,12 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from detoxlm.methods.base import FitData, Method, Need, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.methods.editing.pairs import PairSettings, check_pairs, embedded_pairs
 from detoxlm.methods.editing.probes import probe_direction, separation
+from detoxlm.methods.needs import Need
 from detoxlm.models import Target
 
 

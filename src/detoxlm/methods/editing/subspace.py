@@ -23,15 +23,17 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
+from detoxlm import processes
 from detoxlm.architecture import Architecture, Part, Writer
 from detoxlm.errors import UsageError
 from detoxlm.harvest import HELD_OUT
-from detoxlm.methods.base import FitData, Method, Need, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.editing.learning import learn_shares
 from detoxlm.methods.editing.lens import reads_as
 from detoxlm.methods.editing.pairs import EmbeddedPairs, PairSettings, check_pairs, embedded_pairs, harmless_texts
 from detoxlm.methods.editing.search import Removal, Space, Trial, best_of, check_installed, frontier, search_removals
 from detoxlm.methods.editing.subspaces import both_ends, low_rank, rank_of, toxic_directions
+from detoxlm.methods.needs import Need
 from detoxlm.methods.training.anchors import anchors
 from detoxlm.methods.training.watch import Watch
 from detoxlm.methods.weights.detoxifier import WeightDetoxifier
@@ -203,7 +205,7 @@ class Subspace(Method):
                 drift=settings.drift,
                 steps=settings.steps,
                 seed=data.seed,
-                checkpoint=data.workdir / "shares.safetensors" if data.workdir is not None else None,
+                checkpoint=None if data.workdir is None else processes.own_path(data.workdir / "shares.safetensors"),
             )
             shares = {part: list(some) for part, some in zip(parts, learnt.chunk(len(parts)), strict=True)}
             fitting |= facts
@@ -296,7 +298,7 @@ def _searched(
             [[passage.ids for passage in side] for side in (pairs.clean, pairs.toxic)],
             [settings.pooling, settings.skip_sinks, settings.max_length, parts, _watched(data), data.batch_size],
         ],
-        journal=data.workdir / "search.jsonl" if data.workdir is not None else None,
+        journal=processes.own_path(data.workdir / "search.jsonl") if data.workdir is not None else None,
     )
     chosen = best_of(trials, settings.drift)
     fitting["chosen"] = asdict(chosen.removal)

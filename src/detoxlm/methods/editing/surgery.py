@@ -20,9 +20,10 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.methods.base import FitData, Method, Need, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.editing.pairs import PairSettings, check_pairs, embedded_pairs
 from detoxlm.methods.editing.probes import probe_direction, separation
+from detoxlm.methods.needs import Need
 from detoxlm.methods.weights.detoxifier import WeightDetoxifier
 from detoxlm.models import Target
 

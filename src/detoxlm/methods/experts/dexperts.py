@@ -19,13 +19,14 @@ import torch
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
-from detoxlm.methods.base import FitData, Method, Need, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.copies import check_copyable
 from detoxlm.methods.experts.copies import expert, logits_of
 from detoxlm.methods.experts.detoxifier import ExpertDetoxifier
 from detoxlm.methods.experts.settings import DExpertsSettings, roles_of
 from detoxlm.methods.experts.steering import change_nucleus
+from detoxlm.methods.needs import Need
 from detoxlm.methods.training import check_installed
 from detoxlm.models import Target
 

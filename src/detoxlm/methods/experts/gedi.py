@@ -27,12 +27,13 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from detoxlm.errors import UsageError
-from detoxlm.methods.base import FitData, Method, Need, describe_target
+from detoxlm.methods.base import FitData, Method, describe_target
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.copies import check_copyable
 from detoxlm.methods.experts.classes import Posterior, classes
 from detoxlm.methods.experts.detoxifier import ExpertDetoxifier
 from detoxlm.methods.experts.settings import ExpertSettings
+from detoxlm.methods.needs import Need
 from detoxlm.methods.training import check_installed
 from detoxlm.models import Target
 

@@ -47,6 +47,7 @@ class Dpo(Method):
     @classmethod
     def check(cls, data: FitData, settings: Any, target: Target | None = None) -> None:
         """Refuse to train where what trains is not installed."""
+        super().check(data, settings, target)
         check_installed(cls.name)
 
     @classmethod

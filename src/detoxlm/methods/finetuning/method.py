@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from detoxlm.methods.base import FitData, Method, Need
+from detoxlm.methods.base import FitData, Method
 from detoxlm.methods.finetuning.blame import Blame
+from detoxlm.methods.needs import Need
 from detoxlm.methods.training import check_installed
 from detoxlm.methods.training.objectives import Objective
 from detoxlm.methods.weights.tuned import FineTunedDetoxifier

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from detoxlm.errors import UsageError
-from detoxlm.methods.base import Detoxifier, FitData, Method, refuse_without
+from detoxlm.methods.base import Detoxifier, FitData, Method
 from detoxlm.methods.fusion.calibrator import cut_calibrator
 from detoxlm.methods.fusion.contrast import own_contrast
 from detoxlm.methods.fusion.detoxifier import FusionDetoxifier
 from detoxlm.methods.fusion.foreign import realigned, shipped
 from detoxlm.methods.fusion.mixture import own_mixture
 from detoxlm.methods.fusion.settings import FusionSettings
+from detoxlm.methods.needs import refuse_without
 from detoxlm.models import Target
 
 

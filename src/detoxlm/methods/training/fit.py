@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
+from detoxlm import processes
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.journal import digest_of
 from detoxlm.methods.base import FitData, describe_target
@@ -75,10 +76,11 @@ def prepared(
 
     `fitting` is what the detoxifier will record; `texts_of` may add to it. Where the clean texts that are learned are
     `anchored`, the target reads them all. More of them than a training reads are left out, unless they are taken
-    `whole`. Of several processes the first goes first: the others find its harvest in the same work folder.
+    `whole`. Of several processes that share no harvests the first goes first: the others find its own in the same work
+    folder.
     """
     check_device(target)
-    with PartialState().main_process_first():
+    with harvesting():
         texts = texts_of()
         read = None if whole else texts_read(settings)
         if data.corpus and not whole:
@@ -102,6 +104,11 @@ def prepared(
             seed=data.seed,
         )
         return Prepared(texts, harmful, clean, kept[: len(learned)] if anchored else None, watch, fitting)
+
+
+def harvesting() -> AbstractContextManager[None]:
+    """Return a context for a harvest: processes that have joined make it together, of others the first goes first."""
+    return nullcontext() if processes.place()[1] > 1 else PartialState().main_process_first()
 
 
 def learnable(text: Passage) -> bool:
