@@ -12,6 +12,7 @@ from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
+from detoxlm.sizing import BatchSize, asked
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def harvest(
     scorer: Scorer,
     sampling: Sampling,
     *,
-    batch_size: int,
+    batch_size: BatchSize,
     workdir: Path | None = None,
     check: Callable[[Sequence[float]], None] | None = None,
 ) -> list[Sampled]:
@@ -60,7 +61,7 @@ def harvest(
         prompts: texts to continue, and conversations to answer.
         scorer: who judges them.
         sampling: how to draw; `samples` continuations per prompt.
-        batch_size: sequences at once.
+        batch_size: sequences at once; `auto`: found while it goes on.
         workdir: where finished batches are kept, so that a killed harvest continues; None keeps nothing.
         check: sees the toxicity of every batch's continuations, and may raise before the rest is made.
     """
@@ -73,7 +74,8 @@ def harvest(
         "prompts": digest_of(as_data(prompts)),
         "sampling": sampling.model_dump(),
         "scorer": [scorer.name, scorer.version, scorer.revision],
-        "batch_size": batch_size,
+        "batch_size": asked(batch_size, target.device),
+        "entries": "with how many prompts",
     }
     if form_of(prompts) == "chat":
         key["template"] = template_sha256(target.tokenizer)
@@ -87,7 +89,7 @@ def harvest(
         sampling,
         batch_size=batch_size,
         description="harvesting",
-        skip_batches=len(journal.entries) if journal else 0,
+        skip=sum(entry["prompts"] for entry in journal.entries) if journal else 0,
     )
     for batch in batches:
         pairs = [(g.prompt, text) for g in batch.generations for text in g.texts if text.strip()]
@@ -97,7 +99,7 @@ def harvest(
         if check is not None:
             check(scores)
         if journal:
-            journal.append({"rows": made})
+            journal.append({"rows": made, "prompts": len(batch.generations)})
     if journal:
         journal.close()
     prompt_of = restored(prompts)

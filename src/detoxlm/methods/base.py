@@ -70,7 +70,7 @@ class FitData:
     prompts: list[str] | None = None
     scorer: Scorer | None = None
     seed: int = 0
-    batch_size: int = 32
+    batch_size: int | Literal["auto"] | None = None
     #: Where self-made data are kept while they are made, so that a killed fit continues.
     workdir: Path | None = None
     #: How the built-in prompts are asked, where there are no others.
