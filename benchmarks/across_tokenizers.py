@@ -27,6 +27,7 @@ from detoxlm.passes import Prefill, extend, prefill
 
 #: So many rows are read; larger batches repeat them, and sampling lets them part.
 _READ = 2
+DRAWN = Sampling(temperature=1.0, top_p=0.9)
 
 
 def texts_of(target: Target, length: int) -> list[list[int]]:
@@ -42,8 +43,10 @@ def texts_of(target: Target, length: int) -> list[list[int]]:
 class Rows:
     """A batch that grows by a token of every row at each step, plain or fused."""
 
-    def __init__(self, target: Target, detoxifier: Detoxifier | None, rows: list[list[int]], batch: int) -> None:
-        self._target, self._detoxifier = target, detoxifier
+    def __init__(
+        self, target: Target, detoxifier: Detoxifier | None, rows: list[list[int]], batch: int, sampling: Sampling
+    ) -> None:
+        self._target, self._detoxifier, self._sampling = target, detoxifier, sampling
         self._noise = torch.Generator().manual_seed(0)
         with self._attached():
             self._state: Prefill = prefill(target, rows).repeated(batch // len(rows))
@@ -60,7 +63,7 @@ class Rows:
             started = clock()
             logits = self._state.logits.clone()
             logits[:, self._ends] = -torch.inf
-            token = next_token(logits, Sampling(temperature=1.0, top_p=0.9), noise)
+            token = next_token(logits, self._sampling, noise)
             self._state = extend(self._target.model, self._state, token[:, None])
             self._state.logits[0, 0].item()  # a GPU is waited for
             return clock() - started
@@ -69,7 +72,7 @@ class Rows:
 def measured(target: Target, detoxifier: Detoxifier, length: int, batch: int, steps: int) -> dict[str, Any]:
     """Time steps in turn."""
     rows = texts_of(target, length)
-    plain, fused = Rows(target, None, rows, batch), Rows(target, detoxifier, rows, batch)
+    plain, fused = (Rows(target, one, rows, batch, DRAWN) for one in (None, detoxifier))
     pairs = [(plain.step(), fused.step()) for _ in range(steps + 2)][2:]
     ratios = [a / b for a, b in pairs]
     low, middle, high = statistics.quantiles(ratios, n=4)
