@@ -50,7 +50,8 @@ class Retokenizer:
         self._behind_tokens = len(self._encode([self._behind])[0]) if self._behind else 0
         #: Whether the calibrator's tokens of a text are those of its words; else rows are translated whole, always.
         self._by_words = self._behind is not None and self._cuts_before_words()
-        #: What target tokens spell behind others ("": nothing, or a part of a character), and words as translated.
+        #: What target tokens spell behind others, and words as translated. Spelled "": nothing, or a byte that is a
+        #: character only together with all bytes beside it, so that no cut may part them.
         self._spelled: dict[int, str] = {}
         self._words: dict[tuple[int, ...], list[int]] = {}
 
@@ -91,7 +92,7 @@ class Retokenizer:
                 continue
             if word == " " and k + 1 < len(tail):
                 word += self._spelled[tail[k + 1]]
-            if word[1:2].isalpha() and self._spelled[tail[k - 1]][-1:].strip():
+            if word[1:2].isalpha() and self._spelled[tail[k - 1]][-1:].strip() not in ("", "\ufffd"):
                 return k
         return 0
 
@@ -101,8 +102,14 @@ class Retokenizer:
         first = not line.begun
         tokens = grown.tokens[line.fixed - grown.at :]  # those of the tail
         last = len(line.tail) - _LOOSE
-        for cut in range(last, max(0, last - _LOOSE), -1):
-            before, after = (self._spelled[token] for token in line.tail[cut - 1 : cut + 1])
+        spelled = [self._spelled[token] for token in line.tail]
+        cuts = [  # where the tokens beside do not say that it is none
+            cut
+            for cut in range(last, max(0, last - _LOOSE), -1)
+            if all(end == "\ufffd" or _uncased(end) for end in (spelled[cut - 1][-1:], spelled[cut][:1]))
+        ]
+        texts = self._texts([part for cut in cuts for part in ((line.tail[:cut], first), (line.tail[cut:], False))])
+        for cut, before, after in zip(cuts, texts[::2], texts[1::2], strict=True):
             if _uncased(before[-1:]) and _uncased(after[:1]):
                 left, right = self._translated([(line.tail[:cut], first), (line.tail[cut:], False)])
                 left = self._start + left if first else left
@@ -137,7 +144,7 @@ class Retokenizer:
         found = [[] if first or not ids else self._words.get(tuple(ids)) for ids, first in parts]
         missing = [i for i, (ids, first) in enumerate(parts) if ids and (first or found[i] is None)]
         if missing:
-            texts = self._texts([parts[i] for i in missing])
+            texts = [text.rstrip("\ufffd") for text in self._texts([parts[i] for i in missing])]
             behind = ["" if parts[i][1] else self._behind or "" for i in missing]
             encoded = self._encode([before + text for before, text in zip(behind, texts, strict=True)])
             if len(self._words) > _WORDS:
@@ -152,8 +159,7 @@ class Retokenizer:
     def _texts(self, parts: Sequence[tuple[list[int], bool]]) -> list[str]:
         """Decode; True: a text begins here (elsewhere SentencePiece decoders would drop a leading space)."""
         decoded = self._decode([ids if first else self._anchor + ids for ids, first in parts])
-        cut = [text if first else text[self._before_anchor :] for text, (_, first) in zip(decoded, parts, strict=True)]
-        return [text.rstrip("\ufffd") for text in cut]
+        return [text if first else text[self._before_anchor :] for text, (_, first) in zip(decoded, parts, strict=True)]
 
     def _spell(self, tokens: set[int]) -> None:
         """Learn what target tokens spell."""
@@ -161,8 +167,8 @@ class Retokenizer:
         if not unknown:
             return
         for token, text in zip(unknown, self._decode([[*self._anchor, token] for token in unknown]), strict=True):
-            part = "\ufffd" in text or _BYTE.fullmatch(self._target.id_to_token(token) or "")
-            self._spelled[token] = "" if part else text[self._before_anchor :]
+            byte = _BYTE.fullmatch(self._target.id_to_token(token) or "")
+            self._spelled[token] = "" if byte else text[self._before_anchor :]
 
     def _decode(self, rows: Sequence[list[int]]) -> list[str]:
         return list(self._target.decode_batch([list(ids) for ids in rows], skip_special_tokens=True))
