@@ -168,7 +168,7 @@ class Endpoint(Engine):
         return Window(nll=-sum(one or 0.0 for one in found[len(ids) - scored :]), tokens=scored)
 
     def write(self, prompts: Sequence[str], sampling: Sampling, batch_size: BatchSize, skip: int) -> Iterator[Written]:
-        """See `Engine`; the requests of a batch are sent at once: of `auto` 32, which the server batches as it likes."""
+        """See `Engine`; the requests of a batch are sent at once: of `auto` 32, for the server to batch."""
         size = max(1, (batch_size if isinstance(batch_size, int) else START) // sampling.samples)
         starts = range(skip, len(prompts), size)
         each = sampling.samples * sampling.max_new_tokens
