@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 DEMO ?= out/demo
 
-.PHONY: help setup demo test test-more test-slow lint bench scorer calibrator auxiliary clean
+.PHONY: help setup demo test test-more test-slow test-gpu lint bench scorer calibrator auxiliary clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -40,6 +40,15 @@ lint: setup ## Style, types, and whether the generated pages say what the defini
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/command_pages.py --check
+
+# each half gets four minutes; without a GPU it says so and is done
+test-gpu: setup ## On a CUDA GPU: the contract suite and a benchmark, which writes out/gpu.md (within 8 minutes)
+	@mkdir -p out
+	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+		DETOXLM_TEST_DEVICE=cuda timeout 240 $(BIN)/python -m pytest -q -n 4 --dist loadscope -m 'not slow and not more' \
+			tests/methods/test_contract.py tests/methods/decoding && \
+		$(BIN)/python benchmarks/gpu.py --minutes 3 -o out/gpu.md; \
+	else echo 'test-gpu: there is no CUDA GPU here; nothing was run.'; fi
 
 bench: setup ## The measurements behind README's performance claims
 	$(BIN)/python benchmarks/generation.py

@@ -59,7 +59,7 @@ Written by `scripts/architecture_page.py`.
 
 def architecture_page() -> str:
     """Return the whole page."""
-    from any_models import SHAPES
+    from any_models import SHAPES  # type: ignore[import-not-found]
     from transformers import __version__
 
     by_need: dict[str, list[str]] = {need: [] for need in NEEDS}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import generated
 from pydantic import BaseModel
@@ -82,14 +82,17 @@ def _value(field: FieldInfo) -> str:
     options = [kind for kind in (field.annotation, *get_args(field.annotation)) if get_origin(kind) is Literal]
     choices = ", ".join(json.dumps(choice) for kind in options for choice in get_args(kind))
     if field.default is None:
-        return f" # not set; {f'one of {choices}' if choices else _noun(field.annotation)}"
+        noun = _noun(field.annotation)
+        said = f"one of {choices}" if noun == "text" else f"{noun} or {choices}"
+        return f" # not set; {said if choices else noun}"
     # a JSON text, number, truth value or list of texts is TOML too
     return json.dumps(field.default, default=str, ensure_ascii=False) + (f"  # one of {choices}" if choices else "")
 
 
 def _noun(annotation: Any) -> str:
     nouns = {int: "a whole number", float: "a number", bool: "true or false", list[str]: "a list of texts"}
-    kinds = (annotation, *get_args(annotation))
+    given = (annotation, *get_args(annotation))
+    kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in given]
     return next((noun for kind, noun in nouns.items() if kind in kinds), "text")
 
 

@@ -27,7 +27,6 @@ from detoxlm.generation import (
     encode_after,
     generate,
     next_token,
-    plan_batches,
     trimmed,
 )
 from detoxlm.models import Target
@@ -470,7 +469,9 @@ def test_more_new_tokens_than_the_window_holds_are_refused(kind: str, tiny: Call
 def test_batches_hold_at_most_batch_size_sequences_but_at_least_one_prompt(
     samples: int, batch_size: int, rows: int, tiny: Callable[..., Target]
 ) -> None:
-    plan = plan_batches(tiny("llama"), PROMPTS, samples, batch_size)
+    sampling = NUCLEUS.model_copy(update={"samples": samples})
+    made = generate(tiny("llama"), PROMPTS, sampling, batch_size=batch_size)
+    plan = [[one.index for one in batch.generations] for batch in made]
     assert sorted(itertools.chain(*plan)) == list(range(len(PROMPTS)))
     assert [len(batch) for batch in plan[:-1]] == [rows] * (len(plan) - 1)
     assert 1 <= len(plan[-1]) <= rows
@@ -501,7 +502,7 @@ def test_batches_are_made_only_when_they_are_asked_for(
 
 
 @pytest.mark.parametrize("skip", range(5))
-def test_skipped_batches_are_not_made_and_the_rest_is_what_it_was(
+def test_what_is_skipped_is_not_made_and_the_rest_is_what_it_was(
     skip: int, tiny: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tiny("llama")
@@ -511,7 +512,7 @@ def test_skipped_batches_are_not_made_and_the_rest_is_what_it_was(
     made: list[int] = []
     real = generation.sample_batch
     monkeypatch.setattr(generation, "sample_batch", lambda *args: made.append(1) or real(*args))
-    rest = [batch.generations for batch in generate(target, PROMPTS, sampling, batch_size=4, skip_batches=skip)]
+    rest = [batch.generations for batch in generate(target, PROMPTS, sampling, batch_size=4, skip=2 * skip)]
     assert rest == whole[skip:]
     assert len(made) == len(whole[skip:])
 

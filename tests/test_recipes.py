@@ -125,7 +125,8 @@ def test_scorer_and_judge_see_an_untouched_model(
 
 
 def test_a_measurement_keeps_the_name_by_which_files_of_earlier_runs_are_known(letter_scorer: Scorer) -> None:
-    model = SimpleNamespace(architecture=SimpleNamespace(fingerprint="f"), model=SimpleNamespace(dtype="float32"))
+    known = {"architecture": SimpleNamespace(fingerprint="f"), "model": SimpleNamespace(dtype="float32")}
+    model = SimpleNamespace(**known, device=torch.device("cpu"))
     edit = SimpleNamespace(content="c")
     for detoxifier, strength, digest in (
         (None, None, "0800dc99b51cf90efe1b80b577fd3fc01a71b3de63c6794fe90db15d3489b974"),

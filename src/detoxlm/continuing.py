@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial as given
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,13 @@ from detoxlm.methods import Detoxifier
 from detoxlm.models import Target
 from detoxlm.progress import track, waiting
 from detoxlm.settings import ChatOptions, GenerateSettings
+from detoxlm.sizing import Sizes, asked
 from detoxlm.workflows import detoxifier_of, sampling_of, target_of
 
 log = logging.getLogger(__name__)
+
+#: Sequences of a chunk where batches find their own size; a kill costs one chunk.
+_TOGETHER = 1024
 
 
 class Writing:
@@ -37,7 +42,9 @@ class Writing:
         """
         target = target_of(model, settings, detoxifier)
         self._target: Target | None = target
-        self._sampling = sampling_of(settings)
+        self._sampling, self._sizes = sampling_of(settings), Sizes(settings.batch_size, target.device)
+        #: Rows of a chunk: a batch, or what `auto` makes several of.
+        self.rows = max(1, (_TOGETHER if self._sizes.automatic else self._sizes.size) // settings.samples)
         #: The model's window in words, and how many tokens of it are left for a prompt; None: it does not say.
         self.window = f"the window of {target.name} has {window_of(target)}"
         self._room = None if window_of(target) is None else (window_of(target) or 0) - self._sampling.max_new_tokens
@@ -48,6 +55,8 @@ class Writing:
             "model": f"{target.name} {target.architecture.fingerprint} {target.info.dtype}",
             "detoxifier": "none" if detoxifier is None else detoxifier.content[:16],
             "strength": None,
+            # the last digits of logits depend on the batch, so its size is a part of what names a run
+            "--batch-size": asked(settings.batch_size, target.device),
         }
         self._attached = ExitStack()
         if detoxifier is not None:
@@ -64,7 +73,10 @@ class Writing:
         """Return the continuations of each prompt of a chunk, and how many prompts were cut to the model's window."""
         target, room, prompts = self._target, self._room, trimmed(texts)
         assert target is not None  # nobody writes with what is closed
-        made = [[decode(target, ids) for ids in row] for row in sample_batch(target, prompts, self._sampling)]
+        parts = self._sizes.over(
+            prompts, lambda part: sample_batch(target, part, self._sampling), each=self._sampling.samples
+        )
+        made = [[decode(target, ids) for ids in row] for _, part in parts for row in part]
         return made, 0 if room is None else sum(len(encode(target, one, None)) > room for one in prompts)
 
     def __call__(self, texts: Sequence[str]) -> bytes:
@@ -108,6 +120,7 @@ def continue_file(model: str, settings: GenerateSettings) -> Done:
             done = look(source, form, Done(output, [], columns), "rename it")
         writing = Writing(model, settings, detoxifier)
         try:
+            source = replace(source, size=writing.rows)
             done.by = form.described = writing.by
             run = _run(settings, source, writing.identity)
             check_output(output, run, settings.overwrite)
@@ -134,13 +147,12 @@ def _check(settings: GenerateSettings) -> tuple[Source, Path]:
     for name in (*ChatOptions.model_fields, "stream"):
         if getattr(settings, name):
             raise UsageError(f"{name}: prompts of --file are continued as they are; leave it out, or --file.")
-    # the last digits of logits depend on the batch, so its size is a part of what names a run; a kill costs one batch
-    return check(settings, ("prompt", "text"), max(1, settings.batch_size // settings.samples))
+    return check(settings, ("prompt", "text"))
 
 
 def _run(settings: GenerateSettings, source: Source, identity: dict[str, Any]) -> dict[str, Any]:
     """Return what decides the bytes of the output, in words for a message; who works does not."""
-    names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed", "batch_size", "skip_bad_rows")
+    names = ("max_new_tokens", "samples", "temperature", "top_p", "top_k", "seed", "skip_bad_rows")
     return {
         **identity,
         "content of --file": source.sha256()[:16],

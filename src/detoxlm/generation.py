@@ -21,6 +21,7 @@ from detoxlm.models import Target
 from detoxlm.passes import extend, prefill
 from detoxlm.progress import track
 from detoxlm.settings import Settings
+from detoxlm.sizing import START, BatchSize, Sizes, asked
 
 #: Nucleus sampling looks at this many likeliest tokens first: a full sort of 49k logits costs as much as the model
 #: at batch 32, and the 0.9 nucleus nearly always ends earlier. Rows where it does not are sorted in full.
@@ -61,11 +62,18 @@ class Batch:
         return sum(len(ids) for generation in self.generations for ids in generation.token_ids)
 
 
-def plan_batches(target: Target, prompts: Sequence[str], samples: int, batch_size: int) -> list[list[int]]:
-    """Group prompt indices of like length (little padding), `batch_size` sequences at most but at least one prompt."""
+def planned(target: Target, prompts: Sequence[str]) -> list[int]:
+    """Return the numbers of all prompts, those of like length together: less padding."""
     lengths = [len(encode(target, prompt, 0)) for prompt in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: (lengths[i], prompts[i]))
-    per_batch = max(1, batch_size // samples)
+    return sorted(range(len(prompts)), key=lambda i: (lengths[i], prompts[i]))
+
+
+def plan_batches(target: Target, prompts: Sequence[str], samples: int, batch_size: BatchSize) -> list[list[int]]:
+    """Return the prompts of each batch, in the order of `planned`, for several processes to share; never `auto`."""
+    order, size = planned(target, prompts), asked(batch_size, target.device)
+    if size == "auto":
+        raise ValueError("batch_size: auto has no plan")
+    per_batch = max(1, size // samples)
     return [order[start : start + per_batch] for start in range(0, len(order), per_batch)]
 
 
@@ -74,11 +82,11 @@ def generate(
     prompts: Sequence[str],
     sampling: Sampling,
     *,
-    batch_size: int = 32,
+    batch_size: BatchSize = START,
     description: str = "generating",
-    skip_batches: int = 0,
+    skip: int = 0,
 ) -> Iterator[Batch]:
-    """Stream the continuations of `prompts`, batch by batch, in the order of `plan_batches`.
+    """Stream the continuations of `prompts`, batch by batch, in the order of `planned`.
 
     Args:
         target: the model; a detoxifier may be attached.
@@ -86,9 +94,9 @@ def generate(
             texts. A plain text that ends in a space asks for a continuation that models were not taught, and they fall
             silent or change the subject: `trimmed` takes it off, and what measures or harvests does so.
         sampling: how to draw.
-        batch_size: sequences (prompts x samples) at once.
+        batch_size: sequences (prompts x samples) at once, but at least one prompt; `auto`: found while it goes on.
         description: what the progress bar says.
-        skip_batches: batches that an earlier run has finished.
+        skip: prompts, in their order, that an earlier run has finished.
 
     Raises:
         UsageError: a prompt is no text, is empty where no token begins texts, or the tokenizer drops all of it; one
@@ -96,20 +104,21 @@ def generate(
         DetoxError: the model's logits are NaN or infinite.
     """
     prompts = list_of_texts("prompts", prompts)
-    return _batches(target, prompts, sampling, batch_size, description, skip_batches)
+    return _batches(target, prompts, sampling, Sizes(batch_size, target.device), description, skip)
 
 
 def _batches(
-    target: Target, prompts: list[str], sampling: Sampling, batch_size: int, description: str, skip_batches: int
+    target: Target, prompts: list[str], sampling: Sampling, sizes: Sizes, description: str, skip: int
 ) -> Iterator[Batch]:
-    batches = plan_batches(target, prompts, sampling.samples, batch_size)
+    order = planned(target, prompts)[skip:]
     per_prompt = sampling.samples * sampling.max_new_tokens
-    done = sum(len(batch) for batch in batches[:skip_batches]) * per_prompt
-    with track(description, len(prompts) * per_prompt, "tokens", done=done) as advance:
-        for indices in batches[skip_batches:]:
-            started = time.perf_counter()
-            token_ids = sample_batch(target, [prompts[i] for i in indices], sampling)
-            seconds = time.perf_counter() - started
+
+    def continued(indices: list[int]) -> tuple[list[list[list[int]]], float]:
+        started = time.perf_counter()
+        return sample_batch(target, [prompts[i] for i in indices], sampling), time.perf_counter() - started
+
+    with track(description, len(prompts) * per_prompt, "tokens", done=skip * per_prompt) as advance:
+        for indices, (token_ids, seconds) in sizes.over(order, continued, each=sampling.samples):
             texts = [[decode(target, ids) for ids in row] for row in token_ids]
             yield Batch(
                 [Generation(i, prompts[i], t, ids) for i, t, ids in zip(indices, texts, token_ids, strict=True)],

@@ -13,6 +13,7 @@ from detoxlm.generation import Sampling, describe_prompts, generate, plan_batche
 from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
+from detoxlm.sizing import BatchSize, asked
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def harvest(
     scorer: Scorer,
     sampling: Sampling,
     *,
-    batch_size: int,
+    batch_size: BatchSize,
     workdir: Path | None = None,
     check: Callable[[Sequence[float]], None] | None = None,
 ) -> list[Sampled]:
@@ -63,7 +64,7 @@ def harvest(
         prompts: texts to continue, and conversations to answer.
         scorer: who judges them.
         sampling: how to draw; `samples` continuations per prompt.
-        batch_size: sequences at once.
+        batch_size: sequences at once; `auto`: found while it goes on.
         workdir: where finished batches are kept, so that a killed harvest continues; None keeps nothing.
         check: sees the toxicity of every batch's continuations, and may raise before the rest is made.
     """
@@ -76,8 +77,9 @@ def harvest(
         "prompts": digest_of(as_data(prompts)),
         "sampling": sampling.model_dump(),
         "scorer": [scorer.name, scorer.version, scorer.revision],
-        "batch_size": batch_size,
+        "batch_size": asked(batch_size, target.device),
         **({"template": template_sha256(target.tokenizer)} if form_of(prompts) == "chat" else {}),
+        "entries": "with how many prompts",
     }
     digest = digest_of(key)
     # a fit may sample in more than one way, and none must wipe out another
@@ -89,7 +91,7 @@ def harvest(
         sampling,
         batch_size=batch_size,
         description="harvesting",
-        skip_batches=len(journal.entries) if journal else 0,
+        skip=sum(entry["prompts"] for entry in journal.entries) if journal else 0,
     )
     for batch in batches:
         pairs = [(g.prompt, text) for g in batch.generations for text in g.texts if text.strip()]
@@ -99,14 +101,14 @@ def harvest(
         if check is not None:
             check(scores)
         if journal:
-            journal.append({"rows": made})
+            journal.append({"rows": made, "prompts": len(batch.generations)})
     if journal:
         journal.close()
     prompt_of, whole = restored(prompts), processes.in_turn(processes.gathered(rows))
     return [Sampled(prompt_of(prompt), *rest) for batch in whole for prompt, *rest in batch]
 
 
-def _own(target: Target, prompts: list[str], sampling: Sampling, batch_size: int) -> list[str]:
+def _own(target: Target, prompts: list[str], sampling: Sampling, batch_size: BatchSize) -> list[str]:
     """Return the prompts that this process continues: all of them where it is alone."""
     number, count = processes.place()
     if count == 1:

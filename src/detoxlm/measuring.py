@@ -16,6 +16,7 @@ from detoxlm.progress import track
 from detoxlm.reading import Reading
 from detoxlm.results import Cost, Row, Window
 from detoxlm.scorers.base import Scorer
+from detoxlm.sizing import BatchSize, Sizes
 
 
 class Done:
@@ -61,6 +62,16 @@ class Done:
         """The batches, as they were kept."""
         return [entry for entry in self._entries if "rows" in entry]
 
+    @property
+    def prompts(self) -> int:
+        """How many prompts have been continued."""
+        return sum(len(batch["rows"]) for batch in self.batches)
+
+    def sizes(self) -> list[int]:
+        """Return how many sequences the batches had, each size once, as they came."""
+        sizes = [sum(len(row["continuations"]) for _, row in batch["rows"]) for batch in self.batches]
+        return list(dict.fromkeys(sizes))
+
     def rows(self) -> list[Row]:
         """Return the rows in the order of the prompts."""
         indexed = sorted((pair for batch in self.batches for pair in batch["rows"]), key=lambda pair: pair[0])
@@ -91,7 +102,7 @@ def generate_rows(
     engine: Engine,
     prompts: list[str],
     sampling: Sampling,
-    batch_size: int,
+    batch_size: BatchSize,
     scorers: dict[str, Scorer],
     judge: Target | None,
     done: Done,
@@ -104,33 +115,38 @@ def generate_rows(
         engine: what is measured.
         prompts: all of them, of the batches that are done too.
         sampling: how continuations are drawn; the seed included.
-        batch_size: sequences generated at once.
+        batch_size: sequences generated at once; `auto`: found while it goes on.
         scorers: label -> scorer, the main one first.
         judge: whose likelihood of the continuations is kept; None: none is.
         done: where the batches go.
         answers: whether texts are read as answers (`detoxlm.reading.read_answers`) and not as continuations.
     """
-    for written in engine.write(prompts, sampling, batch_size, len(done.batches)):
+    for written in engine.write(prompts, sampling, batch_size, done.prompts):
         read = engine.read(written.generations, list(scorers.values()), answers)
-        rows = _rows(written, read, list(scorers)[1:], judge)
+        rows = _rows(written, read, list(scorers)[1:], judge, batch_size)
         done.keep({"rows": rows, "seconds": written.seconds, "tokens": written.tokens, "peak_mb": written.peak_mb})
 
 
 def _likelihoods(
-    judge: Target | None, generations: Sequence[Generation]
+    judge: Target | None, generations: Sequence[Generation], batch_size: BatchSize
 ) -> Iterable[tuple[Sequence[float | None], list[int]]]:
     """Return of each prompt the nats and tokens of its continuations; None and 0 where nobody judges."""
     if judge is None:
         return [([None] * len(one.texts), [0] * len(one.texts)) for one in generations]
     # of all that was written, thinking too: an answer is likely after what was thought, not without it
-    return continuation_nll(judge, [one.prompt for one in generations], [one.texts for one in generations])
+    parts = Sizes(batch_size, judge.device).over(
+        generations,
+        lambda part: list(continuation_nll(judge, [one.prompt for one in part], [one.texts for one in part])),
+        each=len(generations[0].texts),
+    )
+    return [found for _, part in parts for found in part]
 
 
 def _rows(
-    written: Written, read: Reading, opinions: list[str], judge: Target | None
+    written: Written, read: Reading, opinions: list[str], judge: Target | None, batch_size: BatchSize
 ) -> list[tuple[int, dict[str, Any]]]:
     rows, start = [], 0
-    judged = _likelihoods(judge, written.generations)
+    judged = _likelihoods(judge, written.generations, batch_size)
     for generation, tokens, (nll, nll_tokens) in zip(written.generations, written.lengths, judged, strict=True):
         here = slice(start, start + len(generation.texts))
         first, *others = read.scores[:, here].tolist()

@@ -61,9 +61,8 @@ def _option(name: str, field: Any) -> inspect.Parameter:
     if kind is bool:
         names = [f"{flag}/--no-{name.replace('_', '-')}"]
     # `X | None` is an option of X; a list is an option to repeat, a Literal one of choices
-    bare = (
-        kind if get_origin(kind) in (list, Literal) else next((a for a in get_args(kind) if a is not type(None)), kind)
-    )
+    kinds = [] if get_origin(kind) in (list, Literal) else [one for one in get_args(kind) if one is not type(None)]
+    bare = (kinds or [kind])[0] if len(kinds) < 2 else str  # of several kinds: pydantic reads which it is
     unsaid = field.default is None or field.default is False
     default = ",".join(field.default) if isinstance(field.default, list) else field.default
     help_text = explained(field) + ("" if unsaid else f" [default: {default}]")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from detoxlm.errors import UsageError
 from detoxlm.generation import encode, encode_after, newest
 from detoxlm.models import Target
+from detoxlm.sizing import BatchSize, Sizes
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,21 @@ def batches(texts: Sequence[Passage], batch_size: int) -> list[list[int]]:
     """Return the numbers of all texts, up to `batch_size` in each list, those of like length together: less padding."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i].ids))
     return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+
+
+def read_in_batches(
+    device: torch.device, texts: Sequence[Passage], size: BatchSize, read: Callable[[list[int]], R]
+) -> Iterator[tuple[list[int], R]]:
+    """Yield the numbers of all texts in batches, those of like length together, with what `read` makes of each batch.
+
+    Args:
+        device: where they are read.
+        texts: all of them.
+        size: texts in a batch at most; `auto`: found while it goes on.
+        read: takes the numbers of a batch; called again for a part of it where memory ran out.
+    """
+    order = [i for part in batches(texts, max(1, len(texts))) for i in part]
+    return Sizes(size, device).over(order, read, tokens=lambda i: len(texts[i].ids))
 
 
 def padded(target: Target, texts: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

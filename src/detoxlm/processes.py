@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.progress import be_silent, say
@@ -129,7 +129,7 @@ def from_first(own: T) -> T:
         torch.distributed.broadcast_object_list(box)
     except RuntimeError as error:
         raise _alone(error) from error
-    return box[0]  # type: ignore[no-any-return]
+    return cast(T, box[0])
 
 
 def in_turn(parts: Sequence[Sequence[T]]) -> list[T]:

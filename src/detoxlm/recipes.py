@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -37,6 +37,7 @@ from detoxlm.results import NO_JUDGE, Opinion, Results, ScorerInfo
 from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import labelled
 from detoxlm.scorers.windows import WORDS
+from detoxlm.sizing import BatchSize, asked
 
 __all__ = ["RECIPES", "Measurement", "Recipe", "Task", "as_read", "get_recipe", "measure", "plan", "plan_through"]
 
@@ -55,7 +56,7 @@ class Task:
     fluency_tokens: int = 16384
     fluency_share: float = 1.0  # of these tokens, the first part that is measured
     seed: int = 0
-    batch_size: int = 32
+    batch_size: BatchSize = None
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)  # recorded in the results as they are
 
@@ -226,7 +227,7 @@ class Measurement:
                 "prompts": as_data(self.task.prompts),
                 "sampling": self.sampling.model_dump(),
                 "windows": self.windows,
-                "batch_size": self.task.batch_size,
+                "batch_size": self._batch_size,
                 "versions": self.versions,
                 **({} if self._form == {"form": "plain"} else self._form),
             }
@@ -318,7 +319,7 @@ class Measurement:
             self.engine,
             prompts,
             self.sampling,
-            task.batch_size,
+            self._batch_size,
             self.scorers,
             self.judge,
             done,
@@ -350,19 +351,24 @@ class Measurement:
             rows=rows,
             windows=windows,
             cost=done.cost(time.monotonic() - started),
-            settings=self.settings(),
+            settings=self.settings() | ({"batch_sizes": done.sizes()} if self._batch_size == "auto" else {}),
             versions=self.versions,
             notes=list(self.task.notes),
         )
 
+    @property
+    def _batch_size(self) -> int | Literal["auto"]:
+        here = self.engine.target.device if isinstance(self.engine, Here) else torch.device("cpu")
+        return asked(self.task.batch_size, here)
+
     def settings(self) -> dict[str, Any]:
-        """Return what the results record of how they were made."""
+        """Return what the results record of how they were made; with `batch_size` auto they say the sizes too."""
         task = self.task
         return {
             **task.settings,
             "sampling": self.sampling.model_dump(),
             "seed": task.seed,
-            "batch_size": task.batch_size,
+            "batch_size": self._batch_size,
             **({"processes": count} if (count := processes.place()[1]) > 1 else {}),
             "prompts": task.prompts_source,
             "prompts_sha256": digest_of(as_data(task.prompts)),

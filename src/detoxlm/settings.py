@@ -116,8 +116,10 @@ class SeedOptions(Settings):
     """Randomness and batching."""
 
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of all sampling and training.")
-    batch_size: int = Field(
-        32, ge=1, le=4096, description="Sequences generated at once. Results differ by rounding alone."
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] | None = Field(
+        None,
+        description="Sequences generated at once; auto: found by memory and speed while it goes on [default: auto on "
+        "an accelerator, 32 on a CPU]. Results differ by rounding alone. From 1 to 4,096.",
     )
 
 

@@ -52,7 +52,7 @@ class Played:
 
     def written(self, prompts: list[str], sampling: Sampling, **options: Any) -> list[Any]:
         self.endpoint.try_out(prompts)
-        return list(self.endpoint.write(prompts, sampling, **{"batch_size": 1, "skip_batches": 0, **options}))
+        return list(self.endpoint.write(prompts, sampling, **{"batch_size": 1, "skip": 0, **options}))
 
 
 def completions(*texts: str, **more: Any) -> httpx.Response:
@@ -136,7 +136,7 @@ def test_a_busy_server_is_waited_for_and_errors_do_not_show_the_key() -> None:
 
 def test_at_most_a_batch_is_asked_for_at_once_and_finished_batches_not_again() -> None:
     played = Played(lambda body: completions(*[f" {body['prompt']}"] * body.get("n", 1)))
-    written = played.written(list("abcdefg"), SAMPLED, batch_size=6, skip_batches=2)
+    written = played.written(list("abcdefg"), SAMPLED, batch_size=6, skip=4)
     assert [[one.prompt for one in batch.generations] for batch in written] == [["e", "f"], ["g"]]
     assert [one.index for batch in written for one in batch.generations] == [4, 5, 6]
 

@@ -11,6 +11,7 @@ from detoxlm.generation import Generation, Sampling
 from detoxlm.reading import Reading
 from detoxlm.results import DetoxifierInfo, ModelInfo, Window
 from detoxlm.scorers.base import Scorer
+from detoxlm.sizing import BatchSize
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,14 @@ class Engine(ABC):
         """Measure one of `windows`."""
 
     @abstractmethod
-    def write(
-        self, prompts: Sequence[str], sampling: Sampling, batch_size: int, skip_batches: int
-    ) -> Iterator[Written]:
+    def write(self, prompts: Sequence[str], sampling: Sampling, batch_size: BatchSize, skip: int) -> Iterator[Written]:
         """Yield the continuations of `prompts`, a batch at a time, always in the same order.
 
         Args:
             prompts: all of them.
             sampling: how to draw, the seed included.
-            batch_size: sequences (prompts x samples) at once.
-            skip_batches: batches that an earlier run has finished.
+            batch_size: sequences (prompts x samples) at once; `auto`: as many as prove fast.
+            skip: prompts, in their order, that an earlier run has finished.
 
         Raises:
             DetoxError: it failed.

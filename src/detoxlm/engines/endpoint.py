@@ -22,6 +22,7 @@ from detoxlm.progress import track
 from detoxlm.reading import Reading, read_apart, read_continuations
 from detoxlm.results import DetoxifierInfo, ModelInfo, Window
 from detoxlm.scorers.base import Scorer
+from detoxlm.sizing import START, BatchSize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -166,14 +167,12 @@ class Endpoint(Engine):
             )
         return Window(nll=-sum(one or 0.0 for one in found[len(ids) - scored :]), tokens=scored)
 
-    def write(
-        self, prompts: Sequence[str], sampling: Sampling, batch_size: int, skip_batches: int
-    ) -> Iterator[Written]:
-        """See `Engine`; the requests of a batch are sent at once."""
-        size = max(1, batch_size // sampling.samples)
-        starts = range(skip_batches * size, len(prompts), size)
+    def write(self, prompts: Sequence[str], sampling: Sampling, batch_size: BatchSize, skip: int) -> Iterator[Written]:
+        """See `Engine`; the requests of a batch are sent at once: of `auto` 32, for the server to batch."""
+        size = max(1, (batch_size if isinstance(batch_size, int) else START) // sampling.samples)
+        starts = range(skip, len(prompts), size)
         each = sampling.samples * sampling.max_new_tokens
-        done = min(len(prompts), skip_batches * size) * each
+        done = skip * each
         with (
             ThreadPoolExecutor(size) as threads,
             track("generating", len(prompts) * each, "tokens", done=done) as advance,

@@ -17,6 +17,7 @@ from detoxlm.models import Target
 from detoxlm.reading import Reading, read_answers, read_continuations
 from detoxlm.results import DetoxifierInfo, ModelInfo, Window
 from detoxlm.scorers.base import Scorer
+from detoxlm.sizing import BatchSize
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,9 @@ class Here(Engine):
         """See `measure_window`."""
         return measure_window(self.target, ids, scored, self._attach)
 
-    def write(
-        self, prompts: Sequence[str], sampling: Sampling, batch_size: int, skip_batches: int
-    ) -> Iterator[Written]:
+    def write(self, prompts: Sequence[str], sampling: Sampling, batch_size: BatchSize, skip: int) -> Iterator[Written]:
         """See `Engine`; batches are of prompts of like length."""
-        batches = generate(self.target, prompts, sampling, batch_size=batch_size, skip_batches=skip_batches)
+        batches = generate(self.target, prompts, sampling, batch_size=batch_size, skip=skip)
         attach = self._attach or nullcontext
         while True:
             memory.start_peak()

@@ -46,6 +46,7 @@ from detoxlm.models import Target
 from detoxlm.results import DetoxifierInfo
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import Settings
+from detoxlm.sizing import BatchSize
 from detoxlm.sources import validated
 
 #: What an edit can be written as, and why a method's cannot.
@@ -68,7 +69,7 @@ class FitData:
     prompts: list[str] | None = None
     scorer: Scorer | None = None
     seed: int = 0
-    batch_size: int = 32
+    batch_size: BatchSize = None
     #: Where self-made data are kept while they are made, so that a killed fit continues.
     workdir: Path | None = None
     #: How the built-in prompts are asked, where there are no others.

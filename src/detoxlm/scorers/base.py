@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +26,8 @@ class Scorer(ABC):
     version: str
     revision: str
     batch_size: int = 64
+    #: The torch device of a scorer that runs a model. Where a batch has no room there, batches are halved from then on.
+    device: Any = None
     validity: dict[str, Any] | None = None
     #: One line for `detoxlm scorers`: what it is and what it needs.
     summary: ClassVar[str] = ""
@@ -73,9 +75,9 @@ class Scorer(ABC):
     ) -> np.ndarray:
         texts = list_of_texts("texts", texts)
         scores = np.empty((len(texts), *shape), dtype=np.float64)
-        for start in range(0, len(texts), self.batch_size):
-            batch = texts[start : start + self.batch_size]
-            got = np.asarray(score_batch(batch), dtype=np.float64)
+        start = 0
+        for batch, said in self._scored(texts, score_batch):
+            got = np.asarray(said, dtype=np.float64)
             if got.shape != (len(batch), *shape):
                 raise DetoxError(
                     f"scorer {self.name}: {len(batch)} texts in, shape {got.shape} out; expected one each."
@@ -88,9 +90,26 @@ class Scorer(ABC):
                     "a failed score is never replaced by a guess."
                 )
             scores[start : start + len(batch)] = got
+            start += len(batch)
             if progress is not None:
                 progress(len(batch))
         return scores
+
+    def _scored(
+        self, texts: list[str], score_batch: Callable[[list[str]], np.ndarray]
+    ) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Yield batches with their scores."""
+        if self.device is None:
+            for start in range(0, len(texts), self.batch_size):
+                batch = texts[start : start + self.batch_size]
+                yield batch, score_batch(batch)
+            return
+        from detoxlm.sizing import Sizes  # with torch, which scorers without a model do without
+
+        sizes = Sizes("auto", self.device, start=self.batch_size, grows=False)
+        for made in sizes.over(texts, score_batch):
+            self.batch_size = sizes.size
+            yield made
 
 
 def score_continuations(scorer: Scorer, texts: Sequence[str]) -> np.ndarray:

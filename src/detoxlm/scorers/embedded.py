@@ -94,8 +94,8 @@ class EmbeddedScorer(Scorer):
             raise DetoxError(
                 f"scorer embedded: {weights} is missing or damaged ({first_line(error)}). Reinstall detoxlm."
             ) from error
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._model.to(self._device)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._model.to(self.device)
         self._tokenise = tokeniser(folder)
         self.revision = hashlib.sha256(data).hexdigest()[:12]
         beside = weights.with_suffix(".json")
@@ -132,7 +132,7 @@ class EmbeddedScorer(Scorer):
             ids = torch.full((len(chosen), len(parts[chosen[-1]][1])), PAD)
             for row, number in enumerate(chosen):
                 ids[row, : len(parts[number][1])] = torch.tensor(parts[number][1])
-            ids = ids.to(self._device)
+            ids = ids.to(self.device)
             with torch.inference_mode():
                 logits[chosen] = self._model(ids, ids != PAD).double().cpu().numpy()
             start = end

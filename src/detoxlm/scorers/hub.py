@@ -82,8 +82,8 @@ class HubScorer(Scorer):
         # Decoder classifiers read the last token that is not padding, so the model must know the padding.
         self._model.config.pad_token_id = self._tokenizer.pad_token_id
         try:
-            self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-            self._model.to(self._device).eval()
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self._model.to(self.device).eval()
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"device: {device!r} cannot be used: {first_line(error)}. Try cpu.") from None
         self.name = f"hub:{folder.resolve().name if folder.is_dir() else model}#{labels[self._index]}"
@@ -100,7 +100,7 @@ class HubScorer(Scorer):
             return_tensors="pt",
         )
         with self._torch.inference_mode():
-            logits = self._model(**batch.to(self._device)).logits.float()
+            logits = self._model(**batch.to(self.device)).logits.float()
         if self._kind == "softmax":
             scores = logits.softmax(dim=-1)[:, self._index]
         elif self._kind == "sigmoid":

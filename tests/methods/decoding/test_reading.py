@@ -1,10 +1,9 @@
-"""The content-addressed reader against reading every row from scratch, and retokenising against whole texts."""
+"""The content-addressed reader against reading every row from scratch."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -41,35 +40,6 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture
 def retokenizer(tiny: Callable[..., Target], word_tokenizer: PreTrainedTokenizerFast) -> Retokenizer:
     return Retokenizer(tiny().tokenizer, word_tokenizer)  # the target has one token a byte
-
-
-def whole(target_tokenizer: Any, calibrator_tokenizer: Any, ids: list[int]) -> list[int]:
-    """The calibrator's tokens of a row's text, from scratch: a character that is not finished is not there yet."""
-    text = target_tokenizer.decode(ids).rstrip("\ufffd")
-    return list(calibrator_tokenizer(text)["input_ids"]) or [calibrator_tokenizer.eos_token_id]
-
-
-def test_retokenising_step_by_step_gives_the_tokens_of_the_whole_text(
-    tiny: Callable[..., Target], word_tokenizer: PreTrainedTokenizerFast, retokenizer: Retokenizer
-) -> None:
-    tokenizer = tiny().tokenizer
-    ids = tokenizer(TEXT * 2)["input_ids"]
-    line, fixed = None, set()
-    for end in range(1, len(ids) + 1):
-        line = retokenizer.line(ids[:end], line)
-        assert line.tokens == whole(tokenizer, word_tokenizer, ids[:end]), end
-        fixed.add(line.fixed)
-    assert len(fixed) > 3, "the text is long enough for its beginning to become fixed, several times"
-
-
-def test_a_fixed_part_of_another_text_is_not_believed(
-    tiny: Callable[..., Target], word_tokenizer: PreTrainedTokenizerFast, retokenizer: Retokenizer
-) -> None:
-    tokenizer = tiny().tokenizer
-    line = retokenizer.line(tokenizer(TEXT)["input_ids"])
-    assert line.fixed
-    other = tokenizer("Another text, " + TEXT)["input_ids"]
-    assert retokenizer.line(other, line).tokens == whole(tokenizer, word_tokenizer, other)
 
 
 class Reading(Steering):
@@ -154,7 +124,7 @@ def test_the_states_of_a_whole_row_are_those_of_its_prefixes(
     got = reader.session.says_of(ids, 60)
     expected = torch.cat([last_states(reader, [ids[:end]]) for end in range(len(ids) - 59, len(ids) + 1)])
     assert torch.allclose(got, expected, atol=2e-4)
-    fresh = from_scratch(target, whole(tiny().tokenizer, word_tokenizer, ids[:-3]))
+    fresh = from_scratch(target, word_tokenizer(tiny().tokenizer.decode(ids[:-3]))["input_ids"])
     assert torch.allclose(got[-4], fresh, atol=2e-4)
 
 

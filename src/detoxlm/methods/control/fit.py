@@ -18,6 +18,7 @@ from detoxlm.methods.control.training import positions, train
 from detoxlm.models import Target
 from detoxlm.passages import Passage, passages
 from detoxlm.scorers.base import Scorer
+from detoxlm.sizing import BatchSize
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def trained_on(
     epochs: int,
     consistency: float,
     temperature: float,
-    batch_size: int,
+    batch_size: BatchSize,
     seed: int,
     start: dict[str, torch.Tensor] | None = None,
     drawn: Sequence[float] | None = None,

@@ -47,6 +47,7 @@ from detoxlm.methods.control.tuning import warn_of_delta
 from detoxlm.methods.training.texts import scorer_of
 from detoxlm.methods.weights.tuned import FineTunedDetoxifier
 from detoxlm.models import Target
+from detoxlm.sizing import asked
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def fine_tune_in_iterations(
             **({"form": asdict(data.form)} if data.form != Form() else {}),
             "scorer": [scorer.name, scorer.version, scorer.revision],
             "seed": data.seed,
-            "batch_size": data.batch_size,
+            "batch_size": asked(data.batch_size, target.device),
         }
         folder = workdir / f"iterations-{digest_of(key)[:12]}"
         if folder.exists():

@@ -16,8 +16,9 @@ from detoxlm.methods.control.auxiliary import Auxiliary, bernoulli_kl
 from detoxlm.methods.control.states import OwnStates
 from detoxlm.metrics.ranks import rank_correlation
 from detoxlm.models import Target
-from detoxlm.passages import Passage, batches, padded
+from detoxlm.passages import Passage, padded, read_in_batches
 from detoxlm.progress import track
+from detoxlm.sizing import BatchSize
 
 #: Likeliest next tokens over which the consistency term sums, renormalised.
 LIKELIEST = 64
@@ -52,7 +53,7 @@ def positions(
     continuations: Sequence[Passage],
     violations: Sequence[float],
     *,
-    batch_size: int,
+    batch_size: BatchSize,
     temperature: float = 1.0,
     drawn: Sequence[float] | None = None,
 ) -> Positions:
@@ -82,19 +83,22 @@ def positions(
         p=torch.empty(count, k),
     )
     own = OwnStates()
+
+    def read(part: list[int]) -> None:
+        ids, mask, counted = padded(target, [continuations[i] for i in part])
+        logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        states = own.states(ids.shape[1])[:, :-1]
+        for i, row, state, given, keep in zip(part, ids, states, logits, counted.bool(), strict=True):
+            here = slice(int(ends[i] - lengths[i]), int(ends[i]))
+            z = given[keep].float()
+            top = z.topk(k)
+            rows.states[here], rows.tokens[here] = state[keep].float().cpu(), row[1:][keep].cpu()
+            log_q = None if drawn is None else z.new_tensor(drawn[i])
+            rows.weight[here] = importance(z, row[1:][keep], temperature, log_q).cpu()
+            rows.likeliest[here], rows.p[here] = top.indices.cpu(), top.values.softmax(-1).cpu()
+
     with track("reading the samples", len(continuations), "texts") as advance, own.watching(target.model):
-        for part in batches(continuations, batch_size):
-            ids, mask, counted = padded(target, [continuations[i] for i in part])
-            logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-            states = own.states(ids.shape[1])[:, :-1]
-            for i, row, state, given, keep in zip(part, ids, states, logits, counted.bool(), strict=True):
-                here = slice(int(ends[i] - lengths[i]), int(ends[i]))
-                z = given[keep].float()
-                top = z.topk(k)
-                rows.states[here], rows.tokens[here] = state[keep].float().cpu(), row[1:][keep].cpu()
-                log_q = None if drawn is None else z.new_tensor(drawn[i])
-                rows.weight[here] = importance(z, row[1:][keep], temperature, log_q).cpu()
-                rows.likeliest[here], rows.p[here] = top.indices.cpu(), top.values.softmax(-1).cpu()
+        for part, _ in read_in_batches(target.device, continuations, batch_size, read):
             advance(len(part))
     rows.weight.div_(rows.weight.mean()).clamp_(1 / CLIP, CLIP)
     return rows
@@ -123,15 +127,19 @@ def log_probability(logits: torch.Tensor, tokens: torch.Tensor, temperature: flo
 
 @torch.inference_mode()
 def log_probabilities(
-    target: Target, continuations: Sequence[Passage], *, batch_size: int, temperature: float
+    target: Target, continuations: Sequence[Passage], *, batch_size: BatchSize, temperature: float
 ) -> list[float]:
     """Return log p_T(y) of each continuation, in nats, for the model as it is now; arguments as in `positions`."""
     found = [0.0] * len(continuations)
-    for part in batches(continuations, batch_size):
+
+    def read(part: list[int]) -> None:
         ids, mask, counted = padded(target, [continuations[i] for i in part])
         logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
         for i, row, given, keep in zip(part, ids, logits, counted.bool(), strict=True):
             found[i] = float(log_probability(given[keep].float(), row[1:][keep], temperature))
+
+    for _ in read_in_batches(target.device, continuations, batch_size, read):
+        pass
     return found
 
 

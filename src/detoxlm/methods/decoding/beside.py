@@ -138,7 +138,7 @@ class NewestOnly:
 
 
 class Record(DynamicLayer):
-    """A cache layer whose "keys" are token ids and whose "values" are the attention mask; and what was read of them."""
+    """A cache layer whose "keys" are token ids, -1 for padding; and what was read of them."""
 
     rows: ByContent
 
@@ -162,28 +162,31 @@ class Recorded:
             )
         new = torch.ones_like(ids) if mask is None else mask[:, -ids.shape[1] :].to(ids)
         cache = _cache_of(arguments, self._model, self._steering.name)
+        row = torch.where(new.bool(), ids, -1)
         if cache is None:
-            return self._says(ByContent(self._steering), ids, new)
+            return self._says(ByContent(self._steering), row)
         _make_room(cache, self._layers, self._more)
         record = cache.layers[self._layers]
-        keys, values = record.update(ids[:, None, :, None], new[:, None, :, None])
-        return self._says(record.rows, keys[:, 0, :, 0], values[:, 0, :, 0])
+        keys, _ = record.update(row[:, None, :, None], row[:, None, :, None])
+        return self._says(record.rows, keys[:, 0, :, 0])
 
     def _more(self) -> list[Any]:
         record = Record()
         record.rows = ByContent(self._steering)
         return [record]
 
-    def _says(self, rows: ByContent, ids: torch.Tensor, mask: torch.Tensor) -> Says:
+    def _says(self, rows: ByContent, batch: torch.Tensor) -> Says:
+        seen = rows.see(batch)  # before the target's pass: a GPU that makes it need not be waited for
+
         def says(keep: int) -> torch.Tensor:
             """What is said after each of the last `keep` tokens of every row; at padding, 0."""
-            real = mask.bool()
-            texts = [row[kept].tolist() for row, kept in zip(ids, real, strict=True)]
             if keep == 1:
-                return rows.follow(texts).says(range(len(texts)))[:, None]
+                return rows.go_on(seen).says(range(len(batch)))[:, None]
             found = []
-            for text, kept in zip(texts, real[:, -keep:], strict=True):
-                said = rows.session.says_of(text, int(kept.sum()))
+            for row in batch:
+                real = row >= 0
+                kept = real[-keep:]
+                said = rows.session.says_of(row[real].tolist(), int(kept.sum()))
                 found.append(said.new_zeros(keep, said.shape[-1]))
                 found[-1][kept] = said
             return torch.stack(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from transformers import LogitsProcessor, PreTrainedModel
@@ -37,19 +38,22 @@ class SteeringProcessor(LogitsProcessor):
         Raises:
             UsageError: B is no multiple of the number of strengths.
         """
-        rows = [self._without_padding(row) for row in input_ids.tolist()]
         if not hasattr(self._threads, "rows"):
             self._threads.rows = ByContent(self._steering)
-        session = self._threads.rows.follow(rows)
-        for row, strength in enumerate(by_row(self._strengths, len(rows))):
+        rows: ByContent = self._threads.rows
+        session = rows.go_on(rows.see(self._without_padding(input_ids)))
+        for row, strength in enumerate(by_row(self._strengths, len(input_ids))):
             session.set_strength(row, strength)
-        return session.act(range(len(rows)), scores.clone()).log_softmax(-1)
+        changed = session.act(range(len(input_ids)), scores.clone()).log_softmax(-1)
+        return cast("torch.FloatTensor", changed)
 
-    def _without_padding(self, row: list[int]) -> list[int]:
-        start = 0
-        while start < len(row) - 1 and row[start] == self._pad:
-            start += 1
-        return row[start:]
+    def _without_padding(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the batch with -1 for what pads it on the left; the last token of a row is never padding."""
+        if self._pad is None:
+            return ids
+        padding = (ids == self._pad).long().cumprod(1).bool()
+        padding[:, -1] = False
+        return torch.where(padding, -1, ids)
 
 
 def padding_of(model: PreTrainedModel) -> int | None:

@@ -60,15 +60,17 @@ class Reader:
         self._forget(0)
 
     def _forget(self, rows: int) -> None:
-        self._lines: list[Line | None] = [None] * rows
-        self._tokens: list[list[int]] = [[] for _ in range(rows)]  # what is in the cache, by row,
-        self._columns: list[list[int]] = [[] for _ in range(rows)]  # and where
+        self._lines = [Line()] * rows
+        self._tokens: list[list[int]] = [[] for _ in range(rows)]  # the readers' for each row,
+        self._cuts = [0] * rows  # of which so many are left out, for the context,
+        self._held = [0] * rows  # and so many of the others have been read
+        self._columns: list[list[int]] = [[] for _ in range(rows)]  # where those are in the cache
         self._caches = [DynamicCache() for _ in self._decoders]
         self._mask = torch.zeros(rows, 0, dtype=torch.long, device=self._device)
         #: The state at the end of each row [rows, D]; D is known from the first token on.
         self.last = torch.zeros(rows, 0, dtype=self._dtype, device=self._device)
-        #: For each row the states [t, D] at the t tokens that the last `show` has read in it.
-        self.new: list[torch.Tensor] = [self.last[:0]] * rows
+        #: The states [rows, T, D] at the tokens that the last `show` has read, and how many those are in each row.
+        self._states, self._counts = self.last[:, None][:, :0], [0] * rows
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
@@ -83,66 +85,76 @@ class Reader:
         chosen = torch.tensor([parent or 0 for parent in parents], device=self._device)
         for cache in self._caches:
             cache.batch_select_indices(chosen)
-        self._mask, self.last = self._mask[chosen], self.last[chosen]
+        self._mask, self.last, self._states = self._mask[chosen], self.last[chosen], self._states[chosen]
         for i, parent in enumerate(parents):
             if parent is None:
                 self._mask[i] = 0
-        self.new = [self.last[:0] if j is None else self.new[j] for j in parents]
-        self._lines = [None if j is None else self._lines[j] for j in parents]
+        self._lines = [Line() if j is None else self._lines[j] for j in parents]
+        self._cuts, self._held, self._counts = (
+            [0 if j is None else numbers[j] for j in parents] for numbers in (self._cuts, self._held, self._counts)
+        )
         self._tokens, self._columns = (
             [[] if j is None else list(rows[j]) for j in parents] for rows in (self._tokens, self._columns)
         )
 
     @torch.inference_mode()
-    def show(self, rows: Sequence[list[int]]) -> None:
-        """Bring every row to these target tokens: take back what no longer holds, read what is new."""
-        lines = [
-            before if before is not None and before.ids == ids else self._translator.line(ids, before)
-            for ids, before in zip(rows, self._lines, strict=True)
-        ]
-        self._lines = list(lines)
-        tokens = [self._clip(line.tokens) for line in lines]
-        new = [self._roll_back(i, row) for i, row in enumerate(tokens)]
-        self.new = [self.last[:0]] * len(rows)
+    def show(self, rows: Sequence[list[int]], kept: Sequence[int]) -> None:
+        """Bring every row to these target tokens: take back what no longer holds, read what is new.
+
+        Of each row only what follows its `kept` first tokens is looked at: they are as they were.
+        """
+        lines = [line.cut(min(n, len(line))) for line, n in zip(self._lines, kept, strict=True)]
+        grown = self._translator.grow(lines, [ids[len(line) :] for ids, line in zip(rows, lines, strict=True)])
+        self._lines = [one.line for one in grown]
+        new = [self._replace(i, one.at, one.tokens) for i, one in enumerate(grown)]
+        self._counts = [0] * len(rows)
         if not any(new):
             return
-        read = self._read if self._cached else self._read_afresh
-        self._keep(read(new, tokens))
-        self._tokens = [list(row) for row in tokens]
+        self._states = (self._read if self._cached else self._read_afresh)(new)
+        self._counts = [len(row) for row in new]
+        self._held = [len(tokens) - cut for tokens, cut in zip(self._tokens, self._cuts, strict=True)]
+        self._keep()
 
-    def _keep(self, new: list[torch.Tensor]) -> None:
-        """Take the states [t, D] at the new tokens of every row."""
-        width = new[0].shape[1]
-        self.new = new
+    def new(self, row: int) -> torch.Tensor:
+        """Return the states [t, D] at the t tokens that the last `show` has read in a row."""
+        return self._states[row, : self._counts[row]]
+
+    def _keep(self) -> None:
+        """Keep the states at the ends of the rows that have grown."""
         if not self.last.shape[1]:
-            self.last = new[0].new_zeros(len(new), width)
-        grown = [i for i, states in enumerate(new) if len(states)]
-        ends = torch.stack([new[i][-1] for i in grown])
-        self.last = self.last.index_copy(0, torch.tensor(grown, device=self._device), ends)
+            self.last = self._states.new_zeros(len(self._states), self._states.shape[2])
+        grown = [i for i, count in enumerate(self._counts) if count]
+        rows = torch.tensor(grown, device=self._device)
+        ends = torch.tensor([self._counts[i] - 1 for i in grown], device=self._device)
+        self.last = self.last.index_copy(0, rows, self._states[rows, ends])
 
-    def _clip(self, tokens: list[int]) -> list[int]:
-        """Keep the end of what does not fit the context; the cut moves in steps, so that most calls can reuse."""
-        return tokens[_cut(len(tokens), self._context) :]
+    def _replace(self, i: int, at: int, tokens: list[int]) -> list[int]:
+        """Let the tokens of row i from `at` on be these, mask out others, and return what is left to read.
 
-    def _roll_back(self, i: int, tokens: list[int]) -> list[int]:
-        """Mask out what row i no longer begins with, and return what is left to read."""
-        kept = shared(tokens, self._tokens[i])
-        if kept and kept == len(tokens) < len(self._tokens[i]):
+        A row that does not fit the context loses its beginning; the cut moves in steps, so that most calls can reuse.
+        """
+        row = self._tokens[i]
+        same = at + shared(tokens, row[at:])
+        row[same:] = tokens[same - at :]
+        cut = _cut(len(row), self._context)
+        kept = min(max(0, same - cut), self._held[i]) if cut == self._cuts[i] else 0
+        if kept and kept == len(row) - cut < self._held[i]:
             kept -= 1  # shorter than before: the state at its end is gone, read the last token again
         if self._cached and (stale := self._columns[i][kept:]):
             self._mask[i, stale] = 0
-        self._tokens[i], self._columns[i] = self._tokens[i][:kept], self._columns[i][:kept]
-        return tokens[kept:]
+            del self._columns[i][kept:]
+        self._cuts[i], self._held[i] = cut, kept
+        return row[cut + kept :]
 
-    def _read(self, new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
+    def _read(self, new: list[list[int]]) -> torch.Tensor:
         begun = [i for i, row in enumerate(new) if row and not self._columns[i]]
         if begun and any(self._columns):
-            return self._read_apart(begun, new, tokens)
+            return self._read_apart(begun, new)
         self._squeeze()
         device, past, longest = self._device, self._mask.shape[1], max(map(len, new))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in new], device=device)
         fresh = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in new], device=device)
-        starts = torch.tensor([len(row) for row in self._tokens], device=device)
+        starts = torch.tensor([len(columns) for columns in self._columns], device=device)
         self._mask = torch.cat([self._mask, fresh], 1)
         positions = (starts[:, None] + fresh.cumsum(1) - 1).clamp(min=0)
         states = [
@@ -153,20 +165,21 @@ class Reader:
         ]
         for i, row in enumerate(new):
             self._columns[i] += range(past, past + len(row))
-        hidden = side_by_side(states)
-        return [hidden[i, : len(row)] for i, row in enumerate(new)]
+        return side_by_side(states)
 
-    def _read_apart(self, begun: list[int], new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
+    def _read_apart(self, begun: list[int], new: list[list[int]]) -> torch.Tensor:
         """Read rows that begin by themselves: a long one must not cost every other row a pass over as many columns."""
         apart = Reader(self._decoders, context=self._context)
         apart._forget(len(begun))
-        found = apart._read([new[i] for i in begun], [tokens[i] for i in begun])
+        found = dict(zip(begun, apart._read([new[i] for i in begun]), strict=True))
         self._take(begun, apart)
-        rest = [[] if i in begun else row for i, row in enumerate(new)]
-        states = self._read(rest, tokens) if any(rest) else [found[0][:0]] * len(new)
-        for i, own in zip(begun, found, strict=True):
-            states[i] = own
-        return states
+        rest = [[] if i in found else row for i, row in enumerate(new)]
+        if any(rest):
+            found |= {i: row for i, row in enumerate(self._read(rest)) if i not in found}
+        width = max(len(row) for row in found.values())
+        nothing = found[begun[0]][:0]
+        rows = [found.get(i, nothing) for i in range(len(new))]
+        return torch.stack([F.pad(row, (0, 0, 0, width - len(row))) for row in rows])
 
     def _take(self, rows: list[int], other: Reader) -> None:
         """Put what another reader has read, row by row, at the end of the columns of these rows, which are empty."""
@@ -186,29 +199,28 @@ class Reader:
             self._mask[i] = 0
             self._mask[i, self._columns[i]] = 1
 
-    def _read_afresh(self, new: list[list[int]], tokens: list[list[int]]) -> list[torch.Tensor]:
-        found = [
-            self._forward(whole, list(range(len(whole))), None)[-len(row) :] if row else None
-            for row, whole in zip(new, tokens, strict=True)
-        ]
-        nothing = next(states for states in found if states is not None)[:0]
-        return [nothing if states is None else states for states in found]
+    def _read_afresh(self, new: list[list[int]]) -> torch.Tensor:
+        longest, found = max(map(len, new)), {}
+        for i, row in enumerate(new):
+            if row:
+                whole = self._tokens[i][self._cuts[i] :]
+                states = self._forward(whole, list(range(len(whole))), None)[-len(row) :]
+                found[i] = F.pad(states, (0, 0, 0, longest - len(row)))
+        nothing = torch.zeros_like(next(iter(found.values())))
+        return torch.stack([found.get(i, nothing) for i in range(len(new))])
 
     def _squeeze(self) -> None:
         """Close the holes in the cache where there are many."""
         width, longest = self._mask.shape[1], max(map(len, self._columns))
         if width < 64 or width - longest <= _HOLES * width:
             return
-        padded = [[0] * (longest - len(columns)) + columns for columns in self._columns]
-        index = torch.tensor(padded, device=self._device)
+        index = self._mask.argsort(dim=1, stable=True)[:, width - longest :]  # holes come first, the rest as it stands
         for layer in (layer for cache in self._caches for layer in cache.layers):
             where = index[:, None, :, None]
             layer.keys = layer.keys.gather(2, where.expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3]))
             layer.values = layer.values.gather(2, where.expand(-1, layer.values.shape[1], -1, layer.values.shape[3]))
         self._columns = [list(range(longest - len(columns), longest)) for columns in self._columns]
-        self._mask = torch.tensor(
-            [[0] * (longest - len(columns)) + [1] * len(columns) for columns in self._columns], device=self._device
-        )
+        self._mask = self._mask.gather(1, index)
 
     # --- a state at each of the last tokens of a text, uncached -----------------------------------------------------
 
@@ -219,12 +231,12 @@ class Reader:
         The text before each token is tokenised as `show` would; where that differs from the tokens of the whole text,
         the differing tokens hang on the common prefix as a branch that no other token sees.
         """
-        line: Line | None = None
+        line, tokens = Line(), list[int]()
         rows: list[list[int]] = []
-        for end in range(1, len(ids) + 1):
-            line = self._translator.line(ids[:end], line)
-            if end > len(ids) - keep:
-                rows.append(line.tokens)
+        for end in range(max(1, len(ids) - keep + 1), len(ids) + 1):
+            (grown,) = self._translator.grow([line], [ids[len(line) : end]])
+            line, tokens = grown.line, tokens[: grown.at] + grown.tokens
+            rows.append(tokens)
         out: list[torch.Tensor] = []
         start = 0
         while start < len(rows):  # rows that are cut at the same place are read together

@@ -94,12 +94,15 @@ class Session:
         """
         for parent in parents.values():
             self._row(parent)
+        if list(parents) == list(parents.values()) == list(self._rows):
+            return
         place = {row: i for i, row in enumerate(self._order)}
         kept = [row for row, parent in parents.items() if parent in place]
         if self._reader is not None:
             self._reader.select([place[parents[row]] for row in kept])
         self._order = kept
-        self._rows = {row: replace(self._rows[parent]) for row, parent in parents.items()}
+        rows = {row: self._rows[parent] for row, parent in parents.items()}
+        self._rows = {row: replace(known, ids=list(known.ids)) for row, known in rows.items()}
 
     def roll_back(self, row: Hashable, tokens: int) -> None:
         """Take back the newest tokens of a row.
@@ -118,36 +121,47 @@ class Session:
         Raises:
             UsageError: a row is not there, or a token is below 0: a placeholder that some engines hand over.
         """
-        self.show({row: [*self._row(row).ids, *tokens] for row, tokens in new.items()})
+        self._check(new)
+        kept = {row: len(self._rows[row].ids) for row in new}
+        for row, tokens in new.items():
+            self._rows[row].ids += tokens
+        self._bring(kept)
 
-    def show(self, rows: Mapping[Hashable, list[int]]) -> None:
+    def show(self, rows: Mapping[Hashable, Sequence[int]]) -> None:
         """Bring some rows to these tokens, whatever was read of them before; each token is read once.
 
         Raises:
             UsageError: as `read`.
         """
-        for row, ids in rows.items():
-            self._row(row)
-            if ids and min(ids) < 0:
-                raise UsageError(f"row: {row!r} has token {min(ids)}, a placeholder; give the tokens themselves.")
-        before = {row: self._rows[row].ids for row in rows}
+        self._check(rows)
+        kept = {row: shared(self._rows[row].ids, list(ids)) for row, ids in rows.items()}
         for row, ids in rows.items():
             self._rows[row].ids = list(ids)
+        self._bring(kept)
+
+    def _check(self, tokens: Mapping[Hashable, Sequence[int]]) -> None:
+        for row, ids in tokens.items():
+            self._row(row)
+            if len(ids) and min(ids) < 0:
+                raise UsageError(f"row: {row!r} has token {min(ids)}, a placeholder; give the tokens themselves.")
+
+    def _bring(self, kept: Mapping[Hashable, int]) -> None:
+        """Let the reader read what is new in some rows, of which so many first tokens are as they were."""
         if self._reader is None:
             return
         order = [row for row in self._rows if self._rows[row].ids]
         place = {row: i for i, row in enumerate(self._order)}
         self._reader.select([place.get(row) for row in order])
         self._order = order
-        self._reader.show([self._rows[row].ids for row in order])
+        rows = [self._rows[row].ids for row in order]
+        self._reader.show(rows, [kept.get(row, len(ids)) for row, ids in zip(order, rows, strict=True)])
         if self._steering.window is not None:
             for i, row in enumerate(order):
-                if row in before:
-                    self._weigh(self._rows[row], before[row], self._reader.new[i])
+                if row in kept:
+                    self._weigh(self._rows[row], kept[row], self._reader.new(i))
 
-    def _weigh(self, row: _Row, before: list[int], states: torch.Tensor) -> None:
-        """Weigh the tokens of a row that were not there before, by what is said at the token before each."""
-        kept = shared(before, row.ids)
+    def _weigh(self, row: _Row, kept: int, states: torch.Tensor) -> None:
+        """Weigh the tokens of a row but the `kept` first ones, by what is said at the token before each."""
         said = self._steering.said(states)
         if row.said is not None:
             said = torch.cat([row.said[: len(row.ids) - len(said)], said])

@@ -11,8 +11,9 @@ from torch import nn
 
 from detoxlm.errors import DetoxError
 from detoxlm.models import Target
-from detoxlm.passages import Passage, batches
+from detoxlm.passages import Passage, read_in_batches
 from detoxlm.progress import track
+from detoxlm.sizing import START, BatchSize
 
 #: A position whose state is longer than so many times the text's median state is an attention sink, not a word.
 SINK = 8.0
@@ -26,7 +27,7 @@ def sentence_embeddings(
     *,
     pooling: Pooling,
     skip_sinks: bool,
-    batch_size: int = 32,
+    batch_size: BatchSize = START,
     description: str = "reading pairs",
 ) -> torch.Tensor:
     """Return embeddings [L, N, d] in float32 on the CPU: the mean over positions of each decoder layer's output.
@@ -46,22 +47,25 @@ def sentence_embeddings(
     """
     view = target.architecture
     out = torch.zeros(len(view.layers), len(texts), view.hidden_size)
+
+    def read(chosen: list[int]) -> None:
+        part = [texts[i] for i in chosen]
+        longest = max(len(p.ids) for p in part)
+        ids = torch.tensor([p.ids + [0] * (longest - len(p.ids)) for p in part], device=target.device)
+        lengths = torch.tensor([len(p.ids) for p in part], device=target.device)[:, None]
+        starts = torch.tensor([p.start if pooling == "completion" else 0 for p in part], device=target.device)
+        place = torch.arange(longest, device=target.device)
+        real = place < lengths
+        pool = partial(_into, out, torch.tensor(chosen), real, real & (place >= starts[:, None]), skip_sinks)
+        hooks = [module.register_forward_hook(partial(pool, layer)) for layer, module in enumerate(view.layers)]
+        try:
+            view.decoder(input_ids=ids, attention_mask=real.long(), use_cache=False)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
     with track(description, len(texts), "texts") as advance:
-        for chosen in batches(texts, batch_size):
-            part = [texts[i] for i in chosen]
-            longest = max(len(p.ids) for p in part)
-            ids = torch.tensor([p.ids + [0] * (longest - len(p.ids)) for p in part], device=target.device)
-            lengths = torch.tensor([len(p.ids) for p in part], device=target.device)[:, None]
-            starts = torch.tensor([p.start if pooling == "completion" else 0 for p in part], device=target.device)
-            place = torch.arange(longest, device=target.device)
-            real = place < lengths
-            pool = partial(_into, out, torch.tensor(chosen), real, real & (place >= starts[:, None]), skip_sinks)
-            hooks = [module.register_forward_hook(partial(pool, layer)) for layer, module in enumerate(view.layers)]
-            try:
-                view.decoder(input_ids=ids, attention_mask=real.long(), use_cache=False)
-            finally:
-                for hook in hooks:
-                    hook.remove()
+        for part, _ in read_in_batches(target.device, texts, batch_size, read):
             advance(len(part))
     if not torch.isfinite(out).all():
         raise DetoxError("model: its hidden states are NaN or infinite on the given texts; check its weights or dtype.")

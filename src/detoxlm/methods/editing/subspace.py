@@ -40,6 +40,7 @@ from detoxlm.methods.weights.detoxifier import WeightDetoxifier
 from detoxlm.methods.weights.lora import refuse_stack, write_adapter
 from detoxlm.models import Target
 from detoxlm.scorers.base import Scorer
+from detoxlm.sizing import asked
 
 log = logging.getLogger(__name__)
 
@@ -296,7 +297,8 @@ def _searched(
             target.architecture.fingerprint,
             [scorer.name, scorer.version, scorer.revision],
             [[passage.ids for passage in side] for side in (pairs.clean, pairs.toxic)],
-            [settings.pooling, settings.skip_sinks, settings.max_length, parts, _watched(data), data.batch_size],
+            [settings.pooling, settings.skip_sinks, settings.max_length, parts, _watched(data)],
+            asked(data.batch_size, target.device),
         ],
         journal=processes.own_path(data.workdir / "search.jsonl") if data.workdir is not None else None,
     )

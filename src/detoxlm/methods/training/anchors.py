@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 
 from detoxlm.models import Target
-from detoxlm.passages import Passage, batches, padded
+from detoxlm.passages import Passage, padded, read_in_batches
 from detoxlm.progress import track
+from detoxlm.sizing import BatchSize
 
 TOP = 256
 #: Least mass of the tail, so that its logarithm is finite.
@@ -31,17 +32,23 @@ class Anchor:
 
 @torch.no_grad()  # what inference mode makes could take no part in gradients
 def anchors(
-    target: Target, texts: Sequence[Passage], batch_size: int, description: str = "reading clean text"
+    target: Target, texts: Sequence[Passage], batch_size: BatchSize, description: str = "reading clean text"
 ) -> list[Anchor]:
     """Read texts with the untouched target; one `Anchor` each, on the CPU."""
+
+    def read(part: list[int]) -> list[Anchor]:
+        ids, mask, counted = padded(target, [texts[i] for i in part])
+        logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        found = []
+        for row, keep in zip(logits, counted.bool(), strict=True):
+            top = row[keep].float().log_softmax(-1).topk(min(TOP, row.shape[-1] - 1))
+            found.append(Anchor(top.indices.cpu(), torch.cat([top.values, tail(top.values)], -1).cpu()))
+        return found
+
     made: dict[int, Anchor] = {}
     with track(description, len(texts), "texts") as advance:
-        for part in batches(texts, batch_size):
-            ids, mask, counted = padded(target, [texts[i] for i in part])
-            logits = target.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-            for i, row, keep in zip(part, logits, counted.bool(), strict=True):
-                top = row[keep].float().log_softmax(-1).topk(min(TOP, row.shape[-1] - 1))
-                made[i] = Anchor(top.indices.cpu(), torch.cat([top.values, tail(top.values)], -1).cpu())
+        for part, found in read_in_batches(target.device, texts, batch_size, read):
+            made |= zip(part, found, strict=True)
             advance(len(part))
     return [made[i] for i in range(len(texts))]
 

@@ -10,13 +10,14 @@ import torch
 from transformers import PreTrainedModel
 
 from detoxlm.data import neutral_text
-from detoxlm.generation import Sampling, decode, plan_batches, sample_batch
+from detoxlm.generation import Sampling, decode, planned, sample_batch
 from detoxlm.likelihood import fluency_windows, measure_window
 from detoxlm.methods.training.anchors import Anchor, coarse_kl
 from detoxlm.metrics.refusals import as_prompt, instructions, refuses
 from detoxlm.models import Target
-from detoxlm.passages import Passage, batches, padded
+from detoxlm.passages import Passage, padded, read_in_batches
 from detoxlm.scorers.base import Scorer
+from detoxlm.sizing import BatchSize, Sizes
 
 #: Continuations of each watched prompt, tokens of an answer, and tokens of neutral text, at each look.
 SAMPLES, ANSWER, NEUTRAL = 4, 32, 1024
@@ -33,7 +34,7 @@ class Watch:
         clean: Sequence[Passage],
         anchors: Sequence[Anchor],
         *,
-        batch_size: int,
+        batch_size: BatchSize,
         seed: int,
     ) -> None:
         self.target, self.scorer, self.prompts = target, scorer, list(prompts)
@@ -63,18 +64,25 @@ class Watch:
 
     def _continuations(self, watched: Target, prompts: list[str], sampling: Sampling) -> list[str]:
         texts: dict[int, list[str]] = {}
-        for indices in plan_batches(watched, prompts, sampling.samples, self.batch_size):
-            made = sample_batch(watched, [prompts[i] for i in indices], sampling)
-            texts |= {i: [decode(watched, ids) for ids in row] for i, row in zip(indices, made, strict=True)}
+        sizes = Sizes(self.batch_size, watched.device)
+        made = sizes.over(
+            planned(watched, prompts),
+            lambda indices: sample_batch(watched, [prompts[i] for i in indices], sampling),
+            each=sampling.samples,
+        )
+        for indices, rows in made:
+            texts |= {i: [decode(watched, ids) for ids in row] for i, row in zip(indices, rows, strict=True)}
         return [text for i in range(len(prompts)) for text in texts[i]]
 
     def _drift(self, watched: Target) -> float:
-        total = count = 0.0
-        for part in batches(self.clean, self.batch_size):
+        def read(part: list[int]) -> tuple[float, int]:
             ids, mask, counted = padded(watched, [self.clean[i] for i in part])
             logits = watched.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][counted.bool()]
             kept = [self.anchors[i] for i in part]
             top, base = (torch.cat([getattr(a, name) for a in kept]).to(logits.device) for name in ("ids", "log_p"))
-            total += float(coarse_kl(logits.float(), top, base).sum())
-            count += len(logits)
+            return float(coarse_kl(logits.float(), top, base).sum()), len(logits)
+
+        total = count = 0.0
+        for _, (drift, tokens) in read_in_batches(watched.device, self.clean, self.batch_size, read):
+            total, count = total + drift, count + tokens
         return total / count
