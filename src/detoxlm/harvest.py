@@ -57,11 +57,9 @@ def harvest(
 ) -> list[Sampled]:
     """Sample continuations of `prompts` from the untouched target and score each; empty ones are left out.
 
-    Processes that have joined (`detoxlm.processes`) share the prompts, and each gets all that was made.
-
     Args:
         target: the model.
-        prompts: texts to continue, and conversations to answer.
+        prompts: texts to continue, and conversations to answer; `detoxlm.processes` share them, and each gets all.
         scorer: who judges them.
         sampling: how to draw; `samples` continuations per prompt.
         batch_size: sequences at once; `auto`: found while it goes on.
