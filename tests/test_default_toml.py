@@ -60,7 +60,7 @@ def test_a_command_accepts_its_parts_uncommented_and_they_are_its_defaults(
 ) -> None:
     parts = [script.part(one) for one in script.kinds() if issubclass(kind, one)]
     name = kind.__name__.removesuffix("Settings").lower()
-    command = {"validate": "scorers validate", "servescorer": "serve-scorer"}.get(name, name)
+    command = {"validate": "scorers validate", "servescorer": "serve-scorer", "vllmcheck": "vllm-check"}.get(name, name)
     for text in parts:
         heading = " ".join(text.partition("\n\n")[0].replace("#", "").split())
         assert command in heading.rstrip(".").rpartition("For: ")[2].split(", ")

@@ -19,9 +19,10 @@ from detoxlm import console
 from detoxlm.cache_commands import cache_app
 from detoxlm.dashes import TextCommand
 from detoxlm.errors import DetoxError, UsageError, unknown_name
-from detoxlm.options import Config, Json, with_settings
+from detoxlm.options import Config, Json, Model, with_settings
 from detoxlm.processes import complain
 from detoxlm.scorer_commands import scorers_app
+from detoxlm.serving_commands import add_serving
 from detoxlm.settings import (
     EvaluateSettings,
     ExportSettings,
@@ -30,8 +31,6 @@ from detoxlm.settings import (
     LabelSettings,
     RunSettings,
     ScoreSettings,
-    ServeScorerSettings,
-    ServeSettings,
     explained,
 )
 
@@ -45,10 +44,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Model = Annotated[
-    str,
-    typer.Argument(help="Hub id, local folder (an adapter's too), .gguf file, or `embedded` (SmolLM2-135M-Instruct)."),
-]
 Sets = Annotated[
     Optional[list[str]],  # noqa: UP045 - Typer reads this at run time
     typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method; see `detoxlm methods METHOD`."),
@@ -242,29 +237,7 @@ def score(
     console.print_scores(scored.texts, scored.said, settings.dimensions)
 
 
-@app.command(
-    short_help="Serve a detoxified model over HTTP, in the OpenAI API's form.",
-    epilog="Example: detoxlm serve embedded --detoxifier my-detoxifier --port 8000",
-)
-@with_settings(ServeSettings)
-def serve(settings: ServeSettings, model: Model = "embedded", config_path: Config = None) -> None:
-    """Serve a detoxified model over HTTP: clients of the OpenAI API talk to it unchanged. Needs `detoxlm[serve]`."""
-    from detoxlm.serving.command import serve as run_server
-
-    run_server(model, settings, lambda line: print(line, flush=True))
-
-
-@app.command(
-    "serve-scorer",
-    short_help="Serve a scorer over HTTP, in the Perspective API's form.",
-    epilog="Example: detoxlm serve-scorer --scorer embedded --port 8077",
-)
-@with_settings(ServeScorerSettings)
-def serve_scorer(settings: ServeScorerSettings, config_path: Config = None) -> None:
-    """Serve a scorer over HTTP: clients of the Perspective API talk to it unchanged. Needs `detoxlm[serve]`."""
-    from detoxlm.serve.command import serve
-
-    serve(settings, lambda line: print(line, flush=True))
+add_serving(app)
 
 
 @app.command(

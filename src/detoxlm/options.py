@@ -14,6 +14,11 @@ from detoxlm.progress import say as complain
 from detoxlm.settings import Settings, explained
 from detoxlm.sources import resolve
 
+#: The model of every command that has one.
+Model = Annotated[
+    str,
+    typer.Argument(help="Hub id, local folder (an adapter's too), .gguf file, or `embedded` (SmolLM2-135M-Instruct)."),
+]
 #: The option of every command that prints a table.
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 #: The option of every command whose settings may come from a file.

@@ -432,6 +432,19 @@ class ServeSettings(ModelOptions):
     )
 
 
+class VllmCheckSettings(ModelOptions):
+    """`detoxlm vllm-check`."""
+
+    detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id; it must be given.")
+    strength: float | None = Field(
+        None,
+        gt=0,
+        description="Strength of a quarter of the prompts; others get half and twice that, or 0 [default: its own].",
+    )
+    check_prompts: int = Field(32, ge=4, le=10_000, description="How many prompts; a quarter of them is at strength 0.")
+    max_new_tokens: int = Field(30, ge=1, le=400, description="Tokens of each continuation.")
+
+
 class LabelSettings(Settings):
     """`detoxlm label`."""
 

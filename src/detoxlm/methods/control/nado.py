@@ -52,7 +52,8 @@ class Guidance(Steering):
 
     def __init__(self, auxiliary: Auxiliary, decoder: nn.Module, rule: Rule, tolerance: float, candidates: int) -> None:
         """Take the auxiliary model, the target's decoder, whose states it reads, and the settings."""
-        self._auxiliary, self._decoder = auxiliary, decoder
+        self._auxiliary = auxiliary
+        self._decoder: nn.Module | None = decoder
         self._rule, self._tolerance, self._candidates = rule, tolerance, candidates
 
     def act(self, x: torch.Tensor, said: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
@@ -61,8 +62,13 @@ class Guidance(Steering):
         s = self._auxiliary(said, tokens)
         return lower(x, tokens, top.float(), lowering(s, self._rule, strength[:, None], self._tolerance))
 
+    def let_go(self) -> None:
+        """Drop the target's decoder, which is read with where its states are not shown."""
+        self._decoder = None
+
     def on_logits(self) -> Steering:
         """Return a steering that reads the text with the target a second time: its states are not shown there."""
+        assert self._decoder is not None
         again = Guidance(self._auxiliary, self._decoder, self._rule, self._tolerance, self._candidates)
         again.reads_target, again.readers = False, (self._decoder,)
         return again

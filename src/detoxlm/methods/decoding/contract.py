@@ -63,6 +63,10 @@ class Steering(ABC):
             strength: float32 [N], of the row of each position; 0 changes nothing but by float rounding.
         """
 
+    def let_go(self) -> None:
+        """Drop the decoders, for a host that shows what they would say; the steering can only `act` from now on."""
+        self.readers = ()
+
     def on_logits(self) -> Steering:
         """Return the same steering for a host that sees token ids and logits alone.
 
