@@ -134,7 +134,7 @@ def check(model: str, settings: VllmCheckSettings) -> Checked:
     strength = detoxifier.check_strength(settings.strength)
     if not strength:
         raise UsageError("strength: 0 is the untouched model; there is nothing to compare.")
-    if settings.device is None:
+    if settings.device is None and settings.device_map is None:
         settings = settings.model_copy(update={"device": "cpu"})
     target = target_of(model, settings, detoxifier)
     prompts = chosen_prompts(settings.check_prompts)
