@@ -36,6 +36,7 @@ from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
 from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
 from detoxlm.lock import only_writer
+from detoxlm.mentions import mentions_of
 from detoxlm.methods import Detoxifier, Method, get_method
 from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
@@ -137,6 +138,8 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         text, text_source = None, "none"
     else:
         text, text_source = read_plain_text(options.fluency_text, field="fluency_text"), str(options.fluency_text)
+    share = _fluency_share(options, len(prompts), known)
+    mentions, mentions_source = mentions_of(options.who_pays, share, options.skip_bad_rows)
     return Task(
         recipe=recipe,
         prompts=prompts,
@@ -144,7 +147,9 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         fluency_text=text,
         fluency_source=text_source,
         fluency_tokens=options.fluency_tokens,
-        fluency_share=_fluency_share(options, len(prompts), known),
+        fluency_share=share,
+        mentions=mentions,
+        mentions_source=mentions_source,
         seed=options.seed,
         batch_size=options.batch_size,
         notes=notes,
@@ -184,6 +189,7 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
         if not here:
             if not reads_text(settings):
                 task = replace(task, fluency_text=None, fluency_source="none")
+            task = replace(task, mentions=[], mentions_source="none")
             with closing(endpoint(model, settings, task.prompts)) as there:
                 planned = plan_through(there, task, scorer, opinions=opinions, judge=judge_of(settings))
                 return planned.carried_out(baseline, settings.output)
