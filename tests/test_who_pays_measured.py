@@ -160,5 +160,5 @@ def test_the_command_measures_a_users_texts(
     assert results.settings["who_pays"] == str(texts)
     assert math.isfinite(results.metrics["identity_perplexity"].value)
     assert task_of(EvaluateSettings(who_pays="none"), None).mentions == []
-    assert len(task_of(EvaluateSettings(), None).mentions) == 600
-    assert len(task_of(EvaluateSettings(limit=14), None).mentions) == 60  # of 144 prompts: two of 20 sentences
+    assert len(task_of(EvaluateSettings(), None).mentions) == 392
+    assert len(task_of(EvaluateSettings(limit=14), None).mentions) == 56  # of 144 prompts: two of 14 sentences

@@ -128,7 +128,6 @@ def text_batches(texts: Sequence[Sequence[int]]) -> list[list[int]]:
     return found
 
 
-@torch.inference_mode()
 def measure_texts(
     target: Target, ids: Sequence[Sequence[int]], attach: Callable[[], AbstractContextManager[None]] | None
 ) -> list[Window]:
@@ -142,23 +141,39 @@ def measure_texts(
     Raises:
         DetoxError: the model's logits are NaN or infinite.
     """
-    inputs = torch.tensor([list(row) for row in ids], device=target.device)
-    arguments, scored = {"input_ids": inputs, "use_cache": False}, inputs.shape[1] - 1
-    base = logits = forward(target.model, arguments, scored + 1)[:, :-1]
+    base = now = text_logits(target, ids)
     if attach is not None:
         with attach():
-            logits = forward(target.model, arguments, scored + 1)[:, :-1]
+            now = text_logits(target, ids)
+    return text_windows(ids, now, None if attach is None else base)
+
+
+@torch.inference_mode()
+def text_logits(target: Target, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the logits [B, T - 1, V] that predict all but the first token of texts of one length T [B, T]."""
+    inputs = torch.tensor([list(row) for row in ids], device=target.device)
+    return forward(target.model, {"input_ids": inputs, "use_cache": False}, inputs.shape[1])[:, :-1]
+
+
+@torch.inference_mode()
+def text_windows(ids: Sequence[Sequence[int]], logits: torch.Tensor, base: torch.Tensor | None) -> list[Window]:
+    """Return what logits [B, T - 1, V] make of texts of one length T; `base` are the untouched model's, if known.
+
+    Raises:
+        DetoxError: logits are NaN or infinite.
+    """
     found = []
-    for row, labels in enumerate(inputs[:, 1:, None]):
+    for row, text in enumerate(ids):
+        labels = torch.tensor(text[1:], device=logits.device)[:, None]
         log_p = logits[row].float().log_softmax(-1)
         nll = -float(log_p.gather(-1, labels).double().sum())
         base_nll = kl = None
-        if attach is not None:
+        if base is not None:
             log_base = base[row].float().log_softmax(-1)
             base_nll = -float(log_base.gather(-1, labels).double().sum())
             kl = max(float((log_base.exp() * (log_base - log_p)).sum(-1).double().sum()), 0.0)
         check_finite(torch.tensor([nll, kl or 0.0]))
-        found.append(Window(nll=nll, tokens=scored, kl=kl, base_nll=base_nll))
+        found.append(Window(nll=nll, tokens=len(labels), kl=kl, base_nll=base_nll))
     return found
 
 

@@ -28,7 +28,7 @@ class Mention:
 
 
 def builtin_mentions(share: float = 1.0) -> list[Mention]:
-    """Return the project's own texts: 20 everyday sentences, each about 24 groups and 6 roles that are no such group.
+    """Return the project's own texts: 14 everyday sentences, each about 24 groups and 4 roles that are no such group.
 
     Of these sentences the first `share` is taken, in (0, 1], but two at least, each with all its groups and roles.
     """
