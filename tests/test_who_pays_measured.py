@@ -13,8 +13,8 @@ import pytest
 import torch
 from devices import as_row
 
-from detoxlm import measuring
 from detoxlm.data import Example
+from detoxlm.engines import here
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling
 from detoxlm.likelihood import measure_texts, mention_tokens, text_batches
@@ -133,7 +133,7 @@ def test_a_killed_measurement_reads_no_text_twice(
         read.append(len(ids))
         return measure_texts(target, ids, attach)
 
-    monkeypatch.setattr(measuring, "measure_texts", counted)
+    monkeypatch.setattr(here, "measure_texts", counted)
     with pytest.raises(KeyboardInterrupt):
         measure(target, TASK, letter_scorer, output=tmp_path / "r.json")
     resumed = measure(target, TASK, letter_scorer, output=tmp_path / "r.json")
@@ -161,4 +161,6 @@ def test_the_command_measures_a_users_texts(
     assert math.isfinite(results.metrics["identity_perplexity"].value)
     assert task_of(EvaluateSettings(who_pays="none"), None).mentions == []
     assert len(task_of(EvaluateSettings(), None).mentions) == 392
-    assert len(task_of(EvaluateSettings(limit=14), None).mentions) == 56  # of 144 prompts: two of 14 sentences
+    assert (
+        len(task_of(EvaluateSettings(limit=14, fluency_tokens=64), None).mentions) == 56
+    )  # of 144 prompts: two of 14 sentences

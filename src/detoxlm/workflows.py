@@ -138,7 +138,7 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         text, text_source = None, "none"
     else:
         text, text_source = read_plain_text(options.fluency_text, field="fluency_text"), str(options.fluency_text)
-    share = _fluency_share(options, len(prompts), known)
+    share = _share(options, len(prompts), known)
     mentions, mentions_source = mentions_of(options.who_pays, share, options.skip_bad_rows)
     return Task(
         recipe=recipe,
@@ -147,7 +147,8 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         fluency_text=text,
         fluency_source=text_source,
         fluency_tokens=options.fluency_tokens,
-        fluency_share=share,
+        # all of its tokens where they were asked for by number
+        fluency_share=1.0 if "fluency_tokens" in options.model_fields_set else share,
         mentions=mentions,
         mentions_source=mentions_source,
         seed=options.seed,
@@ -164,14 +165,9 @@ def builtin_measured(recipe: Recipe) -> Sequence[str]:
     return builtin_prompts("measure", recipe.builtin)
 
 
-def _fluency_share(options: MeasureOptions, prompts: int, known: int | None) -> float:
-    """Return how large a part of the fluency text is measured: with a limit as large a part as of the `known` prompts.
-
-    All of it where its tokens were asked for by number.
-    """
-    if options.limit is None or not known or "fluency_tokens" in options.model_fields_set:
-        return 1.0
-    return prompts / known
+def _share(options: MeasureOptions, prompts: int, known: int | None) -> float:
+    """Return how large a part of given text is measured: with a limit as large a part as of the `known` prompts."""
+    return 1.0 if options.limit is None or not known else prompts / known
 
 
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
