@@ -163,7 +163,8 @@ def plan_through(
     windows = [] if text is None else engine.windows(text, task.fluency_tokens, task.fluency_share)
     if not windows and text is not None:
         raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
-    return Measurement(engine, task, scorers, judge, windows, engine.mention_tokens(task.mentions))
+    mention_ids = engine.mention_tokens(task.mentions)
+    return Measurement(engine, task, scorers, judge, windows, mention_ids=mention_ids)
 
 
 def as_read(target: Target, task: Task) -> Task:
@@ -210,8 +211,8 @@ class Measurement:
     scorers: dict[str, Scorer]  # by their labels, the main one first
     judge: Target | None
     windows: list[tuple[list[int], int]]  # of the fluency text: ids, and how many of them are scored
-    mention_ids: list[list[int]] = field(default_factory=list)  # of each of the task's mentions
     versions: dict[str, str] = field(default_factory=_versions)
+    mention_ids: list[list[int]] = field(default_factory=list)  # of each of the task's mentions
 
     @property
     def sampling(self) -> Sampling:
