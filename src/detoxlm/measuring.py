@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from typing import Any
+
+import torch
 
 from detoxlm import processes
 from detoxlm.engines.base import Engine, Written
@@ -222,3 +227,14 @@ def measure_mentions(
             found = [window.model_dump() | more for window, more in zip(windows, about, strict=True)]
             done.keep({"mentions": list(zip(batch, found, strict=True))})
             advance(len(batch))
+
+
+def versions() -> dict[str, str]:
+    """Return what numbers may depend on besides what is measured: packages, platform and threads, by name."""
+    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "threads": str(torch.get_num_threads()),
+    }

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
-
-import torch
 
 from detoxlm import processes
 from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
@@ -26,7 +21,7 @@ from detoxlm.generation import Sampling, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import text_batches
 from detoxlm.lock import only_writer
-from detoxlm.measuring import Done, generate_rows, measure_mentions, measure_windows
+from detoxlm.measuring import Done, generate_rows, measure_mentions, measure_windows, versions
 from detoxlm.mentions import Mention
 from detoxlm.methods.base import Detoxifier
 from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, estimates, who_pays
@@ -192,16 +187,6 @@ def _as_read(engine: Engine, task: Task) -> Task:
     return replace(task, prompts=prompts, notes=[*task.notes, *new])
 
 
-def _versions() -> dict[str, str]:
-    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
-    return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
-        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "threads": str(torch.get_num_threads()),
-    }
-
-
 @dataclass(frozen=True)
 class Measurement:
     """A task on a model, checked: all that decides its numbers, and how they are made."""
@@ -211,7 +196,7 @@ class Measurement:
     scorers: dict[str, Scorer]  # by their labels, the main one first
     judge: Target | None
     windows: list[tuple[list[int], int]]  # of the fluency text: ids, and how many of them are scored
-    versions: dict[str, str] = field(default_factory=_versions)
+    versions: dict[str, str] = field(default_factory=versions)
     mention_ids: list[list[int]] = field(default_factory=list)  # of each of the task's mentions
 
     @property

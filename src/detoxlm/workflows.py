@@ -138,7 +138,7 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         text, text_source = None, "none"
     else:
         text, text_source = read_plain_text(options.fluency_text, field="fluency_text"), str(options.fluency_text)
-    share = _share(options, len(prompts), known)
+    share = 1.0 if options.limit is None or not known else len(prompts) / known  # of given text, as of the prompts
     mentions, mentions_source = mentions_of(options.who_pays, share, options.skip_bad_rows)
     return Task(
         recipe=recipe,
@@ -165,11 +165,6 @@ def builtin_measured(recipe: Recipe) -> Sequence[str]:
     return builtin_prompts("measure", recipe.builtin)
 
 
-def _share(options: MeasureOptions, prompts: int, known: int | None) -> float:
-    """Return how large a part of given text is measured: with a limit as large a part as of the `known` prompts."""
-    return 1.0 if options.limit is None or not known else prompts / known
-
-
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
     """Measure one model, detoxified or not, and save `settings.output`; in several processes they share the work."""
     join()
@@ -183,9 +178,9 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
         scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
         check_baseline_scorer(baseline, scorer)
         if not here:
+            task = replace(task, mentions=[], mentions_source="none")
             if not reads_text(settings):
                 task = replace(task, fluency_text=None, fluency_source="none")
-            task = replace(task, mentions=[], mentions_source="none")
             with closing(endpoint(model, settings, task.prompts)) as there:
                 planned = plan_through(there, task, scorer, opinions=opinions, judge=judge_of(settings))
                 return planned.carried_out(baseline, settings.output)
