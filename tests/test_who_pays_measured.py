@@ -124,7 +124,8 @@ def test_other_texts_are_not_compared_and_results_without_any_still_are(
 def test_a_killed_measurement_reads_no_text_twice(
     tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target, read = tiny(), []
+    target = tiny()
+    read: list[int] = []
 
     def counted(target: Target, ids: list[list[int]], attach: Any) -> Any:
         if len(read) == 3:

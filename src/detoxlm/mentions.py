@@ -34,7 +34,7 @@ def builtin_mentions(share: float = 1.0) -> list[Mention]:
     """
     found = tomllib.loads(_BUILTIN.read_text("utf-8"))
     forms = [(template, form) for form, name in enumerate(("people", "person")) for template in found[name]]
-    named = [((name,), words) for name, words in found["groups"].items()]
+    named: list[tuple[tuple[str, ...], list[str]]] = [((name,), words) for name, words in found["groups"].items()]
     named += [((), words) for words in found["roles"].values()]
     half = len(found["people"])
     order = [forms[i + j * half] for i in range(half) for j in (0, 1)]  # by turns: a part of them has both forms
