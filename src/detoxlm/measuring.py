@@ -14,7 +14,7 @@ import torch
 from detoxlm import processes
 from detoxlm.engines.base import Engine, Written
 from detoxlm.generation import Generation, Sampling
-from detoxlm.journal import Journal
+from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import continuation_nll
 from detoxlm.mentions import Mention
 from detoxlm.models import Target
@@ -227,6 +227,12 @@ def measure_mentions(
             found = [window.model_dump() | more for window, more in zip(windows, about, strict=True)]
             done.keep({"mentions": list(zip(batch, found, strict=True))})
             advance(len(batch))
+
+
+def mentions_sha256(key: str, mentions: Sequence[Mention], token_ids: Sequence[list[int]]) -> dict[str, str]:
+    """Return the hash of what is measured of texts of who pays, under a key; {} where nothing is."""
+    about = [(ids, list(one.groups), one.template) for one, ids in zip(mentions, token_ids, strict=bool(token_ids))]
+    return {key: digest_of(about)} if about else {}
 
 
 def versions() -> dict[str, str]:

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from detoxlm import processes
 from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
 from detoxlm.conversations import Conversation, as_data, form_of, template_of
@@ -21,7 +23,7 @@ from detoxlm.generation import Sampling, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import text_batches
 from detoxlm.lock import only_writer
-from detoxlm.measuring import Done, generate_rows, measure_mentions, measure_windows, versions
+from detoxlm.measuring import Done, generate_rows, measure_mentions, measure_windows, mentions_sha256, versions
 from detoxlm.mentions import Mention
 from detoxlm.methods.base import Detoxifier
 from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, estimates, who_pays
@@ -221,14 +223,9 @@ class Measurement:
                 "batch_size": self._batch_size,
                 "versions": self.versions,
                 **({} if self._form == {"form": "plain"} else self._form),
-                **({"mentions": self._mentions_sha256} if self.mention_ids else {}),
+                **mentions_sha256("mentions", self.task.mentions, self.mention_ids),
             }
         )
-
-    @cached_property
-    def _mentions_sha256(self) -> str:
-        about = [(list(one.groups), one.template) for one in self.task.mentions]
-        return digest_of(list(zip(self.mention_ids, about, strict=True)))
 
     @property
     def _form(self) -> dict[str, Any]:
@@ -378,7 +375,7 @@ class Measurement:
             "fluency_tokens": sum(scored for _, scored in self.windows),
             "fluency_sha256": digest_of(self.windows),
             "who_pays": task.mentions_source,
-            **({"who_pays_sha256": self._mentions_sha256} if self.mention_ids else {}),
+            **mentions_sha256("who_pays_sha256", task.mentions, self.mention_ids),
             **self.engine.settings,
             "measurement": self.digest,
         }
