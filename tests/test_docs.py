@@ -112,7 +112,7 @@ LONG_PAGES = ("tasft.md", "constrained.md", "nado.md", "dexperts.md", "gedi.md",
 
 
 #: Those that fit or measure: half a minute.
-MORE_PAGES = ("fusion.md", "use.md", "subspace.md", "chat.md")
+MORE_PAGES = ("fusion.md", "use.md", "subspace.md", "chat.md", "who-pays.md")
 
 
 def mark_of(page: Path) -> list[pytest.MarkDecorator]:

@@ -90,6 +90,8 @@ def test_results_hold_every_prompt_in_order_and_metrics_follow_from_rows(
         "distinct_3",  # short texts may have no trigram
         "corrected_toxic_fraction",  # of scorers that know their readers
         *answers,
+        "comment_perplexity",  # the task has no texts of who pays
+        "identity_perplexity",
     }
     assert results.cost.generated_tokens == sum(sum(row.tokens) for row in results.rows)
     assert results == Results.load(tmp_path / "r.json")

@@ -62,7 +62,7 @@ def _settled(results: Results) -> dict[str, Any]:
         scorer=results.scorer,
         prompts=[row.prompt for row in results.rows],
         samples=[len(row.scores) for row in results.rows],
-        windows=[window.tokens for window in results.windows],
+        windows=[window.tokens for window in results.windows if window.groups is None],
         judge=results.fluency_judge,
         settings=results.settings,
     )

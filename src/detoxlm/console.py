@@ -128,6 +128,7 @@ def print_results(results: Sequence[Results]) -> None:
     """
     from detoxlm.report.facts import arrange, speed_text
     from detoxlm.report.opinions import second_opinion_of
+    from detoxlm.report.paying import who_pays_said
     from detoxlm.report.reading import readers_said
     from detoxlm.report.words import headline
 
@@ -150,6 +151,8 @@ def print_results(results: Sequence[Results]) -> None:
     run = headline(study).run
     if said := readers_said(study, run):
         print(f"Readers{f' of {run.label}' if len(study.detoxified) > 1 else ''}: {said}")
+    if said := who_pays_said(run):
+        print(f"Who pays{f' for {run.label}' if len(study.detoxified) > 1 else ''}: {said}")
     if said := second_opinion_of(results):
         print(f"Second opinions: {said}")
 

@@ -86,7 +86,7 @@ def read_judged(
                 raise RowError(f"no column `{name}`; found: {names_of(row)}; name another with --{option}")
         named = row[places[0]] if places else None
         place = None if named in (None, "") else str(named)
-        groups = _groups(row[columns[0]]) if columns else None
+        groups = groups_of(row[columns[0]]) if columns else None
         return [
             dataclasses.replace(one, document=place if place is not None else one.document, groups=groups)
             for one in layout(row)
@@ -159,6 +159,7 @@ def _pair_texts(row: Row) -> list[JudgedText]:
     ]
 
 
-def _groups(value: Any) -> frozenset[str]:
+def groups_of(value: Any) -> frozenset[str]:
+    """Return the names of groups in a cell: a list of them, or a text parted by commas; null and "" name none."""
     names = value if isinstance(value, list) else str(value or "").split(",")
     return frozenset(name for name in (str(name).strip() for name in names) if name)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from detoxlm.generation import check_finite, encode, encode_after
+from detoxlm.errors import UsageError
+from detoxlm.generation import check_finite, encode, encode_after, window_of
+from detoxlm.mentions import Mention
 from detoxlm.models import Target
 from detoxlm.passes import extend, forward, prefill
 from detoxlm.results import Window
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 CONTEXT, STRIDE = 1024, 512
 #: Positions whose log-probabilities are held at once: [128, 49k] float32 is 25 MB.
 _CHUNK = 128
+#: Tokens of whole texts that are read at once: their logits are [512, V].
+_TOGETHER = 512
 
 
 def fluency_windows(target: Target, text: str, max_tokens: int, share: float = 1.0) -> list[tuple[list[int], int]]:
@@ -92,6 +96,85 @@ def _scored_logits(target: Target, ids: list[int], scored: int) -> torch.Tensor:
     """
     inputs = torch.tensor([ids], device=target.device)
     return forward(target.model, {"input_ids": inputs, "use_cache": False}, scored + 1)[0, :-1]
+
+
+def mention_tokens(target: Target, mentions: Sequence[Mention]) -> list[list[int]]:
+    """Return the tokens of each text as the model reads a text from its beginning: the first `CONTEXT` at most.
+
+    Raises:
+        UsageError: as `encode`; a text of a single token, of which nothing could be predicted.
+    """
+    limit = min(CONTEXT, window_of(target) or CONTEXT)
+    found = [encode(target, one.text, None)[:limit] for one in mentions]
+    for one, ids in zip(mentions, found, strict=True):
+        if len(ids) < 2:
+            raise UsageError(f"who_pays: {one.text!r:.40} is one token in this model's tokenizer; leave it out.")
+    return found
+
+
+def text_batches(texts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the numbers of texts (token ids) that are read together: of one length, so that none is padded.
+
+    Up to `_TOGETHER` tokens in each list, but at least one text.
+    """
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    found: list[list[int]] = []
+    for i in order:
+        last = found[-1] if found else []
+        if last and len(texts[last[0]]) == len(texts[i]) and (len(last) + 1) * len(texts[i]) <= _TOGETHER:
+            last.append(i)
+        else:
+            found.append([i])
+    return found
+
+
+def measure_texts(
+    target: Target, ids: Sequence[Sequence[int]], attach: Callable[[], AbstractContextManager[None]] | None
+) -> list[Window]:
+    """Measure whole texts: of each its first token is context, the others count.
+
+    Args:
+        target: the untouched model.
+        ids: tokens of texts of one length T, at least 2.
+        attach: as for `measure_window`; where something is attached, `base_nll` is the untouched model's.
+
+    Raises:
+        DetoxError: the model's logits are NaN or infinite.
+    """
+    base = now = text_logits(target, ids)
+    if attach is not None:
+        with attach():
+            now = text_logits(target, ids)
+    return text_windows(ids, now, None if attach is None else base)
+
+
+@torch.inference_mode()
+def text_logits(target: Target, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the logits [B, T - 1, V] that predict all but the first token of texts of one length T [B, T]."""
+    inputs = torch.tensor([list(row) for row in ids], device=target.device)
+    return forward(target.model, {"input_ids": inputs, "use_cache": False}, inputs.shape[1])[:, :-1]
+
+
+@torch.inference_mode()
+def text_windows(ids: Sequence[Sequence[int]], logits: torch.Tensor, base: torch.Tensor | None) -> list[Window]:
+    """Return what logits [B, T - 1, V] make of texts of one length T; `base` are the untouched model's, if known.
+
+    Raises:
+        DetoxError: logits are NaN or infinite.
+    """
+    found = []
+    for row, text in enumerate(ids):
+        labels = torch.tensor(text[1:], device=logits.device)[:, None]
+        log_p = logits[row].float().log_softmax(-1)
+        nll = -float(log_p.gather(-1, labels).double().sum())
+        base_nll = kl = None
+        if base is not None:
+            log_base = base[row].float().log_softmax(-1)
+            base_nll = -float(log_base.gather(-1, labels).double().sum())
+            kl = max(float((log_base.exp() * (log_base - log_p)).sum(-1).double().sum()), 0.0)
+        check_finite(torch.tensor([nll, kl or 0.0]))
+        found.append(Window(nll=nll, tokens=len(labels), kl=kl, base_nll=base_nll))
+    return found
 
 
 @torch.inference_mode()

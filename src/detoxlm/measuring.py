@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from typing import Any
+
+import torch
 
 from detoxlm import processes
 from detoxlm.engines.base import Engine, Written
 from detoxlm.generation import Generation, Sampling
-from detoxlm.journal import Journal
+from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import continuation_nll
+from detoxlm.mentions import Mention
 from detoxlm.models import Target
 from detoxlm.progress import track
 from detoxlm.reading import Reading
@@ -23,7 +29,8 @@ class Done:
     """What a measurement has finished: kept in memory and, where it has one, in its journal.
 
     An entry is a batch, `rows` (pairs of a prompt's index and its `Row`) with `seconds`, `tokens` and `peak_mb`; or a
-    `window`. A journal's entries of an earlier, killed run are there from the start.
+    `window`; or `mentions`, pairs of a text's index and its `Window`. A journal's entries of an earlier, killed run are
+    there from the start.
     """
 
     def __init__(self, journal: Journal | None) -> None:
@@ -52,6 +59,8 @@ class Done:
                 if "rows" in entry:
                     rows = [(own[i], row) for i, row in entry["rows"]]
                     whole.keep({**entry, "rows": rows, "process": number})
+                elif "mentions" in entry:
+                    whole.keep(entry)
         windows = [[entry for entry in part if "window" in entry] for part in parts]
         for entry in processes.in_turn(windows):
             whole.keep(entry)
@@ -80,6 +89,16 @@ class Done:
     def windows(self) -> list[Window]:
         """Return the windows in the order of the text."""
         return [Window(**entry["window"]) for entry in self._entries if "window" in entry]
+
+    @property
+    def readings(self) -> list[dict[str, Any]]:
+        """The batches of texts of who pays, as they were kept."""
+        return [entry for entry in self._entries if "mentions" in entry]
+
+    def mentions(self) -> list[Window]:
+        """Return what was measured of the texts of who pays, in their order."""
+        indexed = sorted((pair for entry in self.readings for pair in entry["mentions"]), key=lambda pair: pair[0])
+        return [Window(**window) for _, window in indexed]
 
     def cost(self, total_seconds: float) -> Cost:
         """Return what the batches cost, those of earlier runs included; `total_seconds` is of this run alone."""
@@ -181,3 +200,47 @@ def measure_windows(engine: Engine, windows: Sequence[tuple[list[int], int]], do
         for ids, count in windows[finished:]:
             done.keep({"window": engine.measured(ids, count).model_dump()})
             advance(count)
+
+
+def measure_mentions(
+    engine: Engine,
+    mentions: Sequence[Mention],
+    token_ids: Sequence[list[int]],
+    batches: Sequence[list[int]],
+    done: Done,
+) -> None:
+    """Measure the texts of who pays that are not done.
+
+    Args:
+        engine: what runs the model.
+        mentions: the texts, with the groups that they mention.
+        token_ids: the tokens of each, at least 2.
+        batches: the numbers of those that are read together (`text_batches`), of this process.
+        done: where they go, batch by batch.
+    """
+    finished = len(done.readings)
+    read = sum(len(batch) for batch in batches[:finished])
+    with track("reading texts about groups", sum(map(len, batches)), "texts", done=read) as advance:
+        for batch in batches[finished:]:
+            windows = engine.texts([token_ids[i] for i in batch])
+            about = [{"groups": list(mentions[i].groups), "template": mentions[i].template} for i in batch]
+            found = [window.model_dump() | more for window, more in zip(windows, about, strict=True)]
+            done.keep({"mentions": list(zip(batch, found, strict=True))})
+            advance(len(batch))
+
+
+def mentions_sha256(key: str, mentions: Sequence[Mention], token_ids: Sequence[list[int]]) -> dict[str, str]:
+    """Return the hash of what is measured of texts of who pays, under a key; {} where nothing is."""
+    about = [(ids, list(one.groups), one.template) for one, ids in zip(mentions, token_ids, strict=bool(token_ids))]
+    return {key: digest_of(about)} if about else {}
+
+
+def versions() -> dict[str, str]:
+    """Return what numbers may depend on besides what is measured: packages, platform and threads, by name."""
+    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "threads": str(torch.get_num_threads()),
+    }

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +21,12 @@ from detoxlm.engines.here import Here
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
+from detoxlm.likelihood import text_batches
 from detoxlm.lock import only_writer
-from detoxlm.measuring import Done, generate_rows, measure_windows
+from detoxlm.measuring import Done, generate_rows, measure_mentions, measure_windows, mentions_sha256, versions
+from detoxlm.mentions import Mention
 from detoxlm.methods.base import Detoxifier
-from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, estimates
+from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, estimates, who_pays
 from detoxlm.metrics.instructions import check_rule
 from detoxlm.metrics.readers import labels_of
 from detoxlm.models import Target
@@ -55,6 +54,8 @@ class Task:
     fluency_source: str
     fluency_tokens: int = 16384
     fluency_share: float = 1.0  # of these tokens, the first part that is measured
+    mentions: Sequence[Mention] = ()  # texts about groups of people, and without: who pays; none: not measured
+    mentions_source: str = "none"
     seed: int = 0
     batch_size: BatchSize = None
     notes: list[str] = field(default_factory=list)
@@ -159,7 +160,8 @@ def plan_through(
     windows = [] if text is None else engine.windows(text, task.fluency_tokens, task.fluency_share)
     if not windows and text is not None:
         raise UsageError(f"fluency_text: {task.fluency_source} has fewer than two tokens.")
-    return Measurement(engine, task, scorers, judge, windows)
+    mention_ids = engine.mention_tokens(task.mentions)
+    return Measurement(engine, task, scorers, judge, windows, mention_ids=mention_ids)
 
 
 def as_read(target: Target, task: Task) -> Task:
@@ -187,16 +189,6 @@ def _as_read(engine: Engine, task: Task) -> Task:
     return replace(task, prompts=prompts, notes=[*task.notes, *new])
 
 
-def _versions() -> dict[str, str]:
-    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
-    return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
-        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "threads": str(torch.get_num_threads()),
-    }
-
-
 @dataclass(frozen=True)
 class Measurement:
     """A task on a model, checked: all that decides its numbers, and how they are made."""
@@ -206,7 +198,8 @@ class Measurement:
     scorers: dict[str, Scorer]  # by their labels, the main one first
     judge: Target | None
     windows: list[tuple[list[int], int]]  # of the fluency text: ids, and how many of them are scored
-    versions: dict[str, str] = field(default_factory=_versions)
+    versions: dict[str, str] = field(default_factory=versions)
+    mention_ids: list[list[int]] = field(default_factory=list)  # of each of the task's mentions
 
     @property
     def sampling(self) -> Sampling:
@@ -230,6 +223,7 @@ class Measurement:
                 "batch_size": self._batch_size,
                 "versions": self.versions,
                 **({} if self._form == {"form": "plain"} else self._form),
+                **mentions_sha256("mentions", self.task.mentions, self.mention_ids),
             }
         )
 
@@ -326,11 +320,13 @@ class Measurement:
             answers=task.recipe.chat,
         )
         measure_windows(self.engine, self.windows[number::count], done)
+        texts = text_batches(self.mention_ids)[number::count]
+        measure_mentions(self.engine, task.mentions, self.mention_ids, texts, done)
         return done.of_all(batches)
 
     def _results(self, done: Done, started: float) -> Results:
         """Return what the finished work, `done`, adds up to; `started` is when it began, by `time.monotonic`."""
-        rows, windows = done.rows(), done.windows()
+        rows, windows = done.rows(), done.windows() + done.mentions()
         scorer = next(iter(self.scorers.values()))
         return Results(
             recipe=self.task.recipe.name,
@@ -348,6 +344,7 @@ class Measurement:
                 for label, one in list(self.scorers.items())[1:]
             },
             agreement=agreements(scorer.name, rows),
+            who_pays=who_pays(windows),
             rows=rows,
             windows=windows,
             cost=done.cost(time.monotonic() - started),
@@ -377,6 +374,8 @@ class Measurement:
             "fluency_text": task.fluency_source,
             "fluency_tokens": sum(scored for _, scored in self.windows),
             "fluency_sha256": digest_of(self.windows),
+            "who_pays": task.mentions_source,
+            **mentions_sha256("who_pays_sha256", task.mentions, self.mention_ids),
             **self.engine.settings,
             "measurement": self.digest,
         }

@@ -22,6 +22,7 @@ SCHEMA_VERSION: Final = 1
 #: have neither.
 PRINTS: Final = (
     ("fluency text", "fluency_sha256"),
+    ("texts of who pays", "who_pays_sha256"),
     ("model weights", "fingerprint"),
     ("chat template", "template_sha256"),
 )
@@ -109,11 +110,34 @@ class Row(_Model):
 
 
 class Window(_Model):
-    """One window of the fluency text (stride windows as in WikiText perplexity)."""
+    """One window of the fluency text (as of WikiText perplexity), or with `groups` a text of who pays."""
 
     nll: float = Field(description="Summed negative log-likelihood in nats over the window's scored tokens.")
     tokens: int
     kl: float | None = Field(default=None, description="Summed KL(base || this model) in nats; None: not measured.")
+    base_nll: float | None = Field(
+        default=None, description="`nll` of the untouched model in the same pass; None: not measured."
+    )
+    groups: list[str] | None = Field(
+        default=None, description="Groups of people that the text mentions; [] none; None: a part of the fluency text."
+    )
+    template: str | None = Field(default=None, description="Texts of one template differ in whom they mention alone.")
+
+
+class Price(_Model):
+    """What a detoxifier costs on some texts; all intervals from a bootstrap over templates."""
+
+    rise: Estimate = Field(description="Perplexity over the untouched model's; 1: nothing is paid.")
+    ratio: Estimate = Field(description="`rise` over the rise on texts that mention no group; 1: nobody pays more.")
+    kl: Estimate = Field(description="Mean KL(base || this model), nats a token.")
+
+
+class WhoPays(_Model):
+    """What a detoxifier costs on texts that mention groups of people, beside texts of the same kind that do not."""
+
+    without: Price = Field(description="On the texts that mention no group; their ratio is 1.")
+    all: Price = Field(description="On all texts that mention one.")
+    groups: dict[str, Price]
 
 
 class ModelInfo(_Model):
@@ -242,6 +266,7 @@ class Results(_Shown):
     opinions: dict[str, Opinion] = Field(default_factory=dict, description="By label: every further scorer.")
     agreement: list[Agreement] = Field(default_factory=list, description="Every pair of scorers, the main one's first.")
     comparison: Comparison | None = None
+    who_pays: WhoPays | None = Field(default=None, description="None: nothing is attached, or it was not measured.")
     rows: list[Row]
     windows: list[Window] = Field(default_factory=list)
     cost: Cost

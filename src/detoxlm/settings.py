@@ -193,6 +193,11 @@ class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
         description="Tokens of the fluency text that are measured, in windows of 1,024, stride 512; 0: all. With "
         "--limit, the same share of them as of the prompts, unless this option is given.",
     )
+    who_pays: str | None = Field(
+        None,
+        description="Texts that mention groups of people and texts that do not, whose perplexities are compared: a "
+        "file with `text` and `groups`, or a Hub dataset id; `none` measures neither [default: built-in sentences].",
+    )
     fluency_judge: str | None = Field(
         None, description="Model that judges continuation perplexity [default: the untouched target]."
     )

@@ -36,6 +36,7 @@ from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
 from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
 from detoxlm.lock import only_writer
+from detoxlm.mentions import mentions_of
 from detoxlm.methods import Detoxifier, Method, get_method
 from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import EMBEDDED_HUB_ID, Target, load_target
@@ -137,6 +138,8 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         text, text_source = None, "none"
     else:
         text, text_source = read_plain_text(options.fluency_text, field="fluency_text"), str(options.fluency_text)
+    share = 1.0 if options.limit is None or not known else len(prompts) / known  # of given text, as of the prompts
+    mentions, mentions_source = mentions_of(options.who_pays, share, options.skip_bad_rows)
     return Task(
         recipe=recipe,
         prompts=prompts,
@@ -144,7 +147,10 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         fluency_text=text,
         fluency_source=text_source,
         fluency_tokens=options.fluency_tokens,
-        fluency_share=_fluency_share(options, len(prompts), known),
+        # all of its tokens where they were asked for by number
+        fluency_share=1.0 if "fluency_tokens" in options.model_fields_set else share,
+        mentions=mentions,
+        mentions_source=mentions_source,
         seed=options.seed,
         batch_size=options.batch_size,
         notes=notes,
@@ -157,16 +163,6 @@ def builtin_measured(recipe: Recipe) -> Sequence[str]:
     if recipe.builtin == "chat":
         return builtin_conversations("measure")
     return builtin_prompts("measure", recipe.builtin)
-
-
-def _fluency_share(options: MeasureOptions, prompts: int, known: int | None) -> float:
-    """Return how large a part of the fluency text is measured: with a limit as large a part as of the `known` prompts.
-
-    All of it where its tokens were asked for by number.
-    """
-    if options.limit is None or not known or "fluency_tokens" in options.model_fields_set:
-        return 1.0
-    return prompts / known
 
 
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
@@ -182,6 +178,7 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
         scorer, *opinions = load_scorers(settings.scorer, device=settings.device).values()
         check_baseline_scorer(baseline, scorer)
         if not here:
+            task = replace(task, mentions=[], mentions_source="none")
             if not reads_text(settings):
                 task = replace(task, fluency_text=None, fluency_source="none")
             with closing(endpoint(model, settings, task.prompts)) as there:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detoxlm.metrics import CORRECTED, METRICS, TOXICITY, agreements
+from detoxlm.metrics import CORRECTED, METRICS, PAYING, TOXICITY, agreements
 from detoxlm.metrics.answers import ANSWERS
 from detoxlm.results import (
     Comparison,
@@ -25,8 +25,9 @@ TEXT = (
     "this idiot never paid while damn traffic kept moving along old river roads toward some quiet house"
 )
 WORDS = TEXT.split()
-#: The metrics that `make` measures: no reader has checked its scorer, and it has continuations, not answers.
-MEASURED = [metric for metric in METRICS.values() if metric not in (CORRECTED, *ANSWERS)]
+#: The metrics that `make` measures: no reader has checked its scorer, it has continuations, not answers, and no text
+#: about groups.
+MEASURED = [metric for metric in METRICS.values() if metric not in (CORRECTED, *ANSWERS, *PAYING)]
 
 
 def estimate(values: np.ndarray) -> Estimate:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from detoxlm.generation import Generation, Sampling
+from detoxlm.mentions import Mention
 from detoxlm.reading import Reading
 from detoxlm.results import DetoxifierInfo, ModelInfo, Window
 from detoxlm.scorers.base import Scorer
@@ -79,6 +80,14 @@ class Engine(ABC):
     @abstractmethod
     def measured(self, ids: list[int], scored: int) -> Window:
         """Measure one of `windows`."""
+
+    def mention_tokens(self, mentions: Sequence[Mention]) -> list[list[int]]:
+        """Return the tokens of each text of who pays; [] where texts cannot be measured through it."""
+        return []
+
+    def texts(self, ids: Sequence[list[int]]) -> list[Window]:
+        """Measure some of `mention_tokens`, of one length, as `measure_texts` does."""
+        raise NotImplementedError("an engine that returns tokens of texts measures them")
 
     @abstractmethod
     def write(self, prompts: Sequence[str], sampling: Sampling, batch_size: BatchSize, skip: int) -> Iterator[Written]:

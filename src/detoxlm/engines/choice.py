@@ -26,6 +26,7 @@ _OF_HERE = (
     "revision",
     "trust_remote_code",
     "detoxifier",
+    "who_pays",
 )
 
 

@@ -11,7 +11,8 @@ from detoxlm import memory
 from detoxlm.conversations import template_sha256
 from detoxlm.engines.base import Engine, Written
 from detoxlm.generation import Generation, Sampling, describe_prompts, generate
-from detoxlm.likelihood import fluency_windows, measure_window
+from detoxlm.likelihood import fluency_windows, measure_texts, measure_window, mention_tokens
+from detoxlm.mentions import Mention
 from detoxlm.methods.base import Detoxifier
 from detoxlm.models import Target
 from detoxlm.reading import Reading, read_answers, read_continuations
@@ -74,6 +75,14 @@ class Here(Engine):
     def measured(self, ids: list[int], scored: int) -> Window:
         """See `measure_window`."""
         return measure_window(self.target, ids, scored, self._attach)
+
+    def mention_tokens(self, mentions: Sequence[Mention]) -> list[list[int]]:
+        """See `detoxlm.likelihood.mention_tokens`."""
+        return mention_tokens(self.target, mentions)
+
+    def texts(self, ids: Sequence[list[int]]) -> list[Window]:
+        """See `measure_texts`."""
+        return measure_texts(self.target, ids, self._attach)
 
     def write(self, prompts: Sequence[str], sampling: Sampling, batch_size: BatchSize, skip: int) -> Iterator[Written]:
         """See `Engine`; batches are of prompts of like length."""

@@ -8,9 +8,24 @@ from detoxlm.metrics.diversity import DIVERSITY, LENGTH
 from detoxlm.metrics.fluency import DRIFT, FLUENCY
 from detoxlm.metrics.readers import ReaderTable
 from detoxlm.metrics.toxicity import EMPTY, FRACTION, MAXIMUM, MEAN, PROBABILITY
+from detoxlm.metrics.who_pays import MOST, PAYING, who_pays
 
 #: What is read from a scorer's scores alone: every scorer has its own.
 TOXICITY: tuple[Metric, ...] = (MEAN, FRACTION, CORRECTED, MAXIMUM, PROBABILITY)
-METRICS: dict[str, Metric] = {m.name: m for m in (*TOXICITY, *FLUENCY, DRIFT, *DIVERSITY, EMPTY, LENGTH, *ANSWERS)}
+METRICS: dict[str, Metric] = {
+    m.name: m for m in (*TOXICITY, *FLUENCY, *PAYING, DRIFT, *DIVERSITY, EMPTY, LENGTH, *ANSWERS)
+}
 
-__all__ = ["CORRECTED", "METRICS", "TOXICITY", "Metric", "ReaderTable", "agreements", "differences", "estimates"]
+__all__ = [
+    "CORRECTED",
+    "METRICS",
+    "MOST",
+    "PAYING",
+    "TOXICITY",
+    "Metric",
+    "ReaderTable",
+    "agreements",
+    "differences",
+    "estimates",
+    "who_pays",
+]

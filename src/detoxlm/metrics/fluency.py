@@ -17,12 +17,13 @@ def _continuation_units(rows: Sequence[Row], _: Sequence[Window]) -> Units:
     )
 
 
-def _window_units(_: Sequence[Row], windows: Sequence[Window]) -> Units:
+def _window_units(_: Sequence[Row], every: Sequence[Window]) -> Units:
+    windows = [w for w in every if w.groups is None]
     return np.asarray([w.nll for w in windows]), np.asarray([w.tokens for w in windows], dtype=np.float64)
 
 
 def _kl_units(_: Sequence[Row], windows: Sequence[Window]) -> Units:
-    measured = [w for w in windows if w.kl is not None]
+    measured = [w for w in windows if w.kl is not None and w.groups is None]
     return np.asarray([w.kl for w in measured], dtype=np.float64), np.asarray([w.tokens for w in measured], dtype=float)
 
 

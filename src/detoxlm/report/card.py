@@ -24,6 +24,7 @@ from detoxlm.report.facts import (
 from detoxlm.report.limits import limits
 from detoxlm.report.nested import Block, blocks, flatten, plain, validity_blocks
 from detoxlm.report.opinions import agreement_table, opinion_metric, second_opinion, views
+from detoxlm.report.paying import paid_by, paying_block, who_pays_said
 from detoxlm.report.reading import reader_blocks, readers_said
 from detoxlm.report.words import Headline, headline
 from detoxlm.results import Results
@@ -145,6 +146,7 @@ def _body(study: Study, head: Headline, name: str, told: str, usage: str, picked
         f"{_text(scorer)}. Values with 95% bootstrap intervals; differences are paired, prompt by prompt, against "
         "the untouched model.",
         _results_table(study),
+        *_paying(head.run),
         *_opinions(study, head.run),
     ]
     if usage.strip():
@@ -184,6 +186,14 @@ def _results_table(study: Study) -> str:
     header = ["Metric", "Better", *(run.label for run in study.runs)]
     rows = [[metric.label, metric.better, *(_cell(metric, run) for run in study.runs)] for metric in study.metrics]
     return _table(header, rows)
+
+
+def _paying(run: Run) -> list[str]:
+    """What the run costs on text about groups of people."""
+    found = paid_by(run)
+    if found is None:
+        return []
+    return ["## Who pays", _text(who_pays_said(run)), _block_table(paying_block(found))]
 
 
 def _opinions(study: Study, run: Run) -> list[str]:

@@ -43,6 +43,7 @@ from detoxlm.report.opinions import (
     second_opinion,
     views,
 )
+from detoxlm.report.paying import paid_by, paying_block, who_pays_said
 from detoxlm.report.reading import of_100, reader_blocks, readers_said
 from detoxlm.report.words import headline
 from detoxlm.results import Estimate, Results
@@ -108,6 +109,7 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
             ],
             windowed=any(row.where for row in one.rows),
             pair_lists=samples.side_by_side(study, head.run),
+            paying=_paying(study, head.run),
             opinions=_opinions(study, head.run),
             validity=_validity,
             costs=_costs(study),
@@ -147,6 +149,12 @@ def _validity(validity: dict[str, Any]) -> tuple[list[Block], list[tuple[str, li
     tables, more = validity_blocks(validity)
     readers = ReaderTable.of(validity)
     return [*tables, *(reader_blocks(readers) if readers else [])], more
+
+
+def _paying(study: Study, run: Run) -> list[tuple[Run, str, list[Block]]]:
+    """What each run costs on text about groups of people, in words and as a table; the run spoken of first."""
+    runs = [run, *(one for one in study.detoxified if one is not run)]
+    return [(one, who_pays_said(one), [paying_block(found)]) for one in runs if (found := paid_by(one)) is not None]
 
 
 def _unique(items: Iterable[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detoxlm.metrics import CORRECTED, METRICS
 from detoxlm.report.facts import Study, bounded, finite, value_text
+from detoxlm.report.paying import limit_of_paying, paid_by
 from detoxlm.report.reading import limit_of_readers
 from detoxlm.report.recommendation import TOXICITY, first_measured
 from detoxlm.results import NO_JUDGE, Estimate, Results
@@ -37,11 +38,7 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
             ),
         ),
         *limit_of_readers(study),
-        (
-            "Text about minorities",
-            "Detoxifying is known to make models worse at text about minorities and in dialect. Nothing here "
-            "is broken down by group, so a loss there would not show.",
-        ),
+        _minorities(study),
         (
             "These prompts only",
             _prompts(study),
@@ -70,6 +67,18 @@ def _fluency(one: Results) -> str:
         f"Perplexity is how likely a model finds a text. The judge of the continuations is {one.fluency_judge}; "
         "neutral text is judged by the measured model itself. Text that repeats itself can have a low perplexity, "
         "a sensible, rare sentence a high one. Nobody read the texts for sense."
+    )
+
+
+def _minorities(study: Study) -> tuple[str, str]:
+    """Return what the price by group does not cover, or that there is none."""
+    found = [paid for run in study.detoxified if (paid := paid_by(run)) is not None]
+    if found:
+        return limit_of_paying(found[0])
+    return (
+        "Text about minorities",
+        "Detoxifying is known to make models worse at text about minorities and in dialect. No text here "
+        "is broken down by group, so a loss there would not show.",
     )
 
 

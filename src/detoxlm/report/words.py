@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS, Metric
 from detoxlm.report.facts import Run, Study, difference_text, finite, full_text, relative_text, value_text
+from detoxlm.report.paying import gap, paid_by
 from detoxlm.report.recommendation import (
     MUCH_WORSE,
     PERPLEXITY,
@@ -142,7 +143,8 @@ def _prices(run: Run) -> list[str]:
                 f"{metric.label} {value_text(metric, base)} → {value_text(metric, now)}"
                 + (f" ({change})" if change else "")
             )
-    return found
+    paid = paid_by(run)
+    return [*found, *([said] if paid is not None and (said := gap(paid)) else [])]
 
 
 def _capital(text: str) -> str:

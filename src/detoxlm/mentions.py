@@ -1,0 +1,86 @@
+"""Texts that mention groups of people and texts of the same kind that do not: who pays for a detoxification."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from detoxlm.errors import UsageError
+from detoxlm.items import collect, names_of, text_of
+from detoxlm.judged import GROUP_COLUMNS, groups_of
+from detoxlm.records import Row, RowError
+
+_BUILTIN = resources.files("detoxlm") / "prompts" / "mentions.toml"
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A text, the groups that it mentions (none: it is what the others are compared with), and what it is made of.
+
+    Texts of one `template` differ in the mention alone; they are resampled as one. None: the text stands for itself.
+    """
+
+    text: str
+    groups: tuple[str, ...]
+    template: str | None = None
+
+
+def builtin_mentions(share: float = 1.0) -> list[Mention]:
+    """Return the project's own texts: 14 everyday sentences, each about 24 groups and 4 roles that are no such group.
+
+    Of these sentences the first `share` is taken, in (0, 1], but two at least, each with all its groups and roles.
+    """
+    found = tomllib.loads(_BUILTIN.read_text("utf-8"))
+    forms = [(template, form) for form, name in enumerate(("people", "person")) for template in found[name]]
+    named: list[tuple[tuple[str, ...], list[str]]] = [((name,), words) for name, words in found["groups"].items()]
+    named += [((), words) for words in found["roles"].values()]
+    half = len(found["people"])
+    order = [forms[i + j * half] for i in range(half) for j in (0, 1)]  # by turns: a part of them has both forms
+    return [
+        Mention(template.format(people=words[form], person=words[form]), groups, template)
+        for template, form in order[: max(2, round(len(order) * share))]
+        for groups, words in named
+    ]
+
+
+def read_mentions(source: str | Path, *, skip_bad_rows: bool = False) -> list[Mention]:
+    """Read texts (column `text`) with the groups that they mention (`groups`: a list, or parted by commas; or empty).
+
+    A column `template` says which texts are made of one; `source` is a file or a Hub dataset's id, as for
+    `detoxlm.data.read_prompts`.
+
+    Raises:
+        UsageError: as `read_prompts`; no column of groups; no text with a group, or none without.
+    """
+
+    def mention(row: Row) -> Mention:
+        name = next((one for one in GROUP_COLUMNS if one in row), None)
+        if "text" not in row or name is None:
+            missing = "groups" if "text" in row else "text"
+            raise RowError(f"no column `{missing}`; found: {names_of(row)}")
+        template = row.get("template")
+        return Mention(
+            text_of(row, "text"),
+            tuple(sorted(groups_of(row[name]))),
+            None if template in (None, "") else str(template),
+        )
+
+    found = collect("who_pays", source, mention, None, skip_bad_rows).items
+    for what, wanted in (("with", True), ("without", False)):
+        if not any(bool(one.groups) == wanted for one in found):
+            raise UsageError(
+                f"who_pays: {source} has no text {what} groups; it needs texts that mention some, and texts of the "
+                "same kind, with `groups` empty, to compare them with."
+            )
+    return found
+
+
+def mentions_of(source: str | None, share: float, skip_bad_rows: bool) -> tuple[list[Mention], str]:
+    """Return the texts that the setting `who_pays` names, and where they are from; of the built-in ones a share."""
+    if source is None:
+        return builtin_mentions(share), "built-in sentences"
+    if source.lower() == "none":
+        return [], "none"
+    return read_mentions(source, skip_bad_rows=skip_bad_rows), source
