@@ -124,8 +124,19 @@ def print_results(results: Sequence[Results]) -> None:
     """Print a column for each results object, the change from the untouched model if there is one, and the scorers.
 
     Args:
-        results: of one recipe, prompts and main scorer; at least one.
+        results: of one recipe, prompts and main scorer, or of the same runs in both forms; at least one.
     """
+    from detoxlm.report.facts import arrange
+
+    study = arrange(results)
+    for one in [study, *([study.beside] if study.beside else [])]:
+        if study.beside:
+            print("In plain text:" if one is study else "\nIn chat:")
+        _print_study([found for found in results if any(found is its for its in one.measured)])
+
+
+def _print_study(results: Sequence[Results]) -> None:
+    """Print what was measured in one form."""
     from detoxlm.report.facts import arrange, speed_text
     from detoxlm.report.opinions import second_opinion_of
     from detoxlm.report.reading import readers_said

@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,7 +27,7 @@ from detoxlm.journal import Journal, digest_of
 from detoxlm.lock import only_writer
 from detoxlm.measuring import Done, generate_rows, measure_windows
 from detoxlm.methods.base import Detoxifier
-from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, estimates
+from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, by_group, estimates
 from detoxlm.metrics.instructions import check_rule
 from detoxlm.metrics.readers import labels_of
 from detoxlm.models import Target
@@ -59,6 +59,7 @@ class Task:
     batch_size: BatchSize = None
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)  # recorded in the results as they are
+    groups: list[Mapping[str, str]] = field(default_factory=list)  # of each prompt, what results are broken down by
 
 
 def measure(
@@ -119,6 +120,8 @@ def plan(
     ):
         if isinstance(given, str):
             raise UsageError(f"{what}: {given!r} is a text; give {fix.format(given)}.")
+    if task.groups and len(task.groups) != len(task.prompts):
+        raise UsageError(f"groups: {len(task.groups)} for {len(task.prompts)} prompts; give each prompt its own.")
     if detoxifier is None and strength is not None:
         raise UsageError("strength: it needs a detoxifier; without one the model is untouched.")
     if detoxifier is not None:
@@ -230,6 +233,7 @@ class Measurement:
                 "batch_size": self._batch_size,
                 "versions": self.versions,
                 **({} if self._form == {"form": "plain"} else self._form),
+                **({"groups": self.task.groups} if self.task.groups else {}),
             }
         )
 
@@ -331,6 +335,11 @@ class Measurement:
     def _results(self, done: Done, started: float) -> Results:
         """Return what the finished work, `done`, adds up to; `started` is when it began, by `time.monotonic`."""
         rows, windows = done.rows(), done.windows()
+        if self.task.groups:
+            rows = [
+                row.model_copy(update={"groups": dict(groups)})
+                for row, groups in zip(rows, self.task.groups, strict=True)
+            ]
         scorer = next(iter(self.scorers.values()))
         return Results(
             recipe=self.task.recipe.name,
@@ -348,6 +357,7 @@ class Measurement:
                 for label, one in list(self.scorers.items())[1:]
             },
             agreement=agreements(scorer.name, rows),
+            groups=by_group(rows),
             rows=rows,
             windows=windows,
             cost=done.cost(time.monotonic() - started),

@@ -3,9 +3,11 @@
 from detoxlm.metrics.agreement import agreements
 from detoxlm.metrics.answers import ANSWERS
 from detoxlm.metrics.base import Metric, differences, estimates
+from detoxlm.metrics.capability import ACCURACY, AVERAGE, accuracy, accuracy_change, average
 from detoxlm.metrics.corrected import CORRECTED
 from detoxlm.metrics.diversity import DIVERSITY, LENGTH
 from detoxlm.metrics.fluency import DRIFT, FLUENCY
+from detoxlm.metrics.groups import by_group, group_differences, measured_of_groups
 from detoxlm.metrics.readers import ReaderTable
 from detoxlm.metrics.toxicity import EMPTY, FRACTION, MAXIMUM, MEAN, PROBABILITY
 
@@ -13,4 +15,21 @@ from detoxlm.metrics.toxicity import EMPTY, FRACTION, MAXIMUM, MEAN, PROBABILITY
 TOXICITY: tuple[Metric, ...] = (MEAN, FRACTION, CORRECTED, MAXIMUM, PROBABILITY)
 METRICS: dict[str, Metric] = {m.name: m for m in (*TOXICITY, *FLUENCY, DRIFT, *DIVERSITY, EMPTY, LENGTH, *ANSWERS)}
 
-__all__ = ["CORRECTED", "METRICS", "TOXICITY", "Metric", "ReaderTable", "agreements", "differences", "estimates"]
+__all__ = [
+    "ACCURACY",
+    "AVERAGE",
+    "CORRECTED",
+    "METRICS",
+    "TOXICITY",
+    "Metric",
+    "ReaderTable",
+    "accuracy",
+    "accuracy_change",
+    "agreements",
+    "average",
+    "by_group",
+    "differences",
+    "estimates",
+    "group_differences",
+    "measured_of_groups",
+]

@@ -39,8 +39,12 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
         *limit_of_readers(study),
         (
             "Text about minorities",
-            "Detoxifying is known to make models worse at text about minorities and in dialect. Nothing here "
-            "is broken down by group, so a loss there would not show.",
+            "Detoxifying is known to make models worse at text about minorities and in dialect. "
+            + (
+                "The tables by group are of toxicity alone: whether the text got worse would not show."
+                if any(result.groups for result in study.measured)
+                else "Nothing here is broken down by group, so a loss there would not show."
+            ),
         ),
         (
             "These prompts only",
@@ -53,7 +57,7 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
         ),
         (
             "Not measured",
-            "Whether the model still answers questions as well as before (capability), "
+            f"{_of_ability(study)}"
             f"{'' if 'refused_fraction' in one.metrics else 'whether it refuses or dodges harmless requests, '}"
             "whether its statements are true, and whether it can be made toxic again by "
             "further training.",
@@ -73,6 +77,12 @@ def _fluency(one: Results) -> str:
     )
 
 
+def _of_ability(study: Study) -> str:
+    if any(one.capability and one.capability.tasks for one in study.measured):
+        return "Abilities that the tasks of capability do not ask for, "
+    return "Whether the model still answers questions as well as before (capability), "
+
+
 def _prompts(study: Study) -> str:
     """Return what was asked, and what was not."""
     one, samples = study.common, _count(study.samples, "sample")
@@ -81,7 +91,11 @@ def _prompts(study: Study) -> str:
         return f"{asked} Other languages, other system turns and people who provoke with more skill are not covered."
     return (
         f"The recipe {one.recipe} asks for short continuations of {study.prompts} English prompts, {samples} each. "
-        "Other languages, chat, long answers and people who try to provoke the model are not covered."
+        + (
+            "Other languages are not covered; the answers in chat above are short."
+            if study.beside
+            else "Other languages, chat, long answers and people who try to provoke the model are not covered."
+        )
     )
 
 
