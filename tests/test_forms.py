@@ -50,9 +50,9 @@ def prompts(tmp_path: Path) -> Path:
     return file
 
 
-def second(target: Target, **settings: Any) -> Any:
+def second(target: Target, judge: Target | None = None, **settings: Any) -> Any:
     chosen = settled(RunSettings(**settings))
-    return second_task(target, first_task(chosen, None), chosen, None)
+    return second_task(target, judge, first_task(chosen, None), chosen, None)
 
 
 def test_quick_is_measured_beside_answers_to_provocations_and_harmless_requests(chatty: Target) -> None:
@@ -82,6 +82,8 @@ def test_one_form_is_measured_where_there_is_but_one(
     assert second(chatty, chat=True) is None and second(chatty, forms="chat") is None
     assert second(chatty, recipe="chat") is None
     assert second(tiny("llama")) is None
+    assert second(chatty, tiny("llama")) is None, "a judge without a template cannot read answers"
+    assert second(chatty, chatty) is not None
     asked = settled(RunSettings(forms="chat", prompts=str(prompts)))
     assert all(hasattr(prompt, "messages") for prompt in first_task(asked, None).prompts)
     rows = tmp_path / "rows.jsonl"

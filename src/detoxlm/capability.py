@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from detoxlm.errors import DetoxError, UsageError, first_line
@@ -68,7 +69,7 @@ def load_tasks(asked: str) -> Tasks | None:
             "capability: it needs lm-eval: pip install 'detoxlm[capability]', or --capability none."
         ) from None
     with _quiet(), _offline():
-        manager = TaskManager()
+        manager = TaskManager(include_defaults=not all(Path(name).is_file() for name in names))  # there are thousands
         found: dict[str, Any] = {}
         left_out: dict[str, str] = {}
         for name in names:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from detoxlm.labelling.agreement import Agreement
     from detoxlm.metrics import Metric
     from detoxlm.results import Estimate, Results
-    from detoxlm.validity import SetValidity, Study
+    from detoxlm.report.facts import Study
+    from detoxlm.validity import SetValidity
+    from detoxlm.validity import Study as ValidityStudy
 
 
 def prepare() -> None:
@@ -158,11 +160,28 @@ def _print_study(results: Sequence[Results]) -> None:
         if r.speed is not None:
             print(f"Speed: {r.label} has {speed_text(r.speed)}: {r.speed.n} pairs side by side.")
     study = arrange(results)
+    _print_breakdowns(study)
     run = headline(study).run
     if said := readers_said(study, run):
         print(f"Readers{f' of {run.label}' if len(study.detoxified) > 1 else ''}: {said}")
     if said := second_opinion_of(results):
         print(f"Second opinions: {said}")
+
+
+def _print_breakdowns(study: Study) -> None:
+    """Print what was measured of each group of prompts, and of each task of capability."""
+    from detoxlm.report.breakdown import by_groups, by_tasks, left_out
+
+    capability = by_tasks(study)
+    for table in [*by_groups(study), *([capability] if capability else [])]:
+        print(f"\n{table.title}: {table.metric.label.lower()}")
+        rows = [
+            [name, *(table.metric.show(found) if (found := run.metrics.get(table.metric.name)) else "" for run in runs)]
+            for name, _, runs in table.rows
+        ]
+        print_rows(["", *(run.label for run in study.runs)], rows, as_json=False)
+    for line in left_out(study):
+        print(line)
 
 
 def _estimates(results: Sequence[Results]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -289,7 +308,7 @@ def print_agreement(found: Agreement) -> None:
         print("Name the file of texts to see them: detoxlm label FILE --agreement A B")
 
 
-def print_validity(study: Study) -> None:
+def print_validity(study: ValidityStudy) -> None:
     """Print what was measured of scorers, for each set of labelled texts."""
     from detoxlm.validity import MEASURES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from detoxlm.conversations import form_of, template_of
@@ -11,6 +12,8 @@ from detoxlm.models import Target
 from detoxlm.recipes import Task, get_recipe
 from detoxlm.settings import RunSettings
 from detoxlm.workflows import task_of
+
+log = logging.getLogger(__name__)
 
 #: Of the answers that are measured beside `quick`: conversations, and tokens of each. About half of the tokens of
 #: its plain text, so that a second form costs less than the first.
@@ -43,7 +46,9 @@ def first_task(settings: RunSettings, command: str | None) -> Task:
     return task_of(settings, command)
 
 
-def second_task(target: Target, first: Task, settings: RunSettings, command: str | None) -> Task | None:
+def second_task(
+    target: Target, judge: Target | None, first: Task, settings: RunSettings, command: str | None
+) -> Task | None:
     """Return the task in chat where the first one is of plain text; None: it is not to be measured, or cannot be.
 
     Beside the recipe `quick` on built-in prompts it is a short form of the recipe `chat`: answers to provocations,
@@ -60,6 +65,9 @@ def second_task(target: Target, first: Task, settings: RunSettings, command: str
     if settings.forms == "both" and not template:
         raise UsageError(f"forms: {target.name} has no chat template, so it has no chat form; leave --forms out.")
     if chat or not template or settings.forms == "plain" or settings.chat:
+        return None
+    if settings.forms is None and judge is not None and template_of(judge.tokenizer) is None:
+        log.warning("forms: chat is left out: the fluency judge %s has no chat template to read it by.", judge.name)
         return None
     asked = settings.model_copy(update={"chat": True, "fluency_text": "none"})
     if settings.prompts is None and settings.recipe == "quick":

@@ -90,7 +90,7 @@ def _run(
     target = target_of(model, settings)
     judge = judge_of(settings)
     method.check(data, chosen, target)
-    second = forms.second_task(target, task, settings, command)
+    second = forms.second_task(target, judge, task, settings, command)
     measured = [_Form(as_read(target, task), out / "results")]
     if second is not None:
         measured.append(_Form(as_read(target, second), out / "results" / "chat", " in chat"))
