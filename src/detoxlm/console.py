@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from detoxlm.bulk.work import Done
     from detoxlm.labelling.agreement import Agreement
     from detoxlm.metrics import Metric
-    from detoxlm.results import Estimate, Results
     from detoxlm.report.facts import Study
+    from detoxlm.results import Estimate, Results
     from detoxlm.validity import SetValidity
     from detoxlm.validity import Study as ValidityStudy
 
