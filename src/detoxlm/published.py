@@ -124,7 +124,7 @@ def _load(name: str, kind: Published, source: str | Path, column: str | None, sk
 
 
 def _field(row: Row, *names: str) -> str:
-    """Return the text in the first of the columns that a row has, without a full stop where it has none."""
+    """Return the text in the first of these columns that the row has; raise `RowError` where it has none."""
     name = next((name for name in names if name in row), None)
     if name is None:
         raise RowError(f"no column {' or '.join(f'`{name}`' for name in names)}; found: {names_of(row)}")
