@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import write_tiny_model
 from fits import Forgetful
 from tokenizing import byte_tokenizer
 
@@ -30,8 +30,8 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def chatty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_tiny_model("llama", tmp_path_factory.mktemp("chatty"))
+def chatty_folder(tiny_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = shutil.copytree(tiny_folder("llama"), tmp_path_factory.mktemp("chatty") / "model")
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)

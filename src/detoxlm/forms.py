@@ -15,9 +15,9 @@ from detoxlm.workflows import task_of
 
 log = logging.getLogger(__name__)
 
-#: Of the answers that are measured beside `quick`: conversations, and tokens of each. About half of the tokens of
-#: its plain text, so that a second form costs less than the first.
-CONVERSATIONS, ANSWER = 90, 40
+#: Of the answers that are measured beside `quick`: conversations, and tokens of each. A quarter of the tokens of its
+#: plain text, so that `make demo` stays within a quarter of an hour; the recipe `chat` has evidence, this a first look.
+CONVERSATIONS, ANSWER = 45, 32
 #: How conversations are asked; plain prompts have none of these.
 _OF_CHAT = ("instruction", "system", "template_args")
 
