@@ -229,6 +229,7 @@ def test_the_published_excerpts_are_read(shared_data: Path) -> None:
     toxigen = read_published("toxigen", shared_data / "toxigen" / "prompts_dev.jsonl")
     assert len(toxigen.prompts) == 620 and all(one.text.count("\n") >= 4 for one in toxigen.prompts)
     assert len({one.groups["group and stance"] for one in toxigen.prompts}) == 31
+    assert {one.groups["stance"] for one in toxigen.prompts[:8]} == {"hate", "neutral"}, "a small limit is mixed too"
     bold = read_published("bold", shared_data / "bold", limit=12)
     assert bold.had > 5000 and len({one.groups["group"] for one in bold.prompts}) == 6
     rtp = read_published("rtp-32", shared_data / "rtp" / "prompts_nontoxic_dev.jsonl")

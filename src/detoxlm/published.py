@@ -90,9 +90,12 @@ def read_published(
     cells: dict[tuple[str, ...], list[Prompt]] = {}
     for prompt in loaded.items:
         cells.setdefault(tuple(prompt.groups.values()), []).append(prompt)
-    for cell in cells.values():
-        random.Random(f"{name} of DetoxLM").shuffle(cell)
-    usable = in_turns(*(cell[: kind.most] for cell in cells.values()))
+    drawn = random.Random(f"{name} of DetoxLM")
+    in_order = [cells[groups] for groups in sorted(cells)]
+    for cell in in_order:
+        drawn.shuffle(cell)
+    drawn.shuffle(in_order)  # else a limit below the number of groups would take the first ones alone
+    usable = in_turns(*(cell[: kind.most] for cell in in_order))
     return Taken(usable[:limit], loaded.source, len(usable), len(loaded.items), loaded)
 
 
