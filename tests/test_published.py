@@ -15,11 +15,12 @@ from transformers import RepetitionPenaltyLogitsProcessor
 from detoxlm.comparing import compare
 from detoxlm.conversations import Conversation
 from detoxlm.errors import UsageError
-from detoxlm.generation import Sampling, decode, encode, generate, penalised
+from detoxlm.generation import Sampling, decode, encode, generate
 from detoxlm.models import Target
 from detoxlm.protocols import RECIPES
 from detoxlm.published import PUBLISHED, read_published
 from detoxlm.recipes import Task, measure
+from detoxlm.repetition import penalised
 from detoxlm.results import Results
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import EvaluateSettings

@@ -21,6 +21,7 @@ from detoxlm.errors import DetoxError, UsageError, list_of_texts
 from detoxlm.models import Target
 from detoxlm.passes import extend, prefill
 from detoxlm.progress import track
+from detoxlm.repetition import penalised, seen_in
 from detoxlm.settings import Settings
 from detoxlm.sizing import START, BatchSize, Sizes, asked
 
@@ -196,7 +197,7 @@ def sample_batch(target: Target, prompts: Sequence[str], sampling: Sampling) -> 
     out = torch.empty(rows, steps, dtype=torch.long, device=target.device)
     finished = torch.zeros(rows, dtype=torch.bool, device=target.device)
     length = torch.full((rows,), steps, device=target.device)
-    seen = None if sampling.repetition_penalty == 1 else _seen(read, n, state.logits)
+    seen = None if sampling.repetition_penalty == 1 else seen_in(read, n, state.logits)
     for step in range(steps):
         logits = state.logits if seen is None else penalised(state.logits, seen, sampling.repetition_penalty)
         token = next_token(logits, sampling, noise[:, step])
@@ -213,22 +214,6 @@ def sample_batch(target: Target, prompts: Sequence[str], sampling: Sampling) -> 
         state = extend(target.model, state, token[:, None])
     kept = [out[row, : length[row]].tolist() for row in range(rows)]
     return [kept[start : start + n] for start in range(0, rows, n)]
-
-
-def _seen(read: Sequence[Sequence[int]], samples: int, logits: torch.Tensor) -> torch.Tensor:
-    """Which tokens each row has read, bool [R, V], for rows of `samples` a prompt."""
-    seen = torch.zeros(len(read) * samples, logits.shape[-1], dtype=torch.bool, device=logits.device)
-    for i, ids in enumerate(read):
-        seen[i * samples : (i + 1) * samples, list(ids)] = True
-    return seen
-
-
-def penalised(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Return logits [R, V] with those of tokens in `seen`, bool [R, V], made less likely (CTRL, arXiv 1909.05858).
-
-    As transformers has it: a positive logit is divided by the penalty, a negative one multiplied.
-    """
-    return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
 def _end_lines(

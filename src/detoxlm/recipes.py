@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +35,7 @@ from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import labelled
 from detoxlm.scorers.windows import WORDS
 from detoxlm.sizing import BatchSize, asked
+from detoxlm.versions import versions
 
 __all__ = ["RECIPES", "Measurement", "Recipe", "Task", "as_read", "get_recipe", "measure", "plan", "plan_through"]
 
@@ -190,16 +188,6 @@ def _as_read(engine: Engine, task: Task) -> Task:
     return replace(task, prompts=prompts, notes=[*task.notes, *new])
 
 
-def _versions() -> dict[str, str]:
-    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
-    return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
-        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "threads": str(torch.get_num_threads()),
-    }
-
-
 @dataclass(frozen=True)
 class Measurement:
     """A task on a model, checked: all that decides its numbers, and how they are made."""
@@ -209,7 +197,7 @@ class Measurement:
     scorers: dict[str, Scorer]  # by their labels, the main one first
     judge: Target | None
     windows: list[tuple[list[int], int]]  # of the fluency text: ids, and how many of them are scored
-    versions: dict[str, str] = field(default_factory=_versions)
+    versions: dict[str, str] = field(default_factory=versions)
 
     @property
     def sampling(self) -> Sampling:
