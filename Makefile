@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements-embedded.txt
 
 setup: $(VENV)/.installed ## Make the virtual environment
 
-demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 12 minutes on two cores)
+demo: setup ## Measure and detoxify the embedded model; writes out/demo (about 15 minutes on two cores)
 	$(BIN)/detoxlm run embedded -o $(DEMO)
 
 # a process for each core, one thread each: tiny models gain nothing from threads

@@ -13,7 +13,7 @@ import torch
 from devices import DEVICE, as_row, encoded
 from peft import PeftModel
 
-from detoxlm import workflows
+from detoxlm import running
 from detoxlm.data import Pair, builtin_prompts, neutral_text
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling, generate
@@ -41,7 +41,7 @@ def run_folder(embedded: Target, tmp_path_factory: pytest.TempPathFactory) -> Pa
         patch.setattr("detoxlm.workflows.load_target", lambda *_, **__: embedded)
         few = {"limit": 8, "samples": 1, "max_new_tokens": 10, "fluency_tokens": 300}
         settings = RunSettings(**few, strengths="0.5", output=out, device=DEVICE)
-        workflows.run("embedded", settings, sets=["variant=paper", "steps=10", "samples=2", "train_batch=6"])
+        running.run("embedded", settings, sets=["variant=paper", "steps=10", "samples=2", "train_batch=6"])
     return out
 
 

@@ -63,11 +63,11 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Measure a model, detoxify it, measure again, and write the report: the main job."""
-    from detoxlm import workflows
+    from detoxlm import running
     from detoxlm.report import recommended
 
     say = (lambda _: None) if as_json else console.say
-    results = workflows.run(model, settings, config_path, sets or (), _command(), say)
+    results = running.run(model, settings, config_path, sets or (), _command(), say)
     found = recommended(results)
     assert found is not None  # a run detoxifies
     out = settings.output

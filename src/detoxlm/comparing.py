@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detoxlm.errors import UsageError
-from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, differences
+from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, differences, group_differences
 from detoxlm.metrics.readers import labels_of
 from detoxlm.results import PRINTS, Comparison, OpinionChange, Results, Row, ScorerInfo
 
@@ -118,7 +118,11 @@ def compare(base: Results, now: Results) -> None:
         METRICS.values(), (base.rows, base.windows), (now.rows, now.windows), _readers_of_both(base.scorer, now.scorer)
     )
     now.comparison = Comparison(
-        baseline=base.metrics, baseline_cost=base.cost, difference=difference, opinions=opinions
+        baseline=base.metrics,
+        baseline_cost=base.cost,
+        difference=difference,
+        opinions=opinions,
+        groups=group_differences(base.rows, now.rows),
     )
 
 

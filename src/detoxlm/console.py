@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from detoxlm.bulk.work import Done
     from detoxlm.labelling.agreement import Agreement
     from detoxlm.metrics import Metric
+    from detoxlm.report.facts import Study
     from detoxlm.results import Estimate, Results
-    from detoxlm.validity import SetValidity, Study
+    from detoxlm.validity import SetValidity
+    from detoxlm.validity import Study as ValidityStudy
 
 
 def prepare() -> None:
@@ -124,8 +126,19 @@ def print_results(results: Sequence[Results]) -> None:
     """Print a column for each results object, the change from the untouched model if there is one, and the scorers.
 
     Args:
-        results: of one recipe, prompts and main scorer; at least one.
+        results: of one recipe, prompts and main scorer, or of the same runs in both forms; at least one.
     """
+    from detoxlm.report.facts import arrange
+
+    study = arrange(results)
+    for one in [study, *([study.beside] if study.beside else [])]:
+        if study.beside:
+            print("In plain text:" if one is study else "\nIn chat:")
+        _print_study([found for found in results if any(found is its for its in one.measured)])
+
+
+def _print_study(results: Sequence[Results]) -> None:
+    """Print what was measured in one form."""
     from detoxlm.report.facts import arrange, speed_text
     from detoxlm.report.opinions import second_opinion_of
     from detoxlm.report.paying import who_pays_said
@@ -148,6 +161,7 @@ def print_results(results: Sequence[Results]) -> None:
         if r.speed is not None:
             print(f"Speed: {r.label} has {speed_text(r.speed)}: {r.speed.n} pairs side by side.")
     study = arrange(results)
+    _print_breakdowns(study)
     run = headline(study).run
     if said := readers_said(study, run):
         print(f"Readers{f' of {run.label}' if len(study.detoxified) > 1 else ''}: {said}")
@@ -155,6 +169,22 @@ def print_results(results: Sequence[Results]) -> None:
         print(f"Who pays{f' for {run.label}' if len(study.detoxified) > 1 else ''}: {said}")
     if said := second_opinion_of(results):
         print(f"Second opinions: {said}")
+
+
+def _print_breakdowns(study: Study) -> None:
+    """Print what was measured of each group of prompts, and of each task of capability."""
+    from detoxlm.report.breakdown import by_groups, by_tasks, left_out
+
+    capability = by_tasks(study)
+    for table in [*by_groups(study), *([capability] if capability else [])]:
+        print(f"\n{table.title}: {table.metric.label.lower()}")
+        rows = [
+            [name, *(table.metric.show(found) if (found := run.metrics.get(table.metric.name)) else "" for run in runs)]
+            for name, _, runs in table.rows
+        ]
+        print_rows(["", *(run.label for run in study.runs)], rows, as_json=False)
+    for line in left_out(study):
+        print(line)
 
 
 def _estimates(results: Sequence[Results]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -281,7 +311,7 @@ def print_agreement(found: Agreement) -> None:
         print("Name the file of texts to see them: detoxlm label FILE --agreement A B")
 
 
-def print_validity(study: Study) -> None:
+def print_validity(study: ValidityStudy) -> None:
     """Print what was measured of scorers, for each set of labelled texts."""
     from detoxlm.validity import MEASURES
 

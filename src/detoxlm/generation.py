@@ -10,16 +10,18 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from detoxlm.conversations import Conversation, check_template, conversation_ids, shortened
 from detoxlm.errors import DetoxError, UsageError, list_of_texts
 from detoxlm.models import Target
 from detoxlm.passes import extend, prefill
 from detoxlm.progress import track
+from detoxlm.repetition import penalised, seen_in
 from detoxlm.settings import Settings
 from detoxlm.sizing import START, BatchSize, Sizes, asked
 
@@ -37,6 +39,16 @@ class Sampling(Settings):
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus mass in (0, 1].")
     top_k: int = Field(0, ge=0, description="Only the k likeliest tokens; 0: no such limit.")
     seed: int = Field(0, ge=0)
+    repetition_penalty: float = Field(
+        1.0, gt=0, description="Tokens that were read or written have their logits divided by it, negative ones times."
+    )
+    one_line: bool = Field(False, description="A continuation ends at the end of its line.")
+
+    @model_serializer(mode="wrap")
+    def _as_known(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What few recipes set is left out where it is not set: measurements of others keep their names."""
+        rare = {"repetition_penalty": 1.0, "one_line": False}
+        return {name: value for name, value in plain(self).items() if name not in rare or value != rare[name]}
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,8 @@ def _batches(
     with track(description, len(prompts) * per_prompt, "tokens", done=skip * per_prompt) as advance:
         for indices, (token_ids, seconds) in sizes.over(order, continued, each=sampling.samples):
             texts = [[decode(target, ids) for ids in row] for row in token_ids]
+            if sampling.one_line:  # the last token may hold more than the line's end
+                texts = [[text.partition("\n")[0] for text in row] for row in texts]
             yield Batch(
                 [Generation(i, prompts[i], t, ids) for i, t, ids in zip(indices, texts, token_ids, strict=True)],
                 seconds,
@@ -175,24 +189,42 @@ def describe_prompts(target: Target, prompts: Sequence[str], sampling: Sampling)
 def sample_batch(target: Target, prompts: Sequence[str], sampling: Sampling) -> list[list[list[int]]]:
     """Continue a few prompts in one batch; returns token ids [prompt][sample][token], without the end token."""
     n, steps = sampling.samples, sampling.max_new_tokens
-    state = prefill(target, [encode(target, prompt, steps) for prompt in prompts]).repeated(n)
+    read = [encode(target, prompt, steps) for prompt in prompts]
+    state = prefill(target, read).repeated(n)
     ends = torch.tensor(end_tokens(target), device=target.device)
     rows = len(prompts) * n
     noise = noise_of(prompts, sampling).to(target.device)  # [rows, steps]
     out = torch.empty(rows, steps, dtype=torch.long, device=target.device)
     finished = torch.zeros(rows, dtype=torch.bool, device=target.device)
     length = torch.full((rows,), steps, device=target.device)
+    seen = None if sampling.repetition_penalty == 1 else seen_in(read, n, state.logits)
     for step in range(steps):
-        token = next_token(state.logits, sampling, noise[:, step])
+        logits = state.logits if seen is None else penalised(state.logits, seen, sampling.repetition_penalty)
+        token = next_token(logits, sampling, noise[:, step])
+        if seen is not None:
+            seen.scatter_(1, token[:, None], True)
         ended = torch.isin(token, ends) & ~finished
         length[ended] = step
         finished |= ended
+        if sampling.one_line:
+            finished |= _end_lines(target, token, step, length, finished)
         out[:, step] = token
         if step + 1 == steps or bool(finished.all()):
             break
         state = extend(target.model, state, token[:, None])
     kept = [out[row, : length[row]].tolist() for row in range(rows)]
     return [kept[start : start + n] for start in range(0, rows, n)]
+
+
+def _end_lines(
+    target: Target, token: torch.Tensor, step: int, length: torch.Tensor, finished: torch.Tensor
+) -> torch.Tensor:
+    """Tell which rows end their line with this token, bool [R]; `length` keeps a token that has text before that."""
+    written = target.tokenizer.batch_decode(token[:, None].tolist(), skip_special_tokens=True)
+    ended = torch.tensor(["\n" in text for text in written], device=token.device) & ~finished
+    for row in ended.nonzero()[:, 0].tolist():
+        length[row] = step + bool(written[row].partition("\n")[0])
+    return ended
 
 
 def next_token(logits: torch.Tensor, sampling: Sampling, noise: torch.Tensor) -> torch.Tensor:

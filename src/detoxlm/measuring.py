@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 from typing import Any
-
-import torch
 
 from detoxlm import processes
 from detoxlm.engines.base import Engine, Written
@@ -233,14 +228,3 @@ def mentions_sha256(key: str, mentions: Sequence[Mention], token_ids: Sequence[l
     """Return the hash of what is measured of texts of who pays, under a key; {} where nothing is."""
     about = [(ids, list(one.groups), one.template) for one, ids in zip(mentions, token_ids, strict=bool(token_ids))]
     return {key: digest_of(about)} if about else {}
-
-
-def versions() -> dict[str, str]:
-    """Return what numbers may depend on besides what is measured: packages, platform and threads, by name."""
-    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
-    return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
-        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "threads": str(torch.get_num_threads()),
-    }

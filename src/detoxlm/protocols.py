@@ -19,6 +19,14 @@ class Recipe:
     builtin: Literal["mild", "provocative", "chat"] | None  # which built-in prompts serve where the user gives none
     #: Whether prompts are asked as turns, and answers read as such: without thoughts, with the worst place.
     chat: bool = False
+    #: Whose prompts it reads, one of `detoxlm.published.PUBLISHED`; None: any, and built-in ones where none are given.
+    published: str | None = None
+
+    def answering(self) -> Recipe:
+        """Return this recipe for prompts that are asked as turns: an answer may have several lines."""
+        if not self.sampling.one_line:
+            return self
+        return replace(self, sampling=self.sampling.model_copy(update={"one_line": False}))
 
     def changed(
         self,
@@ -78,6 +86,38 @@ RECIPES = {
             Sampling(max_new_tokens=100, temperature=1.0, top_p=0.9),
             "chat",
             chat=True,
+        ),
+        Recipe(
+            "rtp-32",
+            "one sample of at most 32 tokens, nucleus 0.3, temperature 1, repetition penalty 1.2, on 1,000 random "
+            "prompts of RealToxicityPrompts (Lin-AcT, arXiv 2410.23054; LinEAS, arXiv 2503.10679)",
+            Sampling(max_new_tokens=32, temperature=1.0, top_p=0.3, repetition_penalty=1.2),
+            None,
+            published="rtp-32",
+        ),
+        Recipe(
+            "toxigen",
+            "one greedy continuation to the end of the line, in chat an answer, of at most 512 tokens, on ToxiGen's "
+            "prompts (arXiv 2203.09509, as in open-instruct): toxic share by group and stance",
+            Sampling(max_new_tokens=512, one_line=True),
+            None,
+            published="toxigen",
+        ),
+        Recipe(
+            "bold",
+            "25 samples of at most 20 tokens, nucleus 0.9, temperature 1, on BOLD's beginnings of sentences (arXiv "
+            "2101.11718): expected maximum toxicity by group, and gaps between groups",
+            Sampling(max_new_tokens=20, samples=25, temperature=1.0, top_p=0.9),
+            None,
+            published="bold",
+        ),
+        Recipe(
+            "attaq",
+            "25 samples of at most 20 tokens, nucleus 0.9, temperature 1, on AttaQ's provocations (arXiv 2311.04124): "
+            "expected maximum toxicity by category",
+            Sampling(max_new_tokens=20, samples=25, temperature=1.0, top_p=0.9),
+            None,
+            published="attaq",
         ),
     )
 }

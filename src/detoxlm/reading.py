@@ -66,7 +66,8 @@ def read_answers(
         generations: what was written; of conversations.
         scorers: the main one first.
         attach: makes the target the model that wrote, for KL(base || model) along the answers; None: it was untouched,
-            and no KL is measured. Nor is it of answers to provocations, which are to change.
+            and no KL is measured. Nor is it of answers to provocations, which are to change, and to
+            harmless requests, of which refusals are counted.
 
     Raises:
         DetoxError: a scorer failed, or the logits are NaN or infinite.
@@ -97,7 +98,7 @@ def read_apart(texts: list[str], thinking: list[str | None], scorers: Sequence[S
 def _drift(
     target: Target, prompt: str, ids: list[int], attach: Callable[[], AbstractContextManager[None]] | None
 ) -> float | None:
-    provoked = isinstance(prompt, Conversation) and prompt.kind == "provocation"
-    if attach is None or provoked or not ids:
+    unread = isinstance(prompt, Conversation) and prompt.kind in ("provocation", "harmless")
+    if attach is None or unread or not ids:
         return None
     return measure_window(target, encode(target, prompt, len(ids)) + ids, len(ids), attach).kl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,10 +23,10 @@ from detoxlm.generation import Sampling, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import text_batches
 from detoxlm.lock import only_writer
-from detoxlm.measuring import Done, generate_rows, measure_mentions, measure_windows, mentions_sha256, versions
+from detoxlm.measuring import Done, generate_rows, measure_mentions, measure_windows, mentions_sha256
 from detoxlm.mentions import Mention
 from detoxlm.methods.base import Detoxifier
-from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, estimates, who_pays
+from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, by_group, estimates, who_pays
 from detoxlm.metrics.instructions import check_rule
 from detoxlm.metrics.readers import labels_of
 from detoxlm.models import Target
@@ -37,6 +37,7 @@ from detoxlm.scorers.base import Scorer
 from detoxlm.scorers.several import labelled
 from detoxlm.scorers.windows import WORDS
 from detoxlm.sizing import BatchSize, asked
+from detoxlm.versions import versions
 
 __all__ = ["RECIPES", "Measurement", "Recipe", "Task", "as_read", "get_recipe", "measure", "plan", "plan_through"]
 
@@ -60,6 +61,7 @@ class Task:
     batch_size: BatchSize = None
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)  # recorded in the results as they are
+    groups: list[Mapping[str, str]] = field(default_factory=list)  # of each prompt, what results are broken down by
 
 
 def measure(
@@ -120,6 +122,8 @@ def plan(
     ):
         if isinstance(given, str):
             raise UsageError(f"{what}: {given!r} is a text; give {fix.format(given)}.")
+    if task.groups and len(task.groups) != len(task.prompts):
+        raise UsageError(f"groups: {len(task.groups)} for {len(task.prompts)} prompts; give each prompt its own.")
     if detoxifier is None and strength is not None:
         raise UsageError("strength: it needs a detoxifier; without one the model is untouched.")
     if detoxifier is not None:
@@ -224,6 +228,7 @@ class Measurement:
                 "versions": self.versions,
                 **({} if self._form == {"form": "plain"} else self._form),
                 **mentions_sha256("mentions", self.task.mentions, self.mention_ids),
+                **({"groups": self.task.groups} if self.task.groups else {}),
             }
         )
 
@@ -327,6 +332,11 @@ class Measurement:
     def _results(self, done: Done, started: float) -> Results:
         """Return what the finished work, `done`, adds up to; `started` is when it began, by `time.monotonic`."""
         rows, windows = done.rows(), done.windows() + done.mentions()
+        if self.task.groups:
+            rows = [
+                row.model_copy(update={"groups": dict(groups)})
+                for row, groups in zip(rows, self.task.groups, strict=True)
+            ]
         scorer = next(iter(self.scorers.values()))
         return Results(
             recipe=self.task.recipe.name,
@@ -345,6 +355,7 @@ class Measurement:
             },
             agreement=agreements(scorer.name, rows),
             who_pays=who_pays(windows),
+            groups=by_group(rows),
             rows=rows,
             windows=windows,
             cost=done.cost(time.monotonic() - started),

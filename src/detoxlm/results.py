@@ -103,6 +103,9 @@ class Row(_Model):
         default_factory=list,
         description="KL(base || this model) in nats, summed over the tokens of each continuation; None: not measured.",
     )
+    groups: dict[str, str] = Field(
+        default_factory=dict, description="What results are broken down by, such as `{'stance': 'hate'}`."
+    )
     thinking: list[str | None] = Field(
         default_factory=list, description="What a reasoning model wrote before each answer; None: nothing."
     )
@@ -200,6 +203,38 @@ class Agreement(_Model):
     neither: int
 
 
+class GroupEstimates(_Model):
+    """What was measured of the prompts of one group."""
+
+    prompts: int = Field(description="Different prompts of the group.")
+    metrics: dict[str, Estimate] = Field(description="The main metric first.")
+    gap: Estimate | None = Field(
+        default=None, description="The main metric less that of all other groups together; None: there are no others."
+    )
+
+
+class TaskAccuracy(_Model):
+    """What a model gets right in one task of lm-eval."""
+
+    metric: str = Field(description="lm-eval's name of what is counted: acc_norm where the task has it, else acc.")
+    accuracy: Estimate = Field(description="Mean over items, with an interval over items.")
+    right: list[float] = Field(description="Of each item, in the task's order: 1 right, 0 wrong.")
+    items_sha256: str = Field(description="Hash of the items: results are paired where it is the same.")
+
+
+class Capability(_Model):
+    """What a model gets right, by lm-eval."""
+
+    tasks: dict[str, TaskAccuracy]
+    average: Estimate | None = Field(description="Mean of the tasks, each weighing the same; None: there are none.")
+    left_out: dict[str, str] = Field(default_factory=dict, description="Tasks that were asked for, and why not.")
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+#: What the groups are of -> group -> estimates.
+ByGroup = dict[str, dict[str, GroupEstimates]]
+
+
 class Cost(_Model):
     """What the measured model cost on this machine."""
 
@@ -229,6 +264,10 @@ class Comparison(_Shown):
     )
     opinions: dict[str, OpinionChange] = Field(
         default_factory=dict, description="By label: the further scorers that scored both models."
+    )
+    groups: ByGroup = Field(default_factory=dict, description="The changes of each group, paired by prompt.")
+    capability: dict[str, Estimate] = Field(
+        default_factory=dict, description="The changes by task, paired by item, and of their `average`."
     )
 
     def _table(self) -> _Table:
@@ -265,6 +304,8 @@ class Results(_Shown):
     metrics: dict[str, Estimate]
     opinions: dict[str, Opinion] = Field(default_factory=dict, description="By label: every further scorer.")
     agreement: list[Agreement] = Field(default_factory=list, description="Every pair of scorers, the main one's first.")
+    groups: ByGroup = Field(default_factory=dict, description="By what the groups are of; {}: prompts have none.")
+    capability: Capability | None = Field(default=None, description="None: it was not measured.")
     comparison: Comparison | None = None
     who_pays: WhoPays | None = Field(default=None, description="None: nothing is attached, or it was not measured.")
     rows: list[Row]

@@ -160,7 +160,9 @@ class ChatOptions(Settings):
 class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     """What is measured, and on which text."""
 
-    recipe: str = Field("quick", description="challenge-10, chat, emt-25 or quick. See `detoxlm recipes`.")
+    recipe: str = Field(
+        "quick", description="quick, challenge-10, emt-25, chat, rtp-32, toxigen, bold or attaq. See `detoxlm recipes`."
+    )
     samples: int | None = Field(None, ge=1, description="Continuations per prompt [default: the recipe's].")
     max_new_tokens: int | None = Field(
         None, ge=1, description="Longest continuation, tokens [default: the recipe's, as of the next two]."
@@ -218,7 +220,18 @@ def _engine(value: str) -> str:
     return value
 
 
-class EvaluateSettings(MeasureOptions):
+class CapabilityOptions(Settings):
+    """What the model can do beside."""
+
+    capability: str = Field(
+        "none",
+        description="Also measure what the model gets right, by lm-eval: quick (seven tasks, 100 items each), standard "
+        "(all their items), or tasks and YAML files of tasks, with commas between. Only where the data are at hand: "
+        "nothing is fetched. Needs `detoxlm[capability]`.",
+    )
+
+
+class EvaluateSettings(MeasureOptions, CapabilityOptions):
     """`detoxlm evaluate`."""
 
     engine: Annotated[str, AfterValidator(_engine)] = Field(
@@ -270,10 +283,15 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     output: Path = Field(Path("detoxifier"), description="The detoxifier's folder; a killed fit continues from there.")
 
 
-class RunSettings(MeasureOptions):
+class RunSettings(MeasureOptions, CapabilityOptions):
     """`detoxlm run`."""
 
     method: str = Field("fusion", description="How to detoxify. See `detoxlm methods`.")
+    forms: Literal["plain", "chat", "both"] | None = Field(
+        None,
+        description="Measure plain text, answers in chat, or both, and recommend a strength for all that is measured "
+        "[default: both where the model has a chat template and the prompts are plain; chat with --chat].",
+    )
     strengths: str | None = Field(
         None, description="Strengths to measure, separated by commas [default: the method's own]."
     )

@@ -40,6 +40,8 @@ def check_engine(settings: EvaluateSettings) -> None:
             raise UsageError(f"{name}: the model behind --engine {settings.engine} is loaded there; {said}.")
     if processes.started()[1] > 1:
         raise UsageError("processes: a served model is measured by one; start detoxlm without a launcher.")
+    if settings.capability != "none":
+        raise UsageError("capability: lm-eval asks a model in this process; leave --engine out, or --capability.")
 
 
 def reads_text(settings: EvaluateSettings) -> bool:

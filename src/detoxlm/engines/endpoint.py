@@ -145,7 +145,16 @@ class Endpoint(Engine):
         return said
 
     def described(self, prompts: Sequence[str], sampling: Sampling) -> list[str]:
-        """Nothing is known of how it reads them."""
+        """Nothing is known of how it reads them.
+
+        Raises:
+            UsageError: a repetition penalty, which the protocol cannot say.
+        """
+        if sampling.repetition_penalty != 1:
+            raise UsageError(
+                "recipe: it has a repetition penalty, which the OpenAI API cannot say; leave --engine out, or take "
+                "another recipe."
+            )
         return []
 
     def windows(self, text: str, tokens: int, share: float) -> list[tuple[list[int], int]]:
@@ -240,6 +249,8 @@ class Endpoint(Engine):
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
         }
+        if sampling.one_line:
+            body["stop"] = ["\n"]
         if sampling.samples > 1:
             body["n"] = sampling.samples
         if "seed" not in self._refused:

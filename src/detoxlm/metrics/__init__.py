@@ -3,9 +3,11 @@
 from detoxlm.metrics.agreement import agreements
 from detoxlm.metrics.answers import ANSWERS
 from detoxlm.metrics.base import Metric, differences, estimates
+from detoxlm.metrics.capability import ACCURACY, AVERAGE, accuracy, accuracy_change, average
 from detoxlm.metrics.corrected import CORRECTED
 from detoxlm.metrics.diversity import DIVERSITY, LENGTH
 from detoxlm.metrics.fluency import DRIFT, FLUENCY
+from detoxlm.metrics.groups import by_group, group_differences, measured_of_groups
 from detoxlm.metrics.readers import ReaderTable
 from detoxlm.metrics.toxicity import EMPTY, FRACTION, MAXIMUM, MEAN, PROBABILITY
 from detoxlm.metrics.who_pays import MOST, PAYING, who_pays
@@ -17,6 +19,8 @@ METRICS: dict[str, Metric] = {
 }
 
 __all__ = [
+    "ACCURACY",
+    "AVERAGE",
     "CORRECTED",
     "METRICS",
     "MOST",
@@ -24,8 +28,14 @@ __all__ = [
     "TOXICITY",
     "Metric",
     "ReaderTable",
+    "accuracy",
+    "accuracy_change",
     "agreements",
+    "average",
+    "by_group",
     "differences",
     "estimates",
+    "group_differences",
+    "measured_of_groups",
     "who_pays",
 ]

@@ -28,11 +28,11 @@ def bootstrap(
         seed: seed of the resampling.
     """
     n = len(top)
-    value = float(_ratio(top.sum(), bottom.sum(), exponential))
+    value = float(ratio(top.sum(), bottom.sum(), exponential))
     if n < 2:
         return Estimate(value=value, n=n)
     tops, bottoms = resampled((top, bottom), seed)
-    low, high = interval(_ratio(tops, bottoms, exponential))
+    low, high = interval(ratio(tops, bottoms, exponential))
     if proportion and value in (0.0, 1.0):
         reach = upper_bound(n)
         low, high = (0.0, reach) if value == 0 else (1 - reach, 1.0)
@@ -50,11 +50,11 @@ def paired_bootstrap(
     n = len(base[0])
     if len(now[0]) != n:
         raise ValueError(f"paired bootstrap: {n} units against {len(now[0])}; the two must answer the same prompts")
-    value = float(_ratio(now[0].sum(), now[1].sum(), exponential) - _ratio(base[0].sum(), base[1].sum(), exponential))
+    value = float(ratio(now[0].sum(), now[1].sum(), exponential) - ratio(base[0].sum(), base[1].sum(), exponential))
     if n < 2:
         return Estimate(value=value, n=n)
     tops, bottoms, base_tops, base_bottoms = resampled((*now, *base), seed)
-    low, high = interval(_ratio(tops, bottoms, exponential) - _ratio(base_tops, base_bottoms, exponential))
+    low, high = interval(ratio(tops, bottoms, exponential) - ratio(base_tops, base_bottoms, exponential))
     return Estimate(value=value, low=low, high=high, n=n)
 
 
@@ -89,8 +89,9 @@ def resampled(values: tuple[np.ndarray, ...], seed: int) -> np.ndarray:
     return np.concatenate([counts @ columns for counts in draws(len(columns), seed)]).T
 
 
-def _ratio(top: np.ndarray, bottom: np.ndarray, exponential: bool) -> np.ndarray:
+def ratio(top: np.ndarray, bottom: np.ndarray, exponential: bool = False) -> np.ndarray:
+    """Return top / bottom, or its exp, arrays of one shape; NaN where the bottom is 0."""
     # a resample can miss every unit with a denominator (all its continuations empty): NaN, it is left out
     nothing = np.full_like(np.asarray(top, dtype=np.float64), np.nan)
-    ratio = np.divide(top, bottom, out=nothing, where=np.asarray(bottom) > 0)
-    return np.exp(np.minimum(ratio, _LARGEST)) if exponential else ratio
+    found = np.divide(top, bottom, out=nothing, where=np.asarray(bottom) > 0)
+    return np.exp(np.minimum(found, _LARGEST)) if exponential else found

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from detoxlm.errors import UsageError
 from detoxlm.metrics import Metric, ReaderTable
+from detoxlm.report.breakdown import by_groups, by_tasks, left_out
 from detoxlm.report.facts import (
     VERDICT_WORDS,
     Run,
@@ -46,7 +47,10 @@ def render(
         # the weights have one edit in them: of the others, and of strengths to choose from, its card says nothing
         if head.run.results is None or not head.run.detoxified:
             raise UsageError("card: a checkpoint has an edit in its weights; none of the results is of one.")
-        study = arrange([one for one in study.measured if one.detoxifier is None or one is head.run.results])
+        chat = study.chat_of(head.run)
+        kept = (head.run.results, chat.results if chat else None)
+        every = [*study.measured, *(study.beside.measured if study.beside else [])]
+        study = arrange([one for one in every if one.detoxifier is None or any(one is it for it in kept)])
         head = replace(headline(study), recommendation="")
     name, told = _name(study, form)
     data = ModelCardData(
@@ -146,6 +150,8 @@ def _body(study: Study, head: Headline, name: str, told: str, usage: str, picked
         f"{_text(scorer)}. Values with 95% bootstrap intervals; differences are paired, prompt by prompt, against "
         "the untouched model.",
         _results_table(study),
+        *_in_chat(study),
+        *_breakdowns(study),
         *_paying(head.run),
         *_opinions(study, head.run),
     ]
@@ -194,6 +200,30 @@ def _paying(run: Run) -> list[str]:
     if found is None:
         return []
     return ["## Who pays", _text(who_pays_said(run)), _block_table(paying_block(found))]
+
+
+def _in_chat(study: Study) -> list[str]:
+    """The same runs in chat, where both forms were measured."""
+    chat = study.beside
+    if chat is None:
+        return []
+    said = f"Recipe {_text(chat.common.recipe)}: {chat.prompts} conversations, {_counted(chat, 'answer')} each."
+    return ["## In chat", said, _results_table(chat), *_breakdowns(chat)]
+
+
+def _breakdowns(study: Study) -> list[str]:
+    """Tables by group of prompts, and by task of capability."""
+    found = []
+    capability = by_tasks(study)
+    for table in [*by_groups(study), *([capability] if capability else [])]:
+        header = [
+            f"{table.metric.label}, {table.title[:1].lower()}{table.title[1:]}",
+            *(run.label for run in study.runs),
+        ]
+        rows = [[f"{name} ({said})", *(_cell(table.metric, run) for run in runs)] for name, said, runs in table.rows]
+        found += [f"## {table.title}", _table(header, rows), *([_block_table(table.gaps)] if table.gaps else [])]
+    missing = left_out(study)
+    return [*found, *(["\n".join(f"- {_text(line)}" for line in missing)] if missing else [])]
 
 
 def _opinions(study: Study, run: Run) -> list[str]:

@@ -68,6 +68,13 @@ class Study:
     runs: list[Run]
     #: The results the common facts (recipe, model, scorer) are read from.
     common: Results
+    #: The same runs in chat, where these are of plain text and both were measured.
+    beside: Study | None = None
+
+    def chat_of(self, run: Run) -> Run | None:
+        """Return the same detoxifier at the same strength in chat; None: that was not measured."""
+        others = self.beside.detoxified if self.beside else []
+        return next((one for one in others if (one.method, one.strength) == (run.method, run.strength)), None)
 
     @property
     def untouched(self) -> Run | None:
@@ -111,13 +118,35 @@ class Study:
 
 
 def arrange(results: Sequence[Results]) -> Study:
-    """Put the results in columns.
+    """Put the results in columns; results of the same runs in plain text and in chat become two studies, side by side.
 
     Raises:
         UsageError: no results, or results whose numbers must not stand side by side; the message says what differs.
     """
     if not results:
         raise UsageError("report: no results were given. Pass at least one results.json.")
+    forms = {form: [one for one in results if _form(one) == form] for form in ("plain", "chat")}
+    if sorted(one.label for one in forms["plain"]) == sorted(one.label for one in forms["chat"]):
+        return replace(_arranged(forms["plain"]), beside=_beside(forms["plain"], forms["chat"]))
+    return _arranged(results)
+
+
+def _form(one: Results) -> str:
+    return str(one.settings.get("form", "plain"))
+
+
+def _beside(plain: Sequence[Results], chat: Sequence[Results]) -> Study:
+    """Put the results in chat in columns; refuse those of another model or scorer than the ones in plain text."""
+    told = [dict(_identity(results[0])) for results in (plain, chat)]
+    differing = [
+        f"{what} ({told[0][what]} / {told[1][what]})" for what in ("model", "scorer") if told[0][what] != told[1][what]
+    ]
+    if differing:
+        raise _mixed(plain[0], chat[0], differing)
+    return _arranged(chat)
+
+
+def _arranged(results: Sequence[Results]) -> Study:
     _refuse_mixed(results)
     untouched = [one for one in results if one.detoxifier is None]
     if len(untouched) > 1:
@@ -215,7 +244,7 @@ def _identity(one: Results) -> list[tuple[str, str]]:
     counts = sorted({len(row.continuations) for row in one.rows})
     return [
         ("recipe", one.recipe),
-        ("form", one.settings.get("form", "plain")),
+        ("form", _form(one)),
         ("model", f"{one.model.name}@{one.model.revision}"),
         ("scorer", " ".join(one.scorer.identity)),
         ("fluency judge", one.fluency_judge),

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from detoxlm.metrics import CORRECTED, METRICS, TOXICITY, Metric, ReaderTable
 from detoxlm.report import plots, samples
+from detoxlm.report.breakdown import Breakdown, by_groups, by_tasks, left_out
 from detoxlm.report.facts import (
     VERDICT_WORDS,
     Run,
@@ -94,8 +95,13 @@ def render(results: Sequence[Results], *, title: str | None, strength: float | N
             one=one,
             head=head,
             facts=_facts(study, head.run),
-            table=[(metric, [_cell(metric, run) for run in study.runs]) for metric in study.metrics],
-            notes=_unique(note for result in study.measured for note in result.notes),
+            table=_metrics(study),
+            chat=study.beside,
+            chat_table=_metrics(study.beside) if study.beside else [],
+            breakdowns=_breakdowns(study),
+            chat_breakdowns=_breakdowns(study.beside) if study.beside else [],
+            left_out=left_out(study),
+            notes=_unique(note for result in _every(study) for note in result.notes),
             distribution=Markup(plots.score_distribution(study.runs)),
             shares=_shares(study),
             tradeoff=Markup(plots.tradeoff(study.runs)),
@@ -157,6 +163,10 @@ def _paying(study: Study, run: Run) -> list[tuple[Run, str, list[Block]]]:
     return [(one, who_pays_said(one), [paying_block(found)]) for one in runs if (found := paid_by(one)) is not None]
 
 
+def _every(study: Study) -> list[Results]:
+    return [*study.measured, *(study.beside.measured if study.beside else [])]
+
+
 def _unique(items: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(items))
 
@@ -176,6 +186,19 @@ def _cell(metric: Metric, run: Run) -> Cell:
         difference_interval=interval,
         relative=relative_text(metric, run.baseline.get(metric.name), estimate) if compared else "",
     )
+
+
+def _metrics(study: Study) -> list[tuple[Metric, list[Cell]]]:
+    return [(metric, [_cell(metric, run) for run in study.runs]) for metric in study.metrics]
+
+
+def _breakdowns(study: Study) -> list[tuple[Breakdown, list[tuple[str, str, list[Cell]]]]]:
+    """Tables by group of prompts, and by task of capability."""
+    capability = by_tasks(study)
+    return [
+        (table, [(name, said, [_cell(table.metric, run) for run in runs]) for name, said, runs in table.rows])
+        for table in [*by_groups(study), *([capability] if capability else [])]
+    ]
 
 
 def _facts(study: Study, run: Run) -> list[Fact]:

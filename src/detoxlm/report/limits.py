@@ -50,7 +50,7 @@ def limits(study: Study, picked: int | None = None) -> list[tuple[str, str]]:
         ),
         (
             "Not measured",
-            "Whether the model still answers questions as well as before (capability), "
+            f"{_of_ability(study)}"
             f"{'' if 'refused_fraction' in one.metrics else 'whether it refuses or dodges harmless requests, '}"
             "whether its statements are true, and whether it can be made toxic again by "
             "further training.",
@@ -75,11 +75,22 @@ def _minorities(study: Study) -> tuple[str, str]:
     found = [paid for run in study.detoxified if (paid := paid_by(run)) is not None]
     if found:
         return limit_of_paying(found[0])
+    toxicity = any(result.groups for result in study.measured)
     return (
         "Text about minorities",
-        "Detoxifying is known to make models worse at text about minorities and in dialect. No text here "
-        "is broken down by group, so a loss there would not show.",
+        "Detoxifying is known to make models worse at text about minorities and in dialect. "
+        + (
+            "The tables by group are of toxicity alone: whether the text got worse would not show."
+            if toxicity
+            else "No text here is broken down by group, so a loss there would not show."
+        ),
     )
+
+
+def _of_ability(study: Study) -> str:
+    if any(one.capability and one.capability.tasks for one in study.measured):
+        return "Abilities that the tasks of capability do not ask for, "
+    return "Whether the model still answers questions as well as before (capability), "
 
 
 def _prompts(study: Study) -> str:
@@ -90,7 +101,11 @@ def _prompts(study: Study) -> str:
         return f"{asked} Other languages, other system turns and people who provoke with more skill are not covered."
     return (
         f"The recipe {one.recipe} asks for short continuations of {study.prompts} English prompts, {samples} each. "
-        "Other languages, chat, long answers and people who try to provoke the model are not covered."
+        + (
+            "Other languages are not covered; the answers in chat above are short."
+            if study.beside
+            else "Other languages, chat, long answers and people who try to provoke the model are not covered."
+        )
     )
 
 

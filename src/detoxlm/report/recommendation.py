@@ -45,28 +45,59 @@ def recommend(study: Study) -> Recommendation | None:
     Measurably: the paired 95% interval of the headline's metric is below 0, and the change is not too small to print.
     Little: perplexity and empty continuations within `MUCH_WORSE` and `MANY_EMPTY`. Where no run is that cheap, the
     smallest strength that is measurably less toxic.
+
+    Where the same runs were measured in chat too (`Study.beside`), measurably less toxic in one form at least and more
+    toxic in none; little then also means no measurable rise of refusals; and the toxicity is that of both forms, added.
     """
     if not study.detoxified:
         return None
     metric = first_measured(study.runs, TOXICITY)
-    better = [] if metric is None else [run for run in study.detoxified if run.verdict(metric) == "better"]
+    better = [] if metric is None else [run for run in study.detoxified if _better(study, run, metric)]
+    both = study.beside is not None
     if metric is None or not better:
         what = "toxicity" if metric is None else spoken(metric)
+        where = " in plain text or in chat without a rise in the other" if both else ""
         return Recommendation(
             None,
             shown_of(study.detoxified, metric),
             f"Nothing is recommended: at no measured strength did the {what} fall measurably (paired 95% interval "
-            "below 0, by more than rounding).",
+            f"below 0, by more than rounding){where}.",
         )
     limits = f"{MUCH_WORSE:.0%} higher perplexity and {100 * MANY_EMPTY:.0f} points more empty continuations"
-    affordable = [run for run in better if not costly(run)]
+    where = ""
+    if both:
+        limits += ", and without a measurable rise of refusals"
+        where = ", of plain text and chat together,"
+    affordable = [run for run in better if not costly(run) and not _costly_in_chat(study.chat_of(run))]
     if affordable:
-        run = min(affordable, key=lambda run: (run.metrics[metric.name].value, run.strength))
-        why = f"the lowest {spoken(metric)} of those that lower it measurably at no more than {limits}"
+        run = min(affordable, key=lambda run: (_toxicity(study, run, metric), run.strength))
+        why = f"the lowest {spoken(metric)}{where} of those that lower it measurably at no more than {limits}"
     else:
         run = min(better, key=lambda run: run.strength)
         why = f"the smallest that lowers the {spoken(metric)} measurably; it costs more than {limits}"
     return Recommendation(run, run, f"Recommended strength: {run.strength:g} of {run.method} ({why}).")
+
+
+def _better(study: Study, run: Run, metric: Metric) -> bool:
+    """Tell whether a run is measurably less toxic, in one form at least, and measurably more toxic in none."""
+    verdicts = {one.verdict(metric) for one in (run, study.chat_of(run)) if one is not None}
+    return "better" in verdicts and "worse" not in verdicts
+
+
+def _toxicity(study: Study, run: Run, metric: Metric) -> float:
+    """Return a run's toxicity, of both forms the sum."""
+    chat = study.chat_of(run)
+    found = [one.metrics.get(metric.name) for one in (run, chat) if one is not None]
+    return sum(estimate.value for estimate in found if estimate is not None)
+
+
+def _costly_in_chat(run: Run | None) -> bool:
+    """Tell whether answers pay for their toxicity with silence or refusals. Their perplexity is to change: no price."""
+    if run is None:
+        return False
+    empty = run.difference.get("empty_fraction")
+    refusals = METRICS["refused_fraction"]
+    return (empty is not None and empty.value > MANY_EMPTY) or run.verdict(refusals) == "worse"
 
 
 def shown_of(runs: list[Run], metric: Metric | None) -> Run:

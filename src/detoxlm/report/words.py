@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS, Metric
+from detoxlm.report.breakdown import by_tasks
 from detoxlm.report.facts import Run, Study, difference_text, finite, full_text, relative_text, value_text
 from detoxlm.report.paying import gap, paid_by
 from detoxlm.report.recommendation import (
@@ -60,7 +61,7 @@ def headline(study: Study, strength: float | None = None) -> Headline:
         why = "the recommended one" if run is found.run else "the clearest result" if strength is None else "as asked"
         choice = f"Shown: {run.spoken}, one of {len(study.detoxified)} detoxified runs: {why}."
     start = _toxicity_clause(study, run, metric)
-    return Headline(f"{start}{_perplexity_clause(run)}.", run, choice, _prices(run), found.sentence)
+    return Headline(f"{start}{_perplexity_clause(run)}.", run, choice, _all_prices(study, run), found.sentence)
 
 
 def _toxicity_clause(study: Study, run: Run, metric: Metric | None) -> str:
@@ -129,6 +130,21 @@ def _perplexity_clause(run: Run) -> str:
     return f", while {what} goes from {move}, its difference without an interval"
 
 
+def _all_prices(study: Study, run: Run) -> list[str]:
+    """What got measurably worse: of this form, of chat beside it, and in capability."""
+    chat, tasks = study.chat_of(run), by_tasks(study)
+    found = _prices(run)
+    if tasks is not None:
+        number = study.runs.index(run)
+        for name, _, runs in tasks.rows:
+            if runs[number].verdict(tasks.metric) == "worse":
+                base, now = (part.get(tasks.metric.name) for part in (runs[number].baseline, runs[number].metrics))
+                found.append(f"accuracy in {name} {value_text(tasks.metric, base)} → {value_text(tasks.metric, now)}")
+    if chat is not None:
+        found += [f"in chat {text[:1].lower()}{text[1:]}" for text in _prices(chat)]
+    return found
+
+
 def _prices(run: Run) -> list[str]:
     found = []
     said = first_measured([run], PERPLEXITY)
@@ -144,7 +160,8 @@ def _prices(run: Run) -> list[str]:
                 + (f" ({change})" if change else "")
             )
     paid = paid_by(run)
-    return [*found, *([said] if paid is not None and (said := gap(paid)) else [])]
+    missed = None if paid is None else gap(paid)
+    return [*found, *([missed] if missed else [])]
 
 
 def _capital(text: str) -> str:

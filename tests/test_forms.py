@@ -1,0 +1,123 @@
+"""`run` in plain text and in chat: which forms are measured, what is kept, shown and recommended."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fits import Forgetful
+from tokenizing import byte_tokenizer
+
+from detoxlm.errors import UsageError
+from detoxlm.forms import ANSWER, CONVERSATIONS, first_task, second_task, settled
+from detoxlm.models import Target, load_target
+from detoxlm.results import Results
+from detoxlm.settings import RunSettings
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+FEW = [
+    part for one in ("variant=paper", "layers=2", "steps=3", "train_batch=4", "samples=2") for part in ("--set", one)
+]
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def chatty_folder(tiny_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = shutil.copytree(tiny_folder("llama"), tmp_path_factory.mktemp("chatty") / "model")
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chatty(chatty_folder: Path) -> Target:
+    return load_target(str(chatty_folder))
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    file = tmp_path / "prompts.txt"
+    file.write_text("".join(f"this is prompt {i} of\n" for i in range(12)))
+    return file
+
+
+def second(target: Target, judge: Target | None = None, **settings: Any) -> Any:
+    chosen = settled(RunSettings(**settings))
+    return second_task(target, judge, first_task(chosen, None), chosen, None)
+
+
+def test_quick_is_measured_beside_answers_to_provocations_and_harmless_requests(chatty: Target) -> None:
+    task = second(chatty)
+    assert Counter(prompt.kind for prompt in task.prompts) == {
+        "provocation": CONVERSATIONS * 2 // 3,
+        "harmless": CONVERSATIONS // 3,
+    }
+    assert task.recipe.chat and task.recipe.name == f"chat (max_new_tokens={ANSWER})" and task.fluency_text is None
+    few = second(chatty, limit=24)
+    assert Counter(prompt.kind for prompt in few.prompts) == {"provocation": 16, "harmless": 8}
+    assert set(few.prompts) <= set(task.prompts)
+
+
+def test_other_prompts_are_asked_as_turns_by_the_same_recipe(chatty: Target, prompts: Path) -> None:
+    task = second(chatty, recipe="challenge-10", prompts=str(prompts), system="Be kind.", forms="both")
+    assert task.recipe.name == "challenge-10" and len(task.prompts) == 12
+    assert [turn["content"] for turn in task.prompts[0].messages] == ["Be kind.", "this is prompt 0 of"]
+    plain = first_task(RunSettings(prompts=str(prompts), system="Be kind.", forms="both"), None)
+    assert plain.prompts[0] == "this is prompt 0 of" and not hasattr(plain.prompts[0], "messages")
+
+
+def test_one_form_is_measured_where_there_is_but_one(
+    chatty: Target, tiny: Callable[..., Target], prompts: Path, tmp_path: Path
+) -> None:
+    assert second(chatty, forms="plain") is None
+    assert second(chatty, chat=True) is None and second(chatty, forms="chat") is None
+    assert second(chatty, recipe="chat") is None
+    assert second(tiny("llama")) is None
+    assert second(chatty, tiny("llama")) is None, "a judge without a template cannot read answers"
+    assert second(chatty, chatty) is not None
+    asked = settled(RunSettings(forms="chat", prompts=str(prompts)))
+    assert all(hasattr(prompt, "messages") for prompt in first_task(asked, None).prompts)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"messages": [{"role": "user", "content": "Hello"}]}) + "\n")
+    assert second(chatty, prompts=str(rows)) is None
+    with pytest.raises(UsageError, match="forms: these prompts are conversations"):
+        second(chatty, prompts=str(rows), forms="both")
+    with pytest.raises(UsageError, match=r"forms: .* has no chat template"):
+        second(tiny("llama"), forms="both")
+    with pytest.raises(UsageError, match="forms: plain contradicts --chat"):
+        settled(RunSettings(chat=True, forms="plain"))
+
+
+def test_a_run_measures_both_forms_and_recommends_on_both(
+    call: Call, chatty_folder: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Forgetful(24)  # all that the untouched model says is toxic in both forms, and nothing after that
+    monkeypatch.setattr("detoxlm.workflows.load_scorers", lambda *_, **__: {scorer.name: scorer})
+    measured = ("--recipe", "challenge-10", "--prompts", prompts, "--fluency-text", "none")
+    out = tmp_path / "out"
+    code, printed, errors = call("run", chatty_folder, *measured, "--strengths", "0.2,0.6", *FEW, "-o", out)
+    assert code == 0, errors
+    plain, chat = (
+        [Results.load(folder / name) for name in ("untouched.json", "fusion-0.2.json", "fusion-0.6.json")]
+        for folder in (out / "results", out / "results" / "chat")
+    )
+    assert {one.settings["form"] for one in plain} == {"plain"} and {one.settings["form"] for one in chat} == {"chat"}
+    assert plain[0].settings["fingerprint"] == chat[0].settings["fingerprint"]
+    assert all(one.comparison is not None for one in (*plain[1:], *chat[1:]))
+    assert Results.load(out / "results.json").settings["form"] == "plain"
+    assert "Recommended strength: 0.2 of fusion" in printed and "of plain text and chat together" in printed
+    assert "In plain text:" in printed and "In chat:" in printed
+    page, card = (out / "report.html").read_text(), (out / "detoxifier" / "README.md").read_text()
+    assert '<section id="chat">' in page and "## In chat" in card
+    again, _, told = call("run", chatty_folder, *measured, "--strengths", "0.2,0.6", *FEW, "-o", out, "--json")
+    assert again == 0, told
+    assert Results.load(out / "results" / "chat" / "fusion-0.2.json") == chat[1], "nothing was measured again"
