@@ -15,7 +15,7 @@ import torch
 
 from detoxlm import processes
 from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
-from detoxlm.conversations import Conversation, as_data, form_of, template_of
+from detoxlm.conversations import Conversation, as_data, asked_form, form_of, template_of
 from detoxlm.engines.base import Engine
 from detoxlm.engines.here import Here
 from detoxlm.errors import UsageError
@@ -235,18 +235,8 @@ class Measurement:
     @property
     def _form(self) -> dict[str, Any]:
         """How the prompts are asked, as results record it."""
-        conversations = [prompt for prompt in self.task.prompts if isinstance(prompt, Conversation)]
         windows = {"window_words": WORDS} if self.task.recipe.chat else {}
-        if not conversations:
-            return {"form": "plain", **windows}
-        system = list(dict.fromkeys(one.system for one in conversations))
-        return {
-            "form": "chat",
-            "template_sha256": self.engine.template_sha256,
-            "template_args": conversations[0].template_args,
-            "system": system[0] if len(system) == 1 else f"{len(system)} different ones",
-            **windows,
-        }
+        return asked_form(self.task.prompts, self.engine.template_sha256) | windows
 
     def known(self) -> dict[str, Any]:
         """Return, before anything is measured, what `settled_by` will say of the results."""
