@@ -6,8 +6,6 @@ The report and the model card read this object and nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,6 +14,7 @@ from pydantic_core import PydanticSerializationError
 
 from detoxlm.errors import UsageError
 from detoxlm.files import write_atomically
+from detoxlm.tables import Table, as_html, as_text, cut
 
 SCHEMA_VERSION: Final = 1
 #: Hashes in `settings` that must agree where results are compared: (what they are of, key). Results of earlier versions
@@ -46,16 +45,16 @@ class _Model(BaseModel):
 class _Shown(_Model):
     """What shows itself in a few lines, the main metrics with their intervals and no texts; in notebooks as a table."""
 
-    def _table(self) -> _Table:
+    def _table(self) -> Table:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return _as_text(*self._table())
+        return as_text(*self._table())
 
     __str__ = __repr__
 
     def _repr_html_(self) -> str:
-        return _as_html(*self._table())
+        return as_html(*self._table())
 
 
 class Estimate(_Model):
@@ -270,7 +269,7 @@ class Comparison(_Shown):
         default_factory=dict, description="The changes by task, paired by item, and of their `average`."
     )
 
-    def _table(self) -> _Table:
+    def _table(self) -> Table:
         rows = [
             (name, str(before), str(self.difference.get(name, ""))) for name, before in _main(self.baseline).items()
         ]
@@ -330,10 +329,10 @@ class Results(_Shown):
         """A short name for tables and plots: `untouched`, or `fusion 0.3`."""
         return f"{self.detoxifier.method} {self.strength:g}" if self.detoxifier else "untouched"
 
-    def _table(self) -> _Table:
-        scorer, recipe = (_cut(text) for text in (f"{self.scorer.name} {self.scorer.version}", self.recipe))
+    def _table(self) -> Table:
+        scorer, recipe = (cut(text) for text in (f"{self.scorer.name} {self.scorer.version}", self.recipe))
         title = (
-            f"Results: {_cut(self.label)} on {_cut(self.model.name)}; recipe {recipe}, {len(self.rows):,} prompts, "
+            f"Results: {cut(self.label)} on {cut(self.model.name)}; recipe {recipe}, {len(self.rows):,} prompts, "
             f"scorer {scorer}"
         )
         changes = self.comparison.difference if self.comparison else {}
@@ -370,10 +369,6 @@ class Results(_Shown):
             ) from None
 
 
-#: Title, header, rows, and what is not in them.
-_Table = tuple[str, Sequence[str], Sequence[Sequence[str]], str]
-
-
 def _main(metrics: dict[str, Estimate]) -> dict[str, Estimate]:
     known: dict[str, Estimate] = {name: metrics[name] for name in _SHOWN if name in metrics}
     return known or dict(list(metrics.items())[: len(_SHOWN)])
@@ -387,27 +382,3 @@ def _rest(metrics: dict[str, Estimate], where: str) -> str:
 def _number(value: float) -> str:
     text = f"{value:.1e}" if abs(value) >= 1e6 else f"{value:.3f}"
     return text.lstrip("-") if float(text) == 0 else text
-
-
-def _cut(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _as_text(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], rest: str) -> str:
-    lines = [[_cut(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    body = [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    ]
-    return "\n".join([title, *body, *([f"  {rest}"] if rest else [])])
-
-
-def _as_html(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], rest: str) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(_cut(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-    return (
-        f"<table><caption>{escape(title)}</caption><thead>{line(header, 'th')}</thead>"
-        f"<tbody>{''.join(line(row, 'td') for row in rows)}</tbody></table>" + (f"<p>{rest}</p>" if rest else "")
-    )
