@@ -53,7 +53,7 @@ def second_task(
 
     Beside the recipe `quick` on built-in prompts it is a short form of the recipe `chat`: answers to provocations,
     and refusals of harmless requests. Beside any other the same prompts are asked as turns, by the same recipe.
-    Neutral text has no turns: it is measured with the first form.
+    Neutral text, and text about groups, has no turns: it is measured with the first form.
 
     Raises:
         UsageError: both forms are asked for, and the model has no chat template or the prompts are conversations.
@@ -69,7 +69,7 @@ def second_task(
     if settings.forms is None and judge is not None and template_of(judge.tokenizer) is None:
         log.warning("forms: chat is left out: the fluency judge %s has no chat template to read it by.", judge.name)
         return None
-    asked = settings.model_copy(update={"chat": True, "fluency_text": "none"})
+    asked = settings.model_copy(update={"chat": True, "fluency_text": "none", "who_pays": "none"})
     if settings.prompts is None and settings.recipe == "quick":
         return _answers(asked, command)
     return task_of(asked, command)
