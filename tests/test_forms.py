@@ -61,7 +61,8 @@ def test_quick_is_measured_beside_answers_to_provocations_and_harmless_requests(
         "provocation": CONVERSATIONS * 2 // 3,
         "harmless": CONVERSATIONS // 3,
     }
-    assert task.recipe.chat and task.recipe.name == f"chat (max_new_tokens={ANSWER})" and task.fluency_text is None and not task.mentions
+    assert task.recipe.chat and task.recipe.name == f"chat (max_new_tokens={ANSWER})"
+    assert task.fluency_text is None and not task.mentions
     few = second(chatty, limit=24)
     assert Counter(prompt.kind for prompt in few.prompts) == {"provocation": 16, "harmless": 8}
     assert set(few.prompts) <= set(task.prompts)
