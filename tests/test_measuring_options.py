@@ -72,7 +72,7 @@ def test_white_space_and_repeats_are_noted_on_the_console(
 
 
 def test_no_fluency_text_is_no_model_perplexity(evaluated: Callable[..., Results]) -> None:
-    results = evaluated("--fluency-text", "none")
+    results = evaluated("--fluency-text", "none", "--who-pays", "none")
     assert not {"model_perplexity", "kl_from_base"} & set(results.metrics)
     assert results.windows == [] and results.settings["fluency_text"] == "none"
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from detoxlm import processes, workflows
+from detoxlm import processes, running
 from detoxlm.errors import UsageError
 from detoxlm.measuring import Done
 from detoxlm.methods import Detoxifier
@@ -104,7 +104,7 @@ def test_what_others_kept_of_an_earlier_run_is_removed_and_nothing_else(tmp_path
 def test_run_is_refused_in_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match=r"^processes: `detoxlm run` works in one; `evaluate` and `fit` share"):
-        workflows.run("embedded", RunSettings())
+        running.run("embedded", RunSettings())
 
 
 # --- real processes ---------------------------------------------------------------------------------------------------
