@@ -216,15 +216,15 @@ def form_of(prompts: Sequence[str]) -> Literal["plain", "chat"]:
     return "chat" if any(isinstance(prompt, Conversation) for prompt in prompts) else "plain"
 
 
-def asked_form(prompts: Sequence[str], template: str | None) -> dict[str, Any]:
-    """Return how prompts are asked, as results record it; `template` is the hash of the chat template."""
+def asked_form(prompts: Sequence[str], template: Callable[[], str | None]) -> dict[str, Any]:
+    """Return how prompts are asked, as results record it; `template` gives the hash of the chat template."""
     conversations = [prompt for prompt in prompts if isinstance(prompt, Conversation)]
     if not conversations:
         return {"form": "plain"}
     system = list(dict.fromkeys(one.system for one in conversations))
     return {
         "form": "chat",
-        "template_sha256": template,
+        "template_sha256": template(),
         "template_args": conversations[0].template_args,
         "system": system[0] if len(system) == 1 else f"{len(system)} different ones",
     }

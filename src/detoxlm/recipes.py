@@ -236,8 +236,7 @@ class Measurement:
     def _form(self) -> dict[str, Any]:
         """How the prompts are asked, as results record it."""
         windows = {"window_words": WORDS} if self.task.recipe.chat else {}
-        template = self.engine.template_sha256 if form_of(self.task.prompts) == "chat" else None
-        return asked_form(self.task.prompts, template) | windows
+        return asked_form(self.task.prompts, lambda: self.engine.template_sha256) | windows
 
     def known(self) -> dict[str, Any]:
         """Return, before anything is measured, what `settled_by` will say of the results."""
