@@ -151,7 +151,7 @@ def test_perplexity_of_given_text_is_that_of_the_detoxified_model(
     measured: Callable[..., Results], place: Path
 ) -> None:
     (place / "text.txt").write_text("The old bridge over the river is red. " * 9)
-    options = {"fluency_text": "text.txt", "fluency_tokens": 200, "strength": 2.0}
+    options = {"fluency_text": "text.txt", "fluency_tokens": 200, "strength": 2.0, "who_pays": "none"}
     want = measured("here4.json", detoxifier="d", **options)
     got = measured("there4.json", "", **options)
     assert len(want.windows) > 1
