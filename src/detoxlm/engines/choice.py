@@ -35,7 +35,7 @@ def check_engine(settings: EvaluateSettings) -> None:
     if settings.engine == "transformers":
         return
     for name in _OF_HERE:
-        if getattr(settings, name):
+        if getattr(settings, name) not in (None, False, "none"):
             said = "name a served one behind #, as #MODEL:FOLDER" if name == "detoxifier" else "leave it out"
             raise UsageError(f"{name}: the model behind --engine {settings.engine} is loaded there; {said}.")
     if processes.started()[1] > 1:
