@@ -49,6 +49,8 @@ class Prefixes:
 
     def keep(self, state: Prefill, row: int) -> None:
         """Keep what a row has read, in place of its beginnings; the text that was used longest ago goes first."""
+        if not self._most:  # nothing is fetched from the device for nothing
+            return
         chosen = state.mask[row].bool()
         ids = tuple(state.ids[row][chosen].tolist())
         if not LEAST <= len(ids) <= self._most:
