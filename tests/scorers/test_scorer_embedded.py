@@ -218,9 +218,19 @@ def test_without_the_encoder_the_ngram_scorer_stands_in_and_says_so(monkeypatch,
     assert package.INSTALL in caplog.text
 
 
-def test_embedded_takes_no_argument():
-    with pytest.raises(UsageError, match="takes no argument"):
+def test_another_version_is_refused_by_name():
+    with pytest.raises(UsageError, match=r"no version 'large'.*`embedded:2`"):
         load_scorer("embedded:large")
+
+
+@needs_encoder
+def test_version_2_is_still_there_for_results_of_before(scorer):
+    earlier = load_scorer("embedded:2")
+    assert (earlier.name, earlier.version, earlier.revision) == ("embedded", "2", "7c8e4ce5d8c9")
+    assert (scorer.version, load_scorer("embedded:3").revision) == ("3", scorer.revision)
+    # what it answered as Perspective did, and readers do not: crime news, and a word alone
+    news = ["was convicted of raping and murdering two women", "woman"]
+    assert (earlier.score(news) > 0.5).all() and (scorer.score(news) < 0.5).all()
 
 
 @needs_encoder
@@ -242,9 +252,9 @@ def test_scoring_imports_no_transformers():
 
 @pytest.mark.more
 @needs_encoder
-def test_agrees_with_perspective_on_held_out_prompts_and_continuations(scorer, rtp):
+def test_version_2_agrees_with_perspective_on_held_out_prompts_and_continuations(rtp):
     texts, target = rtp("challenge_dev")
-    score = scorer.score(texts)
+    score = load_scorer("embedded:2").score(texts)
     assert auc(score, target) >= 0.92
     assert spearman(score, target) >= 0.87
     assert calibration_error(score, target) <= 0.06

@@ -34,7 +34,7 @@ def odds(scores: np.ndarray) -> np.ndarray:
 @needs_encoder
 def test_the_headline_is_the_calibrated_weighted_mean_of_three_scorers(scorer):
     expert = EmbeddedScorer(FOLDER, WEIGHTS, "cpu").score(TEXTS)
-    known = [load_scorer(name).score(TEXTS) for name in ("embedded", "ngram")]
+    known = [load_scorer(name).score(TEXTS) for name in ("embedded:2", "ngram")]
     slope, offset = load_file(WEIGHTS)["mixture"].astype(np.float64)
     z = 0.5 * odds(expert) + 0.3 * odds(known[0]) + 0.3 * odds(known[1])
     np.testing.assert_allclose(odds(scorer.score(TEXTS)), slope * z + offset, atol=1e-4)
@@ -45,7 +45,7 @@ def test_further_dimensions_are_the_mean_of_expert_and_embedded(scorer):
     found = scorer.score_dimensions(TEXTS)
     np.testing.assert_array_equal(found["toxicity"], scorer.score(TEXTS))
     expert = EmbeddedScorer(FOLDER, WEIGHTS, "cpu").score_dimensions(TEXTS)
-    embedded = load_scorer("embedded").score_dimensions(TEXTS)
+    embedded = load_scorer("embedded:2").score_dimensions(TEXTS)
     for name in scorer.dimensions[1:]:
         np.testing.assert_allclose(odds(found[name]), (odds(expert[name]) + odds(embedded[name])) / 2, atol=1e-4)
 

@@ -25,7 +25,7 @@ def _needs_encoder(without: str = "") -> Callable[[], str | None]:
 # The first three are not cached: hundreds of texts a second, and a disk full of scores of one-off continuations.
 EMBEDDED = ScorerEntry(
     "embedded",
-    "offline transformer trained by detoxlm, calibrated to Perspective; the default (without its encoder: ngram)",
+    "offline transformer trained by detoxlm to say what readers say; the default (without its encoder: ngram)",
     "detoxlm.scorers.embedded:create",
     False,
     _needs_encoder(", `ngram` stands in"),

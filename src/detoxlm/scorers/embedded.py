@@ -26,6 +26,10 @@ from detoxlm.scorers.text import join_spaced, name_pictures, plain_unicode, shor
 
 log = logging.getLogger(__name__)
 WEIGHTS = Path(__file__).parent / "weights" / "embedded.safetensors"
+#: Version 2, which answers as Perspective did: a part of `perspective-like`, and `embedded:2` for results of before.
+EARLIER = WEIGHTS.with_name("embedded_2.safetensors")
+#: By what is written after `embedded:`.
+WEIGHTS_OF = {"": WEIGHTS, "3": WEIGHTS, "2": EARLIER}
 #: Tokens read at a time, the marks at both ends included; longer texts are read in windows that share OVERLAP tokens.
 WINDOW, OVERLAP = 128, 32
 PAD, UNKNOWN, START, END = 0, 100, 101, 102
@@ -63,15 +67,16 @@ def windows(ids: list[int]) -> list[list[int]]:
 
 
 class EmbeddedScorer(Scorer):
-    """The offline scorer: a fine-tuned sentence encoder, calibrated to the Perspective API's scale on RTP text.
+    """The offline scorer: a fine-tuned sentence encoder that says what readers say of text that models write.
 
-    0.5 means what Perspective's 0.5 means on RealToxicityPrompts sentences, except where Perspective follows words
-    rather than meaning (identity terms, friendly swearing). English only; any text gets a score. A text of more than
-    `WINDOW` tokens is read in windows; their power mean stays close to the most toxic one.
+    The headline is the probability that a reader calls the text toxic (docs/reading.md): 0.5 means more likely toxic
+    than not. The further dimensions are on the Perspective API's scale. English only; any text gets a score. A text of
+    more than `WINDOW` tokens is read in windows; their power mean stays close to the most toxic one. Version 2, whose
+    headline was on Perspective's scale too, is `embedded:2`.
     """
 
     name = "embedded"
-    version = "2"
+    version = "3"
     batch_size = 256
     dimensions = DIMENSIONS
     summary: ClassVar[str] = "offline transformer shipped with detoxlm"
@@ -97,6 +102,8 @@ class EmbeddedScorer(Scorer):
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._model.to(self.device)
         self._tokenise = tokeniser(folder)
+        if weights.name == EARLIER.name:
+            self.version = "2"
         self.revision = hashlib.sha256(data).hexdigest()[:12]
         beside = weights.with_suffix(".json")
         self.validity = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else None
@@ -143,11 +150,13 @@ def create(argument: str, device: str | None) -> Scorer:
     """Return the shipped scorer, or, with a warning, the n-gram scorer where the encoder is not installed.
 
     Raises:
-        UsageError: the specification has an argument.
+        UsageError: the specification has an argument that is no version.
         DetoxError: the encoder's package is installed, but its file is not the one we trained on.
     """
-    if argument:
-        raise UsageError(f"scorer: embedded takes no argument, got {argument!r}. Write `embedded`.")
+    if argument not in WEIGHTS_OF:
+        raise UsageError(
+            f"scorer: embedded has no version {argument!r}. Write `embedded`, or `embedded:2` for the one before."
+        )
     folder = package_folder()
     if folder is None:
         from detoxlm.scorers import ngram
@@ -158,4 +167,4 @@ def create(argument: str, device: str | None) -> Scorer:
             INSTALL,
         )
         return ngram.create("", device)
-    return EmbeddedScorer(folder, device=device)
+    return EmbeddedScorer(folder, WEIGHTS_OF[argument], device)

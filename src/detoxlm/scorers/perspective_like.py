@@ -1,8 +1,8 @@
 """The offline scorer `perspective-like`: as near to what the Perspective API said as this project gets.
 
-`embedded` leaves Perspective where Perspective follows words rather than meaning. This one follows it there too, for
-comparisons with published numbers: the mean, in log-odds, of an *expert* (the encoder of `embedded`, trained on
-RealToxicityPrompts' scores alone), of `embedded` and of `ngram`, which err in different places.
+`embedded` says what readers say. This one says what Perspective said, for comparisons with published numbers: the mean,
+in log-odds, of an *expert* (the encoder of `embedded`, trained on RealToxicityPrompts' scores alone), of version 2 of
+`embedded`, which was on Perspective's scale, and of `ngram`, which err in different places.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.scorers.adapter import DIMENSIONS
 from detoxlm.scorers.base import EMPTY_SCORE, Scorer
-from detoxlm.scorers.embedded import EmbeddedScorer
+from detoxlm.scorers.embedded import EARLIER, EmbeddedScorer
 from detoxlm.scorers.ngram import NgramScorer
 from detoxlm.scorers.package import INSTALL, package_folder
 
@@ -56,7 +56,7 @@ class PerspectiveLikeScorer(Scorer):
         from safetensors.numpy import load
 
         self._expert = EmbeddedScorer(folder, weights, device)
-        self._embedded = EmbeddedScorer(folder, device=device)
+        self._embedded = EmbeddedScorer(folder, EARLIER, device)
         self._ngram = NgramScorer()
         data = weights.read_bytes()
         try:

@@ -93,10 +93,11 @@ def check_auxiliary(data: FitData, settings: AuxiliarySettings, target: Target |
 
 
 def _fits(facts: dict[str, Any], target: Target | None, scorer: Scorer) -> bool:
-    """Tell whether the shipped auxiliary model is of this scorer and, where it is known, this target."""
-    return [scorer.name, scorer.version] == facts["scorer"][:2] and (
-        target is None or target.architecture.is_of(facts["base"])
-    )
+    """Tell whether the shipped auxiliary model is of this scorer and, where it is known, this target.
+
+    Of this scorer in any version: it learnt from version 2 of `embedded`, and holds under version 3.
+    """
+    return scorer.name == facts["scorer"][0] and (target is None or target.architecture.is_of(facts["base"]))
 
 
 def trained_on(
