@@ -198,7 +198,7 @@ def test_without_completions_chat_is_named() -> None:
 
 @pytest.mark.parametrize("engine", ["vllms", "openai:", "openai:host/v1", "openai:http://user:pw@host/v1", "ray"])
 def test_what_names_no_engine_is_refused(engine: str) -> None:
-    with pytest.raises(ValueError, match=r"no engine; write transformers, or openai:URL"):
+    with pytest.raises(ValueError, match=r"no engine; write transformers, vllm, or openai:URL"):
         EvaluateSettings(engine=engine)
 
 
