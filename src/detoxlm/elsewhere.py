@@ -74,7 +74,7 @@ def run_elsewhere(
         task = task_elsewhere(forms.first_task(settings, command), settings)
         scorer, *opinions = scorers_of(settings)
         with closing(endpoint(model, settings, task.prompts, None)) as served:
-            method, strengths = _chosen(served, settings, given)
+            method, strengths = chosen(served, settings, given)
         judge = judge_of(settings)
 
         def planned(task: Task) -> dict[float, Measurement]:
@@ -94,7 +94,7 @@ def run_elsewhere(
         return results
 
 
-def _chosen(served: Endpoint, settings: RunSettings, given: Sequence[float] | None) -> tuple[str, Sequence[float]]:
+def chosen(served: Endpoint, settings: RunSettings, given: Sequence[float] | None) -> tuple[str, Sequence[float]]:
     """Return the method that acts there, as results call it, and the strengths to measure.
 
     Raises:

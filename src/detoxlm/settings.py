@@ -224,10 +224,10 @@ class EngineOptions(Settings):
 
     engine: Annotated[str, AfterValidator(_engine)] = Field(
         "transformers",
-        description="What runs the model: transformers, in this process; vllm, in this process too, where vLLM is "
-        "installed; or openai:URL[#NAME], a server that speaks the OpenAI API's protocol and calls it NAME [default "
-        "there: MODEL]. Its key is read from ENDPOINT_API_KEY (OPENAI_API_KEY for OpenAI's own address). Up to "
-        "--batch-size continuations are asked for at once.",
+        description="What runs the model: transformers, in this process; vllm, in this process too, where it is "
+        "installed (evaluate alone); or openai:URL[#NAME], a server that speaks the OpenAI API's protocol and calls it "
+        "NAME [default there: MODEL]. Its key is read from ENDPOINT_API_KEY (OPENAI_API_KEY for OpenAI's own address). "
+        "Up to --batch-size continuations are asked for at once.",
     )
 
 

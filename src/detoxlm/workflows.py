@@ -57,12 +57,7 @@ log = logging.getLogger(__name__)
 
 
 def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None = None) -> Target:
-    """Load the model that the options describe; one of another shape than the detoxifier's is refused unread.
-
-    Beside vLLM, which takes the accelerator for itself, it is on the CPU, unless a device is named.
-    """
-    if getattr(options, "engine", None) == "vllm" and options.device is None:
-        options = options.model_copy(update={"device": "cpu"})
+    """Load the model that the options describe; one of another shape than the detoxifier's is refused unread."""
     return load_target(
         model,
         **_place(options),
@@ -74,7 +69,11 @@ def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None =
 
 
 def _place(options: ModelOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in ("dtype", "device", "device_map", "max_memory")}
+    """Return where models go: beside vLLM, which takes an accelerator for itself, to the CPU unless one is named."""
+    found = {name: getattr(options, name) for name in ("dtype", "device", "device_map", "max_memory")}
+    if getattr(options, "engine", None) == "vllm":
+        found["device"] = found["device"] or "cpu"
+    return found
 
 
 def judge_of(settings: MeasureOptions) -> Target | None:
