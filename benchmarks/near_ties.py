@@ -7,7 +7,7 @@ either way. Nothing else may.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -113,7 +113,7 @@ def distance(logits: torch.Tensor, sampling: Sampling, number: float, tokens: Se
     return float(away.min()) if len(away) else float("inf")
 
 
-def _attached(target: Target, detoxifier: DecodingDetoxifier, strengths: list[float]):  # type: ignore[no-untyped-def]
+def _attached(target: Target, detoxifier: DecodingDetoxifier, strengths: list[float]) -> AbstractContextManager[None]:
     return detoxifier.attached(target.model, strengths) if any(strengths) else nullcontext()
 
 

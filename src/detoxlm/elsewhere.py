@@ -82,6 +82,7 @@ def run_elsewhere(
             for strength in (0.0, *strengths):  # all are asked for before the work: one that is refused costs nothing
                 there = stack.enter_context(closing(endpoint(model, settings, task.prompts, strength)))
                 found[strength] = plan_through(there, task, scorer, opinions=opinions, judge=judge)
+                task = found[strength].task  # with its notes, which are said once
             return found
 
         measured = [_Form(planned(task), settings.output / "results")]

@@ -64,7 +64,7 @@ def recommend(study: Study) -> Recommendation | None:
             f"below 0, by more than rounding){where}.",
         )
     limits = f"{100 * MANY_EMPTY:.0f} points more empty continuations"
-    if first_measured(study.runs, PERPLEXITY) is None:
+    if first_measured(study.detoxified, PERPLEXITY) is None:
         limits += " (no perplexity was measured)"
     else:
         limits = f"{MUCH_WORSE:.0%} higher perplexity and {limits}"
