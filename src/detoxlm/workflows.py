@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -277,19 +278,19 @@ def vllm_of(model: str, settings: EvaluateSettings, target: Target, detoxifier: 
     Raises:
         UsageError: no vLLM of a version that is known, a detoxifier for another model or without a form that vLLM runs.
     """
-    version = installed_version()
+    start = partial(Vllm, installed_version(), revision=settings.revision, trust_remote_code=settings.trust_remote_code)
     if detoxifier is None:
-        return InVllm(target, vllm=Vllm(version, None, None))
+        return InVllm(target, vllm=start(None, None))
     strength = detoxifier.check_strength(settings.strength)
     detoxifier.check_target(target.model)
     if detoxifier.kind == "decoding":
-        return InVllm(target, detoxifier, strength, vllm=Vllm(version, None, settings.detoxifier))
+        return InVllm(target, detoxifier, strength, vllm=start(None, settings.detoxifier))
     detoxifier.check_form("checkpoint")
 
     def edited(folder: Path) -> None:  # of another copy: this one stays untouched, to judge
         save_checkpoint(target_of(model, settings, detoxifier), detoxifier, strength, folder)
 
-    return InVllm(target, detoxifier, strength, vllm=Vllm(version, edited if strength else None, None))
+    return InVllm(target, detoxifier, strength, vllm=start(edited if strength else None, None))
 
 
 def fit(

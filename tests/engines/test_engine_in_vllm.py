@@ -92,7 +92,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StandIn]:
 
 
 def engine(target: Target, *detoxified: Any, edited: Any = None, folder: str | None = None) -> InVllm:
-    return InVllm(target, *detoxified, vllm=Vllm("0.32.0", edited, folder))
+    return InVllm(target, *detoxified, vllm=Vllm("0.32.0", edited, folder, revision="abc"))
 
 
 def test_greedy_continuations_are_those_of_this_process_in_the_same_order(
@@ -108,7 +108,7 @@ def test_greedy_continuations_are_those_of_this_process_in_the_same_order(
     assert [batch.lengths for batch in batches[:1]] == [[[len(one.token_ids[0])] for one in want[:2]]]
     rest = [one for batch in engine(target).write(PROMPTS, sampling, 2, 5) for one in batch.generations]
     assert rest == [] and len(played.started) == 1, "what is done starts nothing"
-    assert played.started[0]["max_model_len"] == 40 + 6
+    assert (played.started[0]["max_model_len"], played.started[0]["revision"]) == (40 + 6, "abc")
     assert played.started[0]["logits_processors"] == []
 
 

@@ -46,16 +46,19 @@ class Vllm:
 
     _begun = False
 
-    def __init__(self, version: str, edited: Callable[[Path], None] | None, detoxifier: str | None) -> None:
+    def __init__(
+        self, version: str, edited: Callable[[Path], None] | None, detoxifier: str | None, **options: Any
+    ) -> None:
         """Take what it is to run; nothing is started.
 
         Args:
             version: of vLLM.
             edited: writes the checkpoint to run to a folder; None: the target's own is run.
             detoxifier: the folder or Hub id of one that acts on logits; None: none does.
+            options: of vLLM's `LLM`: how the target's own checkpoint was loaded.
         """
         self.version = version
-        self._edited, self._detoxifier = edited, detoxifier
+        self._edited, self._detoxifier, self._options = edited, detoxifier, options
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._engine: Any = None
 
@@ -82,7 +85,7 @@ class Vllm:
             given = [{"prompt_token_ids": ids} for ids in prompts]
             found = self._engine.generate(given, [SamplingParams(**one) for one in params], use_tqdm=False)
             return [list(one.outputs[0].token_ids) for one in found]
-        except (DetoxError, KeyboardInterrupt):
+        except DetoxError:
             raise
         except Exception as error:  # vLLM has errors of many kinds
             raise DetoxError(f"vllm: it failed ({type(error).__name__}): {first_line(error)}") from error
@@ -107,6 +110,7 @@ class Vllm:
                 enforce_eager=not torch.cuda.is_available(),  # on a CPU compiling takes longer than it saves
                 generation_config="vllm",  # what is not asked for is not the model's to decide
                 logits_processors=[] if self._detoxifier is None else [_PROCESSOR],
+                **self._options,
             )
 
     def _checkpoint(self, target: Target) -> str:
