@@ -46,7 +46,7 @@ def test_a_token_that_cannot_be_drawn_is_infinitely_far() -> None:
 def test_a_near_tie_is_near_alone_and_in_a_batch() -> None:
     assert Parting(3, NEAR / 2, 0.0).near
     assert not Parting(3, NEAR / 2, 2 * NEAR).near
-    assert "token 3, 5.0e-04 from the other one alone and 2.0e-03 batched: NOT a near-tie" in str(
+    assert "token 3, 5.0e-04 from the other token alone and 2.0e-03 batched: NOT a near-tie" in str(
         Parting(3, NEAR / 2, 2 * NEAR)
     )
 
