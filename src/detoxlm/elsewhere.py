@@ -114,6 +114,8 @@ def chosen(served: Endpoint, settings: RunSettings, given: Sequence[float] | Non
             "serve MODEL --detoxifier DIR`, or measure the model alone with `detoxlm evaluate`."
         )
     method = str(method)
+    if not method.replace("-", "").replace("_", "").isalnum():  # files are named by it
+        raise UsageError(f"engine: {served.url} calls its detoxifier {method[:40]!r}, which is no method's name.")
     if "method" in settings.model_fields_set and settings.method != method:
         raise UsageError(f"method: {served.url} serves {method}, not {settings.method}; leave --method out.")
     try:

@@ -215,6 +215,7 @@ def test_settings_of_a_model_in_this_process_are_for_it_alone() -> None:
         (None, {}, r"^strengths: http://it/v1 does not say which detoxifier it has; name some"),
         ({"method": None, "strength": 0.0}, {}, r"^engine: http://it/v1 serves served without a detoxifier"),
         ({"method": "surgery", "strength": 1.0}, {}, r"^engine: surgery is in the weights .* at one strength"),
+        ({"method": "../x", "strength": 1.0}, {}, r"^engine: http://it/v1 calls its detoxifier '\.\./x', which is no"),
         ({"method": "nado", "strength": 1.0}, {"method": "fusion"}, r"^method: http://it/v1 serves nado, not fusion"),
     ],
 )
