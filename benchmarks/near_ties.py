@@ -20,8 +20,6 @@ from detoxlm.passes import prefill
 #: Below this a parting counts as a near-tie: nats between the two tokens of a greedy text; of a sampled one how far,
 #: in probability, its random number was from drawing the other token.
 NEAR = 1e-3
-#: So many of the likeliest tokens are looked at for the one that the other text went on with.
-_LOOKED_AT = 512
 
 
 @dataclass(frozen=True)
@@ -118,12 +116,13 @@ def _attached(target: Target, detoxifier: DecodingDetoxifier, strengths: list[fl
 
 
 def _going_on(target: Target, logits: torch.Tensor, ids: list[int], other: str) -> list[int]:
-    """Return the likeliest tokens with which the text of `ids` goes on as `other` does; end tokens where that ends."""
+    """Return all tokens with which the text of `ids` goes on as `other` does; end tokens where that ends."""
     if decode(target, ids) == other:
         return end_tokens(target)
-    likeliest = logits.topk(min(_LOOKED_AT, len(logits))).indices.tolist()
     ends = set(end_tokens(target))
-    return [token for token in likeliest if token not in ends and _begins(decode(target, [*ids, token]), other)]
+    # a sampled token may be any of the vocabulary, however unlikely
+    tokens = [token for token in range(min(len(logits), len(target.tokenizer))) if token not in ends]
+    return [token for token in tokens if _begins(decode(target, [*ids, token]), other)]
 
 
 def _begins(text: str, other: str) -> bool:
