@@ -119,7 +119,7 @@ def _going_on(target: Target, logits: torch.Tensor, ids: list[int], other: str) 
     """Return all tokens with which the text of `ids` goes on as `other` does; end tokens where that ends."""
     if decode(target, ids) == other:
         return end_tokens(target)
-    ends = set(end_tokens(target))
+    ends = {*end_tokens(target), *target.tokenizer.all_special_ids}  # the others of these have no text
     # a sampled token may be any of the vocabulary, however unlikely
     tokens = [token for token in range(min(len(logits), len(target.tokenizer))) if token not in ends]
     return [token for token in tokens if _begins(decode(target, [*ids, token]), other)]
