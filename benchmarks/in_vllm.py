@@ -23,6 +23,7 @@ from vllm import LLM, SamplingParams
 
 from detoxlm.serving.in_vllm import loading
 from detoxlm.serving.in_vllm.processor import LIVE, Processor
+from detoxlm.vllm_installed import FOLDER
 
 PROMPT = list(range(1000, 1024))
 PROCESSOR = ["detoxlm.serving.vllm:Detoxifier"]
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
-    os.environ[loading.FOLDER] = options.detoxifier
+    os.environ[FOLDER] = options.detoxifier
     engines = {name: Engine(options.model, route, options.dtype) for name, route in ROUTES.items()}
     print("rows  engine  tokens/s  of plain  in the processor")
     for rows in map(int, options.rows.split(",")):

@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from near_ties import NEAR
 
 from detoxlm.data import builtin_prompts
 from detoxlm.files import write_atomically
@@ -26,9 +27,6 @@ from detoxlm.scorers import load_scorer
 from detoxlm.serving.batch import Batch
 from detoxlm.serving.host import Host
 from detoxlm.serving.rows import Job, Piece
-
-#: Two tokens that are nearer than this are a near-tie, nats.
-NEAR = 1e-3
 
 
 def served(

@@ -29,8 +29,12 @@ from typing import Any
 import httpx
 import psutil
 from fusion import tokens_per_second
+from near_ties import NEAR, Request, parting
 
 from detoxlm.data import builtin_prompts
+from detoxlm.generation import Sampling
+from detoxlm.methods import Detoxifier
+from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.models import load_target
 
 STREAMS = (1, 8, 32)
@@ -140,7 +144,7 @@ async def load(options: argparse.Namespace) -> None:
         for i in range(options.requests)
     ]
     counts: Counter[str] = Counter()
-    parted: list[str] = []
+    parted: Counter[tuple[int, str]] = Counter()
     async with server(options.model, "--max-queue", "512", "--detoxifier", options.detoxifier) as (client, child, log):
         alone = [(await stream(client, body))[0] for body in known]
         end, memory = time.monotonic() + 60 * options.minutes, []
@@ -152,9 +156,8 @@ async def load(options: argparse.Namespace) -> None:
                 text, _ = await stream(client, known[i], pause=0.3 if number % 8 == 0 else 0.0)
                 counts["answered"] += 1
                 if text != alone[i]:
-                    place = next((k for k, (a, b) in enumerate(zip(text, alone[i], strict=False)) if a != b), -1)
                     counts["differ"] += 1
-                    parted.append(f"request {i} at character {place} of {len(alone[i])}")
+                    parted[i, text] += 1
 
         async def bad(number: int) -> None:
             mine = random.Random(-number)
@@ -177,7 +180,35 @@ async def load(options: argparse.Namespace) -> None:
         print(f"unfused tokens {unfused:.0f}, rows left {queue:.0f}, tokens {await written(client)}")
         print("resident MB by the minute:", " ".join(f"{one:.0f}" for one in memory))
         print("tracebacks:", log.read_text("utf-8", "replace").count("Traceback"))
-    print(f"{len(parted)} texts part from what they were alone:", *parted[:20], sep="\n  ")
+    judge(options, known, alone, parted)
+
+
+def judge(
+    options: argparse.Namespace, known: list[dict[str, Any]], alone: list[str], parted: Counter[tuple[int, str]]
+) -> None:
+    """Print of each text that differs where it parts from what the request alone got; exit 1 if not at a near-tie."""
+    if not parted:
+        print("no text parts from what it was alone")
+        return
+    target, detoxifier = load_target(options.model), Detoxifier.from_pretrained(options.detoxifier)
+    assert isinstance(detoxifier, DecodingDetoxifier)
+    requests = [
+        Request(
+            body["prompt"],
+            Sampling(max_new_tokens=body["max_tokens"], temperature=body["temperature"], seed=body["seed"]),
+            body["detoxlm"]["strength"],
+        )
+        for body in known
+    ]
+    far = 0
+    for (i, text), times in parted.items():
+        beside = [one for k, one in enumerate(requests) if k != i][:7]
+        found = parting(target, detoxifier, requests[i], (text, alone[i]), beside)
+        far += not found.near
+        print(f"  request {i} at strength {requests[i].strength:g}, {times} times: {found}")
+    print(f"{len(parted)} texts part from what they were alone, {far} of them not at a near-tie (below {NEAR:g})")
+    if far:
+        sys.exit(1)
 
 
 async def _vanish(client: httpx.AsyncClient) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from detoxlm.adapters import ADAPTER_CONFIG
 from detoxlm.checkpoints import CHECKPOINT_FILE
 from detoxlm.comparing import refuse_unlike
@@ -22,12 +24,14 @@ from detoxlm.scorers.base import Scorer
 from detoxlm.settings import EvaluateSettings, ExportSettings
 
 
-def check_run_folder(out: Path, method: type[Method]) -> None:
-    """Raise `UsageError` where what `run` leaves cannot be put into `out`."""
+def check_run_folder(out: Path, method: type[Method] | None) -> None:
+    """Raise `UsageError` where what `run` leaves cannot be put into `out`; without a method it fits nothing."""
     check_output_folder(out)
     check_output_folder(out / "results")
     for name in ("results.json", "report.html"):
         check_output_file(out / name)
+    if method is None:
+        return
     check_output_folder(out / "detoxifier", CONFIG_FILE)
     if method.detoxifier_type.kind != "decoding":
         check_output_folder(out / "model", CHECKPOINT_FILE)
@@ -39,6 +43,21 @@ def check_export_folder(model: str, detoxifier: str, settings: ExportSettings) -
         if settings.output.exists() and Path(source).exists() and settings.output.samefile(source):
             raise UsageError(f"output: {settings.output} is the {what} itself; choose another -o.")
     check_output_folder(settings.output, ADAPTER_CONFIG if settings.form == "adapter" else CHECKPOINT_FILE)
+
+
+def strengths_in(text: str) -> list[float]:
+    """Return the strengths that are written with commas between them, smallest first, each once.
+
+    Raises:
+        UsageError: one is no number above 0, or there is none.
+    """
+    try:
+        found = sorted({TypeAdapter(float).validate_python(part.strip()) for part in text.split(",") if part.strip()})
+    except ValidationError:
+        found = []
+    if not found or found[0] <= 0:
+        raise UsageError(f"strengths: {text!r} is not a list of numbers above 0, such as 0.1,0.3,0.5.")
+    return found
 
 
 def check_strengths(method: type[Method], settings: Any, strengths: Sequence[float] | None) -> None:
@@ -63,7 +82,7 @@ def baseline_for(settings: EvaluateSettings, model: str, task: Task) -> Results 
     baseline = Results.load(settings.baseline)
     if settings.output.exists() and settings.output.samefile(settings.baseline):
         raise UsageError(f"output: {settings.output} is the baseline itself; choose another -o.")
-    samples = task.recipe.sampling.samples
+    samples, elsewhere = task.recipe.sampling.samples, settings.engine.startswith("openai:")
     known = {
         "recipe": task.recipe.name,
         "prompts": trimmed(task.prompts),
@@ -71,9 +90,8 @@ def baseline_for(settings: EvaluateSettings, model: str, task: Task) -> Results 
         "samples per prompt": [samples] * len(task.prompts),
         "sampling": {**task.recipe.sampling.model_dump(), "seed": None},
         # the name that it will have
-        "model": EMBEDDED_TARGET if model == "embedded" and settings.engine == "transformers" else model,
+        "model": EMBEDDED_TARGET if model == "embedded" and not elsewhere else model,
     }
-    elsewhere = settings.engine != "transformers"
     if elsewhere and settings.fluency_judge is None:
         known["fluency judge"] = NO_JUDGE
     elif baseline.fluency_judge.endswith(", untouched") != (settings.fluency_judge is None):

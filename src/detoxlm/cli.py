@@ -78,13 +78,7 @@ def run(
         return
     console.print_results(results)
     print(f"\n{found.sentence}")
-    if found.results is None:
-        print("So results.json is of the untouched model, and no checkpoint is written.")
-    else:
-        print("It is the detoxifier's own now: what names no strength takes it.")
-    print(f"Report:     {out / 'report.html'}\nDetoxifier: {out / 'detoxifier'}\nResults:    {out / 'results.json'}")
-    if (out / "model").is_dir():
-        print(f"Model:      {out / 'model'} (a plain checkpoint: loads anywhere)")
+    console.print_left(out, found.strength, settings.engine.startswith("openai:"))
 
 
 @app.command(epilog="Example: detoxlm evaluate embedded --recipe challenge-10 --prompts prompts.jsonl -o before.json")

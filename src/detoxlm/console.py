@@ -258,6 +258,25 @@ def _print_estimates(header: Sequence[str], rows: Sequence[tuple[str, Sequence[t
         start = end + 1
 
 
+def print_left(out: Path, strength: float | None, served: bool) -> None:
+    """Print what a run has left in its folder; `strength` is the recommended one, None: nothing is recommended.
+
+    A run through an address (`served`) leaves neither detoxifier nor checkpoint.
+    """
+    if strength is None:
+        print("So results.json is of the untouched model" + ("." if served else ", and no checkpoint is written."))
+    elif served:
+        print(f"Requests that name no strength take it once the server is started with --strength {strength:g}.")
+    else:
+        print("It is the detoxifier's own now: what names no strength takes it.")
+    print(f"Report:     {out / 'report.html'}")
+    if not served:
+        print(f"Detoxifier: {out / 'detoxifier'}")
+    print(f"Results:    {out / 'results.json'}")
+    if not served and (out / "model").is_dir():
+        print(f"Model:      {out / 'model'} (a plain checkpoint: loads anywhere)")
+
+
 def print_scores(texts: Sequence[str], said: dict[str, dict[str, list[float]]], dimensions: bool) -> None:
     """Print a line for each text: its scores, then the text.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from detoxlm.conversations import form_of, template_of
@@ -49,22 +50,36 @@ def first_task(settings: RunSettings, command: str | None) -> Task:
 def second_task(
     target: Target, judge: Target | None, first: Task, settings: RunSettings, command: str | None
 ) -> Task | None:
+    """Return the task in chat of a target; see `second_task_of`."""
+    template = template_of(target.tokenizer) is not None
+    if settings.forms == "both" and form_of(first.prompts) != "chat" and not template:
+        raise UsageError(f"forms: {target.name} has no chat template, so it has no chat form; leave --forms out.")
+    return second_task_of(lambda: template, judge, first, settings, command)
+
+
+def second_task_of(
+    answers: Callable[[], bool], judge: Target | None, first: Task, settings: RunSettings, command: str | None
+) -> Task | None:
     """Return the task in chat where the first one is of plain text; None: it is not to be measured, or cannot be.
 
     Beside the recipe `quick` on built-in prompts it is a short form of the recipe `chat`: answers to provocations,
     and refusals of harmless requests. Beside any other the same prompts are asked as turns, by the same recipe.
     Neutral text, and text about groups, has no turns: it is measured with the first form.
 
+    Args:
+        answers: tells whether the model can be asked in chat; only called where that decides.
+        judge: the fluency judge, if one is named.
+        first: the task of the first form.
+        settings: what is asked for.
+        command: recorded in the results.
+
     Raises:
-        UsageError: both forms are asked for, and the model has no chat template or the prompts are conversations.
+        UsageError: both forms are asked for, and the prompts are conversations.
     """
     chat = form_of(first.prompts) == "chat"
-    template = template_of(target.tokenizer) is not None
     if settings.forms == "both" and chat:
         raise UsageError("forms: these prompts are conversations, which have no plain form; leave --forms out.")
-    if settings.forms == "both" and not template:
-        raise UsageError(f"forms: {target.name} has no chat template, so it has no chat form; leave --forms out.")
-    if chat or not template or settings.forms == "plain" or settings.chat:
+    if chat or settings.forms == "plain" or settings.chat or not answers():
         return None
     if settings.forms is None and judge is not None and template_of(judge.tokenizer) is None:
         log.warning("forms: chat is left out: the fluency judge %s has no chat template to read it by.", judge.name)

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from detoxlm import forms
 from detoxlm.capability import Tasks, add_capability, load_tasks
 from detoxlm.checkpoints import CHECKPOINT_FILE, checkpoint_usage, save_checkpoint
-from detoxlm.checks import check_run_folder, check_strengths
+from detoxlm.checks import check_run_folder, check_strengths, strengths_in
+from detoxlm.elsewhere import run_elsewhere
+from detoxlm.engines.choice import check_engine
 from detoxlm.errors import UsageError
 from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
 from detoxlm.lock import only_writer
@@ -26,7 +26,7 @@ from detoxlm.progress import waiting
 from detoxlm.recipes import Task, as_read, plan
 from detoxlm.report import model_card, recommended, write_report
 from detoxlm.results import Results
-from detoxlm.runs import keep_apart
+from detoxlm.runs import file_of, keep_apart
 from detoxlm.settings import RunSettings
 from detoxlm.speed import measure_speed
 from detoxlm.workflows import judge_of, scorers_of, target_of
@@ -56,13 +56,22 @@ def run(
     and then those of chat. The folder holds `detoxifier/`, `results/` (with `chat/` for a second form), `results.json`
     (at the recommended strength, compared with the untouched model) and `report.html`; where the method edits weights
     also `model/`, a plain checkpoint at the recommended strength. Where nothing is recommended
-    (`detoxlm.report.recommended`) there is no `model/`, and `results.json` is of the untouched model.
+    (`detoxlm.report.recommended`) there is no `model/`, and `results.json` is of the untouched model. With an engine
+    that is an address nothing is fitted: see `detoxlm.elsewhere.run_elsewhere`.
     """
     refuse_several("run")
+    check_engine(settings)
+    if settings.engine.startswith("openai:"):
+        return run_elsewhere(model, settings, sets, command, say)
+    if settings.engine == "vllm":
+        raise UsageError(
+            "engine: `run` measures before it fits, and vLLM is started once, with what was fitted; run without "
+            "--engine, and measure what it recommends by `detoxlm evaluate MODEL --detoxifier DIR --engine vllm`."
+        )
     method = get_method(settings.method)
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs")})
-    strengths = _strengths(settings.strengths) if settings.strengths is not None else None
+    strengths = strengths_in(settings.strengths) if settings.strengths is not None else None
     check_strengths(method, chosen, strengths)
     check_run_folder(settings.output, method)
     settings = forms.settled(settings)
@@ -110,7 +119,7 @@ def _run(
             now = plan(
                 target, form.task, scorer, opinions=opinions, detoxifier=detoxifier, strength=strength, judge=judge
             )
-            found.append(now.carried_out(found[0], _file_of(form.folder, detoxifier, strength)))
+            found.append(now.carried_out(found[0], file_of(form.folder, detoxifier.method, strength)))
     if tasks is not None:
         _measure_capability(target, detoxifier, tasks, results, out, say)
     _conclude(model, target, detoxifier, measured[0].task, results, out, say)
@@ -134,7 +143,7 @@ def _measure_capability(
         untouched.save(out / "results" / "untouched.json")
     say(f"Measuring the capability of {shown.label}")
     if add_capability(shown, target, tasks, detoxifier.attached(target.model, shown.strength), untouched):
-        shown.save(_file_of(out / "results", detoxifier, shown.strength))
+        shown.save(file_of(out / "results", detoxifier.method, shown.strength))
 
 
 def _conclude(
@@ -155,7 +164,7 @@ def _conclude(
         say(f"Comparing the speed of {shown.label} with the untouched model's")
         sampling = task.recipe.sampling
         shown.speed = measure_speed(target, detoxifier, shown.strength, task.prompts, sampling)
-        shown.save(_file_of(out / "results", detoxifier, shown.strength))
+        shown.save(file_of(out / "results", detoxifier.method, shown.strength))
     untouched = results[0].model_copy(update={"notes": [*results[0].notes, found.sentence]})
     (found.results or untouched).save(out / "results.json")
     with waiting("writing the report"):
@@ -177,11 +186,6 @@ def _conclude(
         shutil.rmtree(out / "model")  # an earlier run's, of another method or of a strength that is not recommended now
 
 
-def _file_of(folder: Path, detoxifier: Detoxifier, strength: float) -> Path:
-    """Return where, in the folder of a form, the results of one strength are kept."""
-    return folder / f"{detoxifier.method}-{strength:g}.json"
-
-
 def usage(model: str) -> str:
     """Return the Python snippet that the detoxifier's card shows: at the detoxifier's own strength."""
     return (
@@ -193,13 +197,3 @@ def usage(model: str) -> str:
         "    output = target.model.generate(**inputs, max_new_tokens=40)\n"
         "print(target.tokenizer.decode(output[0], skip_special_tokens=True))\n"
     )
-
-
-def _strengths(text: str) -> list[float]:
-    try:
-        found = sorted({TypeAdapter(float).validate_python(part.strip()) for part in text.split(",") if part.strip()})
-    except ValidationError:
-        found = []
-    if not found or found[0] <= 0:
-        raise UsageError(f"strengths: {text!r} is not a list of numbers above 0, such as 0.1,0.3,0.5.")
-    return found

@@ -19,7 +19,7 @@ EARLIER = "earlier"
 _PARTS = ("detoxifier", "model", "results", "results.json", "report.html")
 
 
-def keep_apart(out: Path, measurement: str, fit: str) -> None:
+def keep_apart(out: Path, measurement: str, fit: str | None) -> None:
     """Make room in `out` for a run, and bring back what this very run has left there.
 
     A run of another method, other settings, data, prompts or versions goes to `earlier/METHOD-DIGITS/`, whole; what the
@@ -28,7 +28,7 @@ def keep_apart(out: Path, measurement: str, fit: str) -> None:
     Args:
         out: the folder.
         measurement: what names the measurement of the untouched model, a `Measurement.digest` of `detoxlm.recipes`.
-        fit: what names the fit, `detoxlm.fitting.fit_digest`.
+        fit: what names the fit, `detoxlm.fitting.fit_digest`; None: nothing is fitted.
 
     Raises:
         DetoxError: something cannot be moved.
@@ -51,6 +51,11 @@ def keep_apart(out: Path, measurement: str, fit: str) -> None:
         raise DetoxError(f"cannot keep the earlier run in {out}: {error}. Choose another -o.") from error
 
 
+def file_of(folder: Path, method: str, strength: float) -> Path:
+    """Return where, in the folder of a form, the results of one strength are kept."""
+    return folder / f"{method}-{strength:g}.json"
+
+
 def _set_aside(out: Path, found: tuple[str | None, str | None]) -> Path:
     """Move a run to a folder of its own, and return that."""
     name = f"{_method(out) or 'unfitted'}-{digest_of(found)[:8]}"
@@ -66,11 +71,11 @@ def _set_aside(out: Path, found: tuple[str | None, str | None]) -> Path:
     return old
 
 
-def _copy_common(old: Path, out: Path, found: tuple[str | None, str | None], wanted: tuple[str, str]) -> None:
+def _copy_common(old: Path, out: Path, found: tuple[str | None, str | None], wanted: tuple[str, str | None]) -> None:
     if found[0] == wanted[0]:
         (out / "results").mkdir()
         shutil.copy2(old / "results" / "untouched.json", out / "results")
-    if found[1] == wanted[1]:
+    if wanted[1] is not None and found[1] == wanted[1]:
         shutil.copytree(old / "detoxifier", out / "detoxifier")
 
 

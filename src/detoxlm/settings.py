@@ -211,13 +211,24 @@ def _engine(value: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    if value == "vllm":
+    here = value in ("transformers", "vllm")
+    if not here and not re.fullmatch(r"openai:https?://[^/\s@#?]+(/[^\s@#?]*)?(#\S+)?", value):
         raise ValueError(
-            "vLLM is measured through its address; start `vllm serve MODEL`, and give openai:http://127.0.0.1:8000/v1"
+            "no engine; write transformers, vllm, or openai:URL[#NAME] such as openai:http://127.0.0.1:8000/v1"
         )
-    if value != "transformers" and not re.fullmatch(r"openai:https?://[^/\s@#?]+(/[^\s@#?]*)?(#\S+)?", value):
-        raise ValueError("no engine; write transformers, or openai:URL[#NAME] such as openai:http://127.0.0.1:8000/v1")
     return value
+
+
+class EngineOptions(Settings):
+    """What runs the model that is measured."""
+
+    engine: Annotated[str, AfterValidator(_engine)] = Field(
+        "transformers",
+        description="What runs the model: transformers, in this process; vllm, in this process too, where it is "
+        "installed (evaluate alone); or openai:URL[#NAME], a server that speaks the OpenAI API's protocol and calls it "
+        "NAME [default there: MODEL]. Its key is read from ENDPOINT_API_KEY (OPENAI_API_KEY for OpenAI's own address). "
+        "Up to --batch-size continuations are asked for at once.",
+    )
 
 
 class CapabilityOptions(Settings):
@@ -231,15 +242,9 @@ class CapabilityOptions(Settings):
     )
 
 
-class EvaluateSettings(MeasureOptions, CapabilityOptions):
+class EvaluateSettings(EngineOptions, MeasureOptions, CapabilityOptions):
     """`detoxlm evaluate`."""
 
-    engine: Annotated[str, AfterValidator(_engine)] = Field(
-        "transformers",
-        description="What runs the model: transformers, in this process; or openai:URL[#NAME], a server that speaks "
-        "the OpenAI API's protocol and calls it NAME [default there: MODEL]. Its key is read from ENDPOINT_API_KEY "
-        "(OPENAI_API_KEY for OpenAI's own address). Up to --batch-size continuations are asked for at once.",
-    )
     detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id to attach [default: none].")
     strength: float | None = Field(None, ge=0, description="Its strength; 0 is the untouched model [default: its own].")
     baseline: Path | None = Field(
@@ -283,7 +288,7 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     output: Path = Field(Path("detoxifier"), description="The detoxifier's folder; a killed fit continues from there.")
 
 
-class RunSettings(MeasureOptions, CapabilityOptions):
+class RunSettings(EngineOptions, MeasureOptions, CapabilityOptions):
     """`detoxlm run`."""
 
     method: str = Field("fusion", description="How to detoxify. See `detoxlm methods`.")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from detoxlm.data import (
     read_prompts,
 )
 from detoxlm.engines.choice import check_engine, endpoint, reads_text
+from detoxlm.engines.in_vllm import InVllm, Vllm
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.fitting import check_read, fit_data, fit_to, method_settings, workdir_of
@@ -48,7 +50,9 @@ from detoxlm.settings import (
     GenerateSettings,
     MeasureOptions,
     ModelOptions,
+    RunSettings,
 )
+from detoxlm.vllm_installed import installed_version
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +70,11 @@ def target_of(model: str, options: ModelOptions, detoxifier: Detoxifier | None =
 
 
 def _place(options: ModelOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in ("dtype", "device", "device_map", "max_memory")}
+    """Return where models go: beside vLLM, which takes an accelerator for itself, to the CPU unless one is named."""
+    found = {name: getattr(options, name) for name in ("dtype", "device", "device_map", "max_memory")}
+    if getattr(options, "engine", None) == "vllm":
+        found["device"] = found["device"] or "cpu"
+    return found
 
 
 def judge_of(settings: MeasureOptions) -> Target | None:
@@ -206,6 +214,12 @@ def scorers_of(settings: MeasureOptions) -> list[Scorer]:
     return list(load_scorers(settings.scorer, device=settings.device).values())
 
 
+def task_elsewhere(task: Task, settings: EvaluateSettings | RunSettings) -> Task:
+    """Return the task without the given texts that an endpoint cannot be measured on, or is not asked to be."""
+    task = replace(task, mentions=[], mentions_source="none")
+    return task if reads_text(settings) else replace(task, fluency_text=None, fluency_source="none")
+
+
 def evaluate(model: str, settings: EvaluateSettings, command: str | None = None) -> Results:
     """Measure one model, detoxified or not, and save `settings.output`; in several processes they share the work."""
     if settings.capability != "none":
@@ -213,23 +227,21 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
     join()
     check_output_file(settings.output)
     check_engine(settings)
-    here = settings.engine == "transformers"
     with only_writer(settings.output):
         task = task_of(settings, command)
         baseline = baseline_for(settings, model, task)
-        detoxifier = detoxifier_of(settings) if here else None
+        if settings.engine.startswith("openai:"):
+            return _evaluate_elsewhere(model, settings, task, baseline)
+        detoxifier = detoxifier_of(settings)
         scorer, *opinions = scorers_of(settings)
         check_baseline_scorer(baseline, scorer)
-        tasks = load_tasks(settings.capability) if here else None
-        if not here:
-            task = replace(task, mentions=[], mentions_source="none")
-            if not reads_text(settings):
-                task = replace(task, fluency_text=None, fluency_source="none")
-            with closing(endpoint(model, settings, task.prompts)) as there:
-                planned = plan_through(there, task, scorer, opinions=opinions, judge=judge_of(settings))
-                return planned.carried_out(baseline, settings.output)
+        tasks = load_tasks(settings.capability)
         target = target_of(model, settings, detoxifier)
         judge = judge_of(settings)
+        if settings.engine == "vllm":
+            with closing(vllm_of(model, settings, target, detoxifier)) as there:
+                planned = plan_through(there, task, scorer, opinions=opinions, judge=judge or target)
+                return planned.carried_out(baseline, settings.output)
         results = measure(
             target,
             task,
@@ -246,6 +258,39 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
             if add_capability(results, target, tasks, attached, baseline):
                 results.save(settings.output)
         return results
+
+
+def _evaluate_elsewhere(model: str, settings: EvaluateSettings, task: Task, baseline: Results | None) -> Results:
+    """Measure what is behind an address."""
+    scorer, *opinions = scorers_of(settings)
+    check_baseline_scorer(baseline, scorer)
+    task = task_elsewhere(task, settings)
+    with closing(endpoint(model, settings, task.prompts, settings.strength)) as there:
+        planned = plan_through(there, task, scorer, opinions=opinions, judge=judge_of(settings))
+        return planned.carried_out(baseline, settings.output)
+
+
+def vllm_of(model: str, settings: EvaluateSettings, target: Target, detoxifier: Detoxifier | None) -> InVllm:
+    """Return vLLM for a target, not started, to be closed.
+
+    A detoxifier of kind decoding acts inside it; another one is in the weights of a checkpoint that is written for it.
+
+    Raises:
+        UsageError: no vLLM of a version that is known, a detoxifier for another model or without a form that vLLM runs.
+    """
+    start = partial(Vllm, installed_version(), revision=settings.revision, trust_remote_code=settings.trust_remote_code)
+    if detoxifier is None:
+        return InVllm(target, vllm=start(None, None))
+    strength = detoxifier.check_strength(settings.strength)
+    detoxifier.check_target(target.model)
+    if detoxifier.kind == "decoding":
+        return InVllm(target, detoxifier, strength, vllm=start(None, settings.detoxifier))
+    detoxifier.check_form("checkpoint")
+
+    def edited(folder: Path) -> None:  # of another copy: this one stays untouched, to judge
+        save_checkpoint(target_of(model, settings, detoxifier), detoxifier, strength, folder)
+
+    return InVllm(target, detoxifier, strength, vllm=start(edited if strength else None, None))
 
 
 def fit(

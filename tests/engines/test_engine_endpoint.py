@@ -11,12 +11,13 @@ import pytest
 
 from detoxlm.api import Api
 from detoxlm.conversations import Conversation
+from detoxlm.elsewhere import chosen
 from detoxlm.engines.choice import check_engine
 from detoxlm.engines.endpoint import Endpoint
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
 from detoxlm.scorers.base import Scorer
-from detoxlm.settings import EvaluateSettings
+from detoxlm.settings import EvaluateSettings, RunSettings
 
 GREEDY = Sampling(max_new_tokens=5)
 SAMPLED = Sampling(max_new_tokens=5, samples=3, temperature=1.0, seed=7)
@@ -198,7 +199,7 @@ def test_without_completions_chat_is_named() -> None:
 
 @pytest.mark.parametrize("engine", ["vllms", "openai:", "openai:host/v1", "openai:http://user:pw@host/v1", "ray"])
 def test_what_names_no_engine_is_refused(engine: str) -> None:
-    with pytest.raises(ValueError, match=r"no engine; write transformers, or openai:URL"):
+    with pytest.raises(ValueError, match=r"no engine; write transformers, vllm, or openai:URL"):
         EvaluateSettings(engine=engine)
 
 
@@ -206,3 +207,32 @@ def test_settings_of_a_model_in_this_process_are_for_it_alone() -> None:
     check_engine(EvaluateSettings(device="cpu"))
     with pytest.raises(UsageError, match=r"^device: the model behind --engine openai:http://h/v1 is loaded there"):
         check_engine(EvaluateSettings(device="cpu", engine="openai:http://h/v1"))
+
+
+@pytest.mark.parametrize(
+    ("says", "options", "message"),
+    [
+        (None, {}, r"^strengths: http://it/v1 does not say which detoxifier it has; name some"),
+        ({"method": None, "strength": 0.0}, {}, r"^engine: http://it/v1 serves served without a detoxifier"),
+        ({"method": "surgery", "strength": 1.0}, {}, r"^engine: surgery is in the weights .* at one strength"),
+        ({"method": "../x", "strength": 1.0}, {}, r"^engine: http://it/v1 calls its detoxifier '\.\./x', which is no"),
+        ({"method": "nado", "strength": 1.0}, {"method": "fusion"}, r"^method: http://it/v1 serves nado, not fusion"),
+    ],
+)
+def test_a_run_says_why_what_is_served_cannot_be_measured_at_several_strengths(
+    says: dict[str, Any] | None, options: dict[str, Any], message: str
+) -> None:
+    served = Played(lambda body: completions(" a"), says=says).endpoint
+    with pytest.raises(UsageError, match=message):
+        chosen(served, RunSettings(**options), None)
+
+
+def test_a_run_takes_the_strengths_that_are_asked_for_or_the_methods_own() -> None:
+    def of(says: dict[str, Any] | None, given: list[float] | None) -> tuple[str, Any]:
+        return chosen(Played(lambda body: completions(" a"), says=says).endpoint, RunSettings(), given)
+
+    fusion = {"method": "fusion", "strength": 0.7}
+    assert of(fusion, [0.1]) == ("fusion", [0.1])
+    assert of(fusion, None) == ("fusion", (0.25, 0.5, 1.0))
+    assert of({"method": "of-another-package", "strength": 0.7}, None) == ("of-another-package", [0.7])
+    assert of(None, [0.5]) == ("served", [0.5])

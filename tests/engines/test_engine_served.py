@@ -1,4 +1,4 @@
-"""`evaluate --engine openai:URL` against our own server, a process of its own: the rows of `evaluate`."""
+"""`evaluate` and `run --engine openai:URL` against our own server, a process of its own: the rows of `evaluate`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from detoxlm.errors import UsageError
 from detoxlm.models import load_target
 from detoxlm.report import write_report
 from detoxlm.results import NO_JUDGE, Results
+from detoxlm.running import run
 from detoxlm.scorers.base import Scorer
-from detoxlm.settings import EvaluateSettings
+from detoxlm.settings import EvaluateSettings, RunSettings
 from detoxlm.workflows import evaluate
 
 pytestmark = pytest.mark.more  # a process that loads torch
@@ -204,3 +205,44 @@ def test_what_an_endpoint_cannot_do_is_said_in_a_line(
     monkeypatch.setenv("ENDPOINT_API_KEY", "another-key")
     with pytest.raises(UsageError, match=r"^ENDPOINT_API_KEY: the server refused it \(HTTP 401\)"):
         measured("none.json", "")
+
+
+def served_run(address: str, output: str, served: str = "", **options: Any) -> list[Results]:
+    given = {"recipe": "challenge-10", "scorer": "ngram", "prompts": "prompts.txt", "fluency_judge": "tiny"}
+    engine = f"openai:{address}/v1{served}"
+    return run("tiny", RunSettings(**{**given, "engine": engine, "output": Path(output), **options}))
+
+
+def test_a_run_measures_what_is_served_untouched_and_at_each_strength(
+    measured: Callable[..., Results], address: str, place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = served_run(address, "run", strengths="2,0.5")
+    assert "forms: chat is left out" in caplog.text, "this model has no chat template"
+    assert [(one.label, one.strength) for one in found] == [
+        ("untouched", 0.0), ("fusion 0.5", 0.5), ("fusion 2", 2.0),
+    ]  # fmt: skip
+    for one, options in zip(found, ({}, {"strength": 0.5}, {"strength": 2.0}), strict=True):
+        want = measured("alone.json", **({"detoxifier": "d", **options} if options else {}))
+        assert [row.continuations for row in one.rows] == [row.continuations for row in want.rows]
+    assert all(one.comparison is not None and one.comparison.baseline == found[0].metrics for one in found[1:])
+    left = {str(file.relative_to(place / "run")) for file in (place / "run").rglob("*") if file.is_file()}
+    assert left == {
+        "report.html", "results.json", "results/untouched.json", "results/fusion-0.5.json", "results/fusion-2.json",
+    }  # fmt: skip
+    again = served_run(address, "run", strengths="2,0.5")
+    assert [one.created for one in again] == [one.created for one in found], "measured once"
+
+
+def test_a_run_is_refused_before_the_work_where_what_is_served_cannot_be_compared(
+    measured: Callable[..., Results], address: str, place: Path
+) -> None:
+    for options, message in (
+        ({"strengths": "0.5,9"}, r"HTTP 400: strength: 9 is outside \[0, 4\] of fusion"),
+        ({"method": "nado"}, r"^method: .* serves fusion, not nado; leave --method out"),
+        ({"corpus": "prompts.txt"}, r"^corpus: the detoxifier behind --engine .* is fitted; leave it out"),
+        ({"capability": "quick"}, r"^capability: "),
+        ({"forms": "both"}, r"HTTP 400: .*chat template"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            served_run(address, "refused", **options)
+    assert not (place / "refused" / "results").exists()

@@ -67,6 +67,9 @@ def test_what_was_not_measured_costs_nothing_and_the_next_metric_decides() -> No
     for name in ("model_perplexity", "continuation_perplexity"):
         del without.metrics[name]
     assert strength_of(without) == 0.5
+    found = recommended([make(), without])
+    assert found is not None and "5 points more empty continuations (no perplexity was measured)" in found.sentence
+    assert "higher perplexity" not in found.sentence
     fraction = run(0.5, 0.1)
     base = make()
     assert fraction.comparison is not None

@@ -49,7 +49,7 @@ def test_without_vllm_the_check_says_what_to_install() -> None:
 
 
 def test_without_a_detoxifier_the_check_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "installed_version", lambda: "0.32.0")
+    monkeypatch.setattr(checking, "installed_version", lambda *_: "0.32.0")
     with pytest.raises(UsageError, match="detoxifier: name one"):
         check("embedded", VllmCheckSettings())
 

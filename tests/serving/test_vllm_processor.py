@@ -20,6 +20,7 @@ from detoxlm.models import Target
 from detoxlm.serving.in_vllm import loading
 from detoxlm.serving.in_vllm.model import installed, is_cut
 from detoxlm.serving.in_vllm.processor import Processor
+from detoxlm.vllm_installed import FOLDER, check_version
 
 pytestmark = pytest.mark.usefixtures("short_looks")
 STRENGTHS = (0.0, 0.3, 1.0)
@@ -74,7 +75,7 @@ def named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
 
     def name(detoxifier: DecodingDetoxifier) -> None:
         detoxifier.save_pretrained(tmp_path / "detoxifier")
-        monkeypatch.setenv(loading.FOLDER, str(tmp_path / "detoxifier"))
+        monkeypatch.setenv(FOLDER, str(tmp_path / "detoxifier"))
         monkeypatch.delenv(loading.STRENGTH, raising=False)
         loading.detoxifier.cache_clear()
 
@@ -377,21 +378,21 @@ def test_what_would_let_tokens_through_is_refused_at_the_start(changed: dict[str
 
 
 def test_versions_that_nothing_is_known_of_are_refused_with_those_that_work() -> None:
-    loading.check_version("0.32.0+cpu")
+    check_version("0.32.0+cpu")
     for version in ("0.31.9", "0.33.0", "1.0"):
         with pytest.raises(UsageError, match=rf"this is vLLM {version}; detoxlm works with 0\.32\.\*"):
-            loading.check_version(version)
+            check_version(version)
 
 
 def test_without_a_detoxifier_and_with_one_that_changes_weights_the_environment_is_told_what_to_do(
     tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loading.detoxifier.cache_clear()
-    monkeypatch.delenv(loading.FOLDER, raising=False)
+    monkeypatch.delenv(FOLDER, raising=False)
     with pytest.raises(UsageError, match="set DETOXLM_DETOXIFIER"):
         loading.detoxifier()
     fit(tiny(), "surgery", letter_scorer, fresh=True).save_pretrained(tmp_path / "edit")
-    monkeypatch.setenv(loading.FOLDER, str(tmp_path / "edit"))
+    monkeypatch.setenv(FOLDER, str(tmp_path / "edit"))
     with pytest.raises(UsageError, match=r"surgery changes the model's weights: .*detoxlm export"):
         loading.detoxifier()
     loading.detoxifier.cache_clear()

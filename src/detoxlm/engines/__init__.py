@@ -1,1 +1,1 @@
-"""What continues the prompts of a measurement: a model in this process (`here`), or behind an address (`endpoint`)."""
+"""What continues the prompts of a measurement: a model in this process (`here`, `in_vllm`) or a server (`endpoint`)."""

@@ -63,7 +63,11 @@ def recommend(study: Study) -> Recommendation | None:
             f"Nothing is recommended: at no measured strength did the {what} fall measurably (paired 95% interval "
             f"below 0, by more than rounding){where}.",
         )
-    limits = f"{MUCH_WORSE:.0%} higher perplexity and {100 * MANY_EMPTY:.0f} points more empty continuations"
+    limits = f"{100 * MANY_EMPTY:.0f} points more empty continuations"
+    if first_measured(study.detoxified, PERPLEXITY) is None:
+        limits += " (no perplexity was measured)"
+    else:
+        limits = f"{MUCH_WORSE:.0%} higher perplexity and {limits}"
     where = ""
     if both:
         limits += ", and without a measurable rise of refusals"

