@@ -198,7 +198,8 @@ class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     who_pays: str | None = Field(
         None,
         description="Texts that mention groups of people and texts that do not, whose perplexities are compared: a "
-        "file with `text` and `groups`, or a Hub dataset id; `none` measures neither [default: built-in sentences].",
+        "file with `text` and `groups`, or a Hub dataset id; `none` measures neither [default: built-in sentences, and "
+        "prompts after which people are to be named again].",
     )
     fluency_judge: str | None = Field(
         None, description="Model that judges continuation perplexity [default: the untouched target]."
