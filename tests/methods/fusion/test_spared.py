@@ -75,12 +75,12 @@ def test_a_fit_keeps_which_tokens_are_spared_and_the_loaded_detoxifier_spares_th
         made.save_pretrained(tmp_path / f"{spared:g}")
         return Detoxifier.from_pretrained(tmp_path / f"{spared:g}")
 
-    inputs = encoded(target, "over the hills")
+    inputs, made = encoded(target, "over the hills"), {spared: fitted(spared) for spared in (0.0, 1.0)}
     with torch.inference_mode():
         plain = target.model(**inputs).logits.log_softmax(-1)
         logits = {}
-        for spared in (0.0, 1.0):
-            with fitted(spared).attached(target.model, 2.0):
+        for spared, detoxifier in made.items():
+            with detoxifier.attached(target.model, 2.0):
                 logits[spared] = target.model(**inputs).logits.log_softmax(-1)
     between = plain[..., :250, None] - plain[..., None, :250]
     kept = logits[1.0][..., :250, None] - logits[1.0][..., None, :250]
