@@ -72,7 +72,9 @@ def _filled(people: str, person: str, share: float) -> list[tuple[str, tuple[str
     """Fill the first share of templates, two at least: (text, groups, template, name of the group or role)."""
     found = _builtin()
     forms = [(template, form) for form, name in enumerate((people, person)) for template in found[name]]
-    named = [((name,), name, words) for name, words in found["groups"].items()]
+    named: list[tuple[tuple[str, ...], str, list[str]]] = [
+        ((name,), name, words) for name, words in found["groups"].items()
+    ]
     named += [((), name, words) for name, words in found["roles"].items()]
     half = len(found[people])
     order = [forms[i + j * half] for i in range(half) for j in (0, 1)]  # by turns: a part of them has both forms
