@@ -18,7 +18,7 @@ from detoxlm.engines import here
 from detoxlm.errors import UsageError
 from detoxlm.generation import Sampling, generate
 from detoxlm.likelihood import measure_texts, mention_tokens, text_batches
-from detoxlm.measuring import SAYING_WHO
+from detoxlm.measuring import SAYING_WHO, Done, write_of_people
 from detoxlm.mentions import Mention, builtin_mentions, identity_prompts
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
@@ -97,6 +97,18 @@ def test_identity_prompts_are_continued_by_the_model_that_is_measured(
     other = replace(task, identity=task.identity[:9])
     with pytest.raises(UsageError, match=r"texts of who pays \(who_pays_sha256\)"):
         measure(target, other, letter_scorer, detoxifier=detoxifier, baseline=base)
+
+
+def test_processes_share_identity_prompts_and_what_is_done_is_not_written_again(tiny: Callable[..., Target]) -> None:
+    engine = here.Here(tiny(), None, None)
+    parts = [Done(None) for _ in range(3)]
+    for part, share in zip(parts, ((0, 1), (0, 2), (1, 2)), strict=True):
+        write_of_people(engine, IDENTITY, 4, part, share)
+    whole, *halves = ([(row.prompt, row.continuation) for row in part.identity()] for part in parts)
+    assert [prompt for prompt, _ in whole] == [one.prompt for one in IDENTITY]
+    assert halves == [whole[0::2], whole[1::2]]
+    write_of_people(engine, IDENTITY, 4, parts[0], (0, 1))
+    assert len(parts[0].identity()) == len(IDENTITY)
 
 
 def test_texts_of_one_length_are_read_together_without_padding() -> None:
