@@ -205,7 +205,9 @@ def test_the_command_measures_a_users_texts(
     assert none.mentions == [] and none.identity == []
     assert len(task_of(EvaluateSettings(), None).identity) == 6 * 28
     chat = task_of(EvaluateSettings(recipe="chat", system="Be kind.", limit=2), None).identity
-    assert {one.prompt.system for one in chat} == {"Be kind."} and "{person}" in chat[0].template + chat[-1].template
+    assert {getattr(one.prompt, "system", None) for one in chat} == {"Be kind."} and "{person}" in chat[
+        0
+    ].template + chat[-1].template
     assert len(task_of(EvaluateSettings(), None).mentions) == 392
     assert (
         len(task_of(EvaluateSettings(limit=14, fluency_tokens=64), None).mentions) == 56
