@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,25 @@ def row_of(name: str, target: Target) -> tuple[Detoxifier, float]:
     return found.fit(target, FitData(scorer=load_scorer("embedded")), made), float(strength)
 
 
+def read(
+    target: Target, mentions: Sequence[Mention], rows: Mapping[str, tuple[Detoxifier, float]]
+) -> dict[str, list[Window]]:
+    """Read every text, untouched once and by each row."""
+    ids = mention_tokens(target, mentions)
+    found: dict[str, list[Window]] = {name: [] for name in rows}
+    for number, batch in enumerate(text_batches(ids)):
+        here = [ids[i] for i in batch]
+        base = text_logits(target, here)
+        for name, (detoxifier, strength) in rows.items():
+            with detoxifier.attached(target.model, strength):
+                logits = text_logits(target, here)
+            for i, window in zip(batch, text_windows(here, logits, base), strict=True):
+                about = {"groups": list(mentions[i].groups), "template": mentions[i].template}
+                found[name].append(window.model_copy(update=about))
+        print(f"batch {number + 1}: {sum(map(len, found.values())) // len(found)} of {len(ids)} texts", flush=True)
+    return found
+
+
 def main() -> None:
     """Read every text untouched and by every row, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,28 +96,17 @@ def main() -> None:
     parser.add_argument("-o", "--output", default="who-pays.json")
     options = parser.parse_args()
     target, mentions = load_target(options.model), texts(options)
-    ids = mention_tokens(target, mentions)
     rows = {name: row_of(name, target) for name in options.rows}
-    found: dict[str, dict[int, Window]] = {name: {} for name in rows}
-    for number, batch in enumerate(text_batches(ids)):
-        here = [ids[i] for i in batch]
-        base = text_logits(target, here)
-        for name, (detoxifier, strength) in rows.items():
-            with detoxifier.attached(target.model, strength):
-                logits = text_logits(target, here)
-            for i, window in zip(batch, text_windows(here, logits, base), strict=True):
-                about = {"groups": list(mentions[i].groups), "template": mentions[i].template}
-                found[name][i] = window.model_copy(update=about)
-        print(f"batch {number + 1}: {len(found[options.rows[0]])} of {len(ids)} texts", flush=True)
-    said = {name: who_pays(list(windows.values())) for name, windows in found.items()}
+    found = read(target, mentions, rows)
+    said = {name: who_pays(windows) for name, windows in found.items()}
     shown = {name: one.model_dump() for name, one in said.items() if one is not None}
     write_atomically(Path(options.output), json.dumps(shown, indent=1).encode())
     for name, one in said.items():
         if one is not None:
-            _print(name, one)
+            table(name, one)
 
 
-def _print(name: str, found: WhoPays) -> None:
+def table(name: str, found: WhoPays) -> None:
     block: Any = paying_block(found)
     print(f"\n{name}\n| {block.caption} | {' | '.join(block.columns)} |")
     for group, cells in block.rows:

@@ -11,8 +11,8 @@
 of text comes early, appends each to `pool/NAME-PLAN.jsonl` and skips those that are there: it may be stopped at any
 time. The plan `hostile` has prompts that draw worse text out of a model: threads of toxic comments, halves of their
 sentences; `threads` is such lists alone, `worst` lists of hateful sentences and of comments that readers found toxic,
-`provoked` toxic web prompts alone, `own` our own toxic prompts alone; `measured` is one sampled continuation of each toxic prompt that the README is
-measured on.
+`provoked` toxic web prompts alone, `own` our own toxic prompts alone; `measured` is one sampled continuation of each
+toxic prompt that the README is measured on.
 `draw` scores the pool with three scorers and draws half of the texts from those that one of them gives 0.3 or more,
 evenly over the scores of each, and then over models, methods, decoding, lengths and prompts. It writes `items.jsonl`,
 which readers get (no scores, models or methods), and `meta.jsonl`, which has the rest. Prompts of other people are

@@ -1,4 +1,4 @@
-"""`run` in plain text and in chat: which forms are measured, what is kept, shown and recommended."""
+"""Plain text and chat: which forms `run` measures and recommends on, and in which a fit's own data are written."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ import pytest
 from fits import Forgetful
 from tokenizing import byte_tokenizer
 
+from detoxlm.conversations import Conversation, Form
+from detoxlm.data import builtin_conversations, builtin_prompts, fit_prompts
 from detoxlm.errors import UsageError
+from detoxlm.fitting import fit_data, form_of_fit
 from detoxlm.forms import ANSWER, CONVERSATIONS, first_task, second_task, settled
+from detoxlm.harvest import HELD_OUT, counts, harvest, own_sampling
 from detoxlm.models import Target, load_target
 from detoxlm.results import Results
-from detoxlm.settings import RunSettings
+from detoxlm.scorers.base import Scorer
+from detoxlm.settings import FitSettings, RunSettings
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
@@ -122,3 +127,71 @@ def test_a_run_measures_both_forms_and_recommends_on_both(
     again, _, told = call("run", chatty_folder, *measured, "--strengths", "0.2,0.6", *FEW, "-o", out, "--json")
     assert again == 0, told
     assert Results.load(out / "results" / "chat" / "fusion-0.2.json") == chat[1], "nothing was measured again"
+
+
+def in_chat(prompts: list[str]) -> list[str]:
+    return [prompt for prompt in prompts if isinstance(prompt, Conversation)]
+
+
+def test_of_a_fit_for_both_forms_half_the_prompts_are_provocations_and_half_beginnings_of_text() -> None:
+    mixed = fit_prompts(Form(chat=True, half=True))
+    turns = in_chat(mixed)
+    plain = [prompt for prompt in mixed if prompt not in set(turns)]
+    assert turns == builtin_conversations("fit", "provocation")
+    assert plain == builtin_prompts("fit")[: len(turns)] and len(mixed) == 2 * len(turns) == 164
+    kind = fit_prompts(Form(chat=True, half=True, system="Be kind."))
+    assert [getattr(one, "system", "") for one in kind[:4]] == ["", "Be kind.", "Be kind.", ""]
+    assert not set(mixed) & {*builtin_prompts("measure"), *builtin_conversations("measure")}
+    for held_out in (mixed[::HELD_OUT], mixed[9::10]):  # what fits look at has both forms, about as often
+        assert 0.4 < len(in_chat(held_out)) / len(held_out) < 0.6
+
+
+def test_of_a_users_prompts_every_text_keeps_one_form_and_half_of_them_are_turns(prompts: Path) -> None:
+    texts = [line.strip() for line in prompts.read_text().splitlines()]
+    asked = Form(chat=True, half=True).asked([*texts, *texts])
+    assert [isinstance(prompt, Conversation) for prompt in asked] == 6 * [False, True, True, False]
+    assert asked == [*texts, *texts], "as texts they read as they did"
+    row = Conversation([{"role": "user", "content": "Hello"}])
+    assert in_chat(Form(chat=True, half=True).asked([row, *texts[:4]])) == [row, *texts[1:3]]
+
+
+def test_the_plain_half_of_a_harvest_is_what_a_plain_fit_lets_the_model_write(
+    chatty: Target, letter_scorer: Scorer
+) -> None:
+    def made(prompts: list[str]) -> list[tuple[str, str, float]]:
+        found = harvest(chatty, prompts, letter_scorer, own_sampling(2, seed=3), batch_size=8)
+        assert counts(prompts, found).get("in_chat", {}).get("prompts") == (len(in_chat(prompts)) or None)
+        return sorted((one.prompt, one.continuation, one.toxicity) for one in found if one.prompt in set(plain))
+
+    mixed = fit_prompts(Form(chat=True, half=True))[:12]
+    plain = builtin_prompts("fit")[:6]
+    assert len(in_chat(mixed)) == 6
+    assert made(mixed) == made(plain) and len(made(plain)) > 6
+
+
+def test_a_fit_records_that_it_learned_from_both_forms(call: Call, chatty_folder: Path, tmp_path: Path) -> None:
+    code, _, errors = call(
+        "fit", "fusion", chatty_folder, "--forms", "both", "--scorer", "ngram", *FEW, "-o", tmp_path / "d"
+    )
+    assert code == 0, errors
+    fitting = json.loads((tmp_path / "d" / "detoxifier.json").read_text())["fitting"]
+    assert fitting["form"] == "both"
+    assert fitting["harvest"]["prompts"] == 164 and fitting["harvest"]["in_chat"]["prompts"] == 82
+    assert 0 < fitting["harvest"]["in_chat"]["continuations"] <= 164
+
+
+def test_a_fit_is_of_plain_text_unless_another_form_is_asked_for(
+    call: Call, chatty_folder: Path, tiny_folder: Callable[..., Path], prompts: Path, tmp_path: Path
+) -> None:
+    assert form_of_fit(FitSettings()) == form_of_fit(FitSettings(forms="plain")) == form_of_fit(RunSettings()) == Form()
+    for chat in (FitSettings(chat=True), FitSettings(forms="chat"), RunSettings(forms="chat")):
+        assert form_of_fit(chat) == Form(chat=True)
+    assert form_of_fit(settled(RunSettings(forms="both", chat=True))) == Form(chat=True, half=True)
+    assert fit_data(FitSettings(), None, None, tmp_path).to_continue() == builtin_prompts("fit")
+    given = ("--prompts", prompts, "--scorer", "ngram", *FEW)
+    for model, forms, match in (
+        (tiny_folder("llama"), ("--forms", "both"), "has no chat template"),
+        (chatty_folder, ("--forms", "plain", "--chat"), "forms: plain contradicts --chat"),
+    ):
+        code, _, errors = call("fit", "fusion", model, *forms, *given, "-o", tmp_path / "none")
+        assert code == 2 and match in errors and not (tmp_path / "none").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from detoxlm.errors import UsageError
-from detoxlm.mentions import Mention, builtin_mentions, read_mentions
+from detoxlm.mentions import IdentityPrompt, Mention, builtin_mentions, identity_prompts, read_mentions
 
 
 def test_each_built_in_sentence_is_made_for_every_group_and_every_role() -> None:
@@ -40,6 +40,28 @@ def test_a_part_of_the_built_in_texts_has_whole_templates_of_both_forms() -> Non
     assert part == whole[: len(part)]
     assert len(part) == len(whole) // 2
     assert {"{person}" in (one.template or "") for one in builtin_mentions(0.01)} == {True, False}
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_identity_prompts_are_about_the_same_groups_and_roles_and_name_them_once_or_more(chat: bool) -> None:
+    found = identity_prompts(chat=chat)
+    assert Counter(one.groups for one in found) == {
+        one: 6 * count // 14 for one, count in Counter(one.groups for one in builtin_mentions()).items()
+    }
+    assert len({one.template for one in found}) == 6
+    assert all(one.named_in(one.prompt) for one in found), "a text that repeats the prompt names them"
+    others = [one for one in found if one.groups != ("women",) and one.named_in("a woman and two ladies")]
+    assert others == []
+    few = identity_prompts(0.01, chat=chat)
+    assert few == found[: len(few)] and {"{person}" in one.template for one in few} == {True, False}
+
+
+def test_somebody_is_named_by_whole_words_in_any_case_and_in_the_plural() -> None:
+    [men, *_] = [one for one in identity_prompts() if one.groups == ("men",)]
+    for text, named in (("Two Men.", True), ("the man's hat", True), ("many women", False), ("", False)):
+        assert men.named_in(text) == named, text
+    drivers = IdentityPrompt("p", (), "t", ("bus driver",))
+    assert drivers.named_in("BUS DRIVERS") and not drivers.named_in("a driver")
 
 
 def test_a_users_file_names_groups_in_a_list_or_parted_by_commas(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from devices import as_row
 from detoxlm.data import Example
 from detoxlm.engines import here
 from detoxlm.errors import UsageError
-from detoxlm.generation import Sampling
+from detoxlm.generation import Sampling, generate
 from detoxlm.likelihood import measure_texts, mention_tokens, text_batches
-from detoxlm.mentions import Mention, builtin_mentions
+from detoxlm.measuring import SAYING_WHO, Done, write_of_people
+from detoxlm.mentions import Mention, builtin_mentions, identity_prompts
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
 from detoxlm.models import Target
@@ -69,6 +70,45 @@ def test_texts_are_read_alone_with_and_without_the_detoxifier(
         assert window.kl == pytest.approx(float((base.exp() * (base - changed))[:-1].sum()), rel=1e-3, abs=1e-4)
     assert results.who_pays is not None
     assert list(results.who_pays.groups) == ["women", "gay", "deaf"]
+
+
+IDENTITY = [one for one in identity_prompts(0.01) if not one.groups or one.groups[0] in ("deaf", "gay")]
+
+
+def test_identity_prompts_are_continued_by_the_model_that_is_measured(
+    tiny: Callable[..., Target], letter_scorer: Scorer, detoxifier: Detoxifier
+) -> None:
+    target, task = tiny(), replace(TASK, identity=[replace(one, words=("e",)) for one in IDENTITY])
+    base = measure(target, task, letter_scorer)
+    with detoxifier.attached(target.model, 1.0):
+        made = [
+            g for b in generate(target, [one.prompt for one in IDENTITY], SAYING_WHO["plain"]) for g in b.generations
+        ]
+    now = measure(target, task, letter_scorer, detoxifier=detoxifier, strength=1.0, baseline=base)
+    assert [one.prompt for one in now.identity_rows] == [one.prompt for one in IDENTITY]
+    assert [one.continuation for one in now.identity_rows] == [g.texts[0] for g in sorted(made, key=lambda g: g.index)]
+    assert [one.named for one in now.identity_rows] == [
+        task.identity[0].named_in(one.continuation) for one in now.identity_rows
+    ]
+    assert now.who_is_named is not None and now.comparison is not None and now.comparison.who_is_named is not None
+    assert base.who_is_named is not None
+    changed = now.who_is_named.all.dropped.value - base.who_is_named.all.dropped.value
+    assert now.comparison.who_is_named.all.dropped.value == pytest.approx(changed)
+    other = replace(task, identity=task.identity[:9])
+    with pytest.raises(UsageError, match=r"texts of who pays \(who_pays_sha256\)"):
+        measure(target, other, letter_scorer, detoxifier=detoxifier, baseline=base)
+
+
+def test_processes_share_identity_prompts_and_what_is_done_is_not_written_again(tiny: Callable[..., Target]) -> None:
+    engine = here.Here(tiny(), None, None)
+    parts = [Done(None) for _ in range(3)]
+    for part, share in zip(parts, ((0, 1), (0, 2), (1, 2)), strict=True):
+        write_of_people(engine, IDENTITY, 4, part, share)
+    whole, *halves = ([(row.prompt, row.continuation) for row in part.identity()] for part in parts)
+    assert [prompt for prompt, _ in whole] == [one.prompt for one in IDENTITY]
+    assert halves == [whole[0::2], whole[1::2]]
+    write_of_people(engine, IDENTITY, 4, parts[0], (0, 1))
+    assert len(parts[0].identity()) == len(IDENTITY)
 
 
 def test_texts_of_one_length_are_read_together_without_padding() -> None:
@@ -160,7 +200,14 @@ def test_the_command_measures_a_users_texts(
     assert Results.load(tmp_path / "r.json") == results
     assert results.settings["who_pays"] == str(texts)
     assert math.isfinite(results.metrics["identity_perplexity"].value)
-    assert task_of(EvaluateSettings(who_pays="none"), None).mentions == []
+    assert results.identity_rows == [] and results.who_is_named is None  # the built-in prompts go with our own texts
+    none = task_of(EvaluateSettings(who_pays="none"), None)
+    assert none.mentions == [] and none.identity == []
+    assert len(task_of(EvaluateSettings(), None).identity) == 6 * 28
+    chat = task_of(EvaluateSettings(recipe="chat", system="Be kind.", limit=2), None).identity
+    assert {getattr(one.prompt, "system", None) for one in chat} == {"Be kind."} and "{person}" in chat[
+        0
+    ].template + chat[-1].template
     assert len(task_of(EvaluateSettings(), None).mentions) == 392
     assert (
         len(task_of(EvaluateSettings(limit=14, fluency_tokens=64), None).mentions) == 56

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from detoxlm.errors import UsageError
-from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, differences, group_differences
+from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, differences, group_differences, who_is_named
 from detoxlm.metrics.readers import labels_of
 from detoxlm.results import PRINTS, Comparison, OpinionChange, Results, Row, ScorerInfo
 
@@ -123,6 +123,7 @@ def compare(base: Results, now: Results) -> None:
         difference=difference,
         opinions=opinions,
         groups=group_differences(base.rows, now.rows),
+        who_is_named=who_is_named(now.identity_rows, base.identity_rows),
     )
 
 

@@ -136,6 +136,7 @@ class Form:
 
     Args:
         chat: whether plain prompts are wrapped as one user turn.
+        half: with `chat`: whether only half of the different plain prompts are wrapped.
         instruction: put before a wrapped prompt; None: `CONTINUE` before beginnings of text of our own, else nothing.
         system: the system turn of conversations that have none.
         template_args: variables for the template.
@@ -145,6 +146,7 @@ class Form:
     instruction: str | None = None
     system: str | None = None
     template_args: dict[str, Any] = field(default_factory=dict)
+    half: bool = False
 
     def asked(self, prompts: Iterable[str], *, beginnings: bool = False) -> list[str]:
         """Return prompts in this form; conversations get system turn and template arguments, where they have none.
@@ -157,21 +159,25 @@ class Form:
             UsageError: a system turn, an instruction or arguments for a template, and no prompt is a conversation; or
                 an empty prompt.
         """
-        found = [self._asked(prompt, beginnings) for prompt in prompts]
+        prompts = list(prompts)
+        plain = dict.fromkeys(prompt for prompt in prompts if not isinstance(prompt, Conversation))
+        # plain, chat, chat, plain: of every fifth or tenth prompt, which fits hold out, both forms are there
+        whole = {prompt for i, prompt in enumerate(plain) if not self.chat or (self.half and i % 4 in (0, 3))}
+        found = [self._asked(prompt, beginnings, prompt not in whole) for prompt in prompts]
         if not any(isinstance(prompt, Conversation) for prompt in found):
             for name in ("system", "instruction", "template_args"):
                 if getattr(self, name):
                     raise UsageError(f"{name}: plain prompts have none; add --chat, or give rows with `messages`.")
         return found
 
-    def _asked(self, prompt: str, beginning: bool) -> str:
+    def _asked(self, prompt: str, beginning: bool, as_turn: bool) -> str:
         if isinstance(prompt, Conversation):
             turns: Sequence[Message] = prompt.messages
             if self.system is not None and prompt.system is None:
                 turns = [{"role": "system", "content": self.system}, *turns]
             arguments = {**self.template_args, **prompt.template_args}
             return Conversation(turns, template_args=arguments, kind=prompt.kind, rule=prompt.rule)
-        if not self.chat:
+        if not as_turn:
             return prompt
         before = (CONTINUE if beginning else "") if self.instruction is None else self.instruction
         turns = [{"role": "user", "content": before + prompt.strip()}]
@@ -269,8 +275,8 @@ def conversation_ids(tokenizer: PreTrainedTokenizerBase, model: str, conversatio
 def _applied(tokenizer: PreTrainedTokenizerBase, model: str, conversation: Conversation, *, tokenize: bool) -> Any:
     if template_of(tokenizer) is None:
         raise UsageError(
-            f"chat: {model} has no chat template; take its instruct version, or plain prompts: no --chat and no rows "
-            "with `messages`."
+            f"chat: {model} has no chat template; take its instruct version, or plain prompts: no --chat, --forms "
+            "plain, and no rows with `messages`."
         )
     try:
         return tokenizer.apply_chat_template(

@@ -226,8 +226,13 @@ def in_turns(*lists: Sequence[T]) -> list[T]:
 def fit_prompts(form: Form) -> list[str]:
     """Return the prompts that a target makes its own data of where the user gives none, in a form.
 
-    In chat form provocations and beginnings of text take turns, the beginnings under an instruction to go on.
+    In chat form provocations and beginnings of text take turns, the beginnings under an instruction to go on. Half in
+    chat, there are as many beginnings, as they are, as there are provocations.
     """
+    if form.half:
+        pairs = zip(builtin_prompts("fit"), form.asked(builtin_conversations("fit", "provocation")), strict=False)
+        # in the order of `Form.asked`, whose reason holds here too
+        return [one for i, pair in enumerate(pairs) for one in (reversed(pair) if i % 2 else pair)]
     beginnings = form.asked(builtin_prompts("fit"), beginnings=True)
     if not form.chat:
         return beginnings

@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,13 +66,25 @@ def check_read(method: type[Method], given: dict[str, Any]) -> None:
             )
 
 
+def form_of_fit(settings: FitSettings | RunSettings) -> Form:
+    """Return the form in which the target is asked for what a fit learns from: plain unless chat, or both, is wanted.
+
+    Raises:
+        UsageError: `--chat` with `--forms plain`.
+    """
+    if settings.chat and settings.forms == "plain":
+        raise UsageError("forms: plain contradicts --chat; leave one of the two out.")
+    both = settings.forms == "both"
+    return replace(settings.form, chat=settings.chat or both or settings.forms == "chat", half=both)
+
+
 def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: Any, workdir: Path) -> FitData:
     """Read what the user gave to learn from; what is missing stays None and the method makes it.
 
     Raises:
         UsageError: a file is missing or has a row or column that is wrong; names it.
     """
-    form = settings.form
+    form = form_of_fit(settings)
     data = FitData(scorer=scorer, seed=settings.seed, batch_size=settings.batch_size, workdir=workdir, form=form)
     skip = settings.skip_bad_rows
     loaded: list[Any] = []
@@ -140,7 +152,7 @@ def _fitted(
     detoxifier = method.fit(target, data, settings)
     detoxifier.fitting |= {"seconds": round(time.monotonic() - started, 1), "fit": digest}
     if data.form.chat or form_of(data.prompts or []) == "chat":
-        detoxifier.fitting["form"] = "chat"
+        detoxifier.fitting["form"] = "both" if data.form.half else "chat"
         if "harvest" not in detoxifier.fitting:  # a calibrator or an auxiliary model that ships, or the user's texts
             log.warning(
                 "chat: this fit of %s let the model write nothing, so the form of the prompts changed nothing in it.",

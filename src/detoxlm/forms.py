@@ -9,6 +9,7 @@ from dataclasses import replace
 from detoxlm.conversations import form_of, template_of
 from detoxlm.data import in_turns
 from detoxlm.errors import UsageError
+from detoxlm.fitting import form_of_fit
 from detoxlm.models import Target
 from detoxlm.recipes import Task, get_recipe
 from detoxlm.settings import RunSettings
@@ -27,12 +28,11 @@ def settled(settings: RunSettings) -> RunSettings:
     """Return the settings with `chat` as `forms` asks for it.
 
     Raises:
-        UsageError: `--chat` with `--forms plain`.
+        UsageError: as `detoxlm.fitting.form_of_fit`.
     """
-    if settings.chat and settings.forms == "plain":
-        raise UsageError("forms: plain contradicts --chat; leave one of the two out.")
-    if settings.forms == "chat":
-        return settings.model_copy(update={"chat": True})
+    form_of_fit(settings)  # it refuses what contradicts itself
+    if settings.forms in ("chat", "both"):  # of both, the second is asked in chat whether --chat is given or not
+        return settings.model_copy(update={"chat": settings.forms == "chat"})
     return settings
 
 

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detoxlm import processes
-from detoxlm.conversations import as_data, form_of, restored, template_sha256
+from detoxlm.conversations import Conversation, as_data, form_of, restored, template_sha256
 from detoxlm.generation import Sampling, describe_prompts, generate, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
@@ -35,14 +36,18 @@ def own_sampling(samples: int, seed: int) -> Sampling:
     return Sampling(max_new_tokens=20, samples=samples, temperature=1.0, top_p=0.9, seed=seed)
 
 
-def counts(prompts: Sequence[str], made: Sequence[Sampled]) -> dict[str, float]:
-    """What a detoxifier records of a harvest."""
-    return {
+def counts(prompts: Sequence[str], made: Sequence[Sampled]) -> dict[str, Any]:
+    """What a detoxifier records of a harvest: of all, and where a part of the prompts is in chat, of that part."""
+    found: dict[str, Any] = {
         "prompts": len(prompts),
         "continuations": len(made),
         "toxic": sum(sample.toxicity >= 0.5 for sample in made),
         "mean_toxicity_all": round(sum(sample.toxicity for sample in made) / max(1, len(made)), 4),
     }
+    asked = [prompt for prompt in prompts if isinstance(prompt, Conversation)]
+    if 0 < len(asked) < len(prompts):
+        found["in_chat"] = counts(asked, [sample for sample in made if isinstance(sample.prompt, Conversation)])
+    return found
 
 
 def harvest(

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from detoxlm import processes
+from detoxlm.conversations import as_data, form_of
 from detoxlm.engines.base import Engine, Written
 from detoxlm.generation import Generation, Sampling
 from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import continuation_nll
-from detoxlm.mentions import Mention
+from detoxlm.mentions import IdentityPrompt, Mention
 from detoxlm.models import Target
+from detoxlm.prices import IdentityRow
 from detoxlm.progress import track
 from detoxlm.reading import Reading
 from detoxlm.results import Cost, Row, Window
@@ -24,8 +26,8 @@ class Done:
     """What a measurement has finished: kept in memory and, where it has one, in its journal.
 
     An entry is a batch, `rows` (pairs of a prompt's index and its `Row`) with `seconds`, `tokens` and `peak_mb`; or a
-    `window`; or `mentions`, pairs of a text's index and its `Window`. A journal's entries of an earlier, killed run are
-    there from the start.
+    `window`; or `mentions`, pairs of a text's index and its `Window`; or `identity`, pairs of a prompt's index and its
+    `IdentityRow`. A journal's entries of an earlier, killed run are there from the start.
     """
 
     def __init__(self, journal: Journal | None) -> None:
@@ -54,7 +56,7 @@ class Done:
                 if "rows" in entry:
                     rows = [(own[i], row) for i, row in entry["rows"]]
                     whole.keep({**entry, "rows": rows, "process": number})
-                elif "mentions" in entry:
+                elif "mentions" in entry or "identity" in entry:
                     whole.keep(entry)
         windows = [[entry for entry in part if "window" in entry] for part in parts]
         for entry in processes.in_turn(windows):
@@ -94,6 +96,11 @@ class Done:
         """Return what was measured of the texts of who pays, in their order."""
         indexed = sorted((pair for entry in self.readings for pair in entry["mentions"]), key=lambda pair: pair[0])
         return [Window(**window) for _, window in indexed]
+
+    def identity(self) -> list[IdentityRow]:
+        """Return what was written of people, in the order of the prompts."""
+        pairs = [pair for entry in self._entries for pair in entry.get("identity", [])]
+        return [IdentityRow(**row) for _, row in sorted(pairs, key=lambda pair: pair[0])]
 
     def cost(self, total_seconds: float) -> Cost:
         """Return what the batches cost, those of earlier runs included; `total_seconds` is of this run alone."""
@@ -197,6 +204,43 @@ def measure_windows(engine: Engine, windows: Sequence[tuple[list[int], int]], do
             advance(count)
 
 
+#: How identity prompts are continued: the likeliest way, and as far as it takes to say who somebody is.
+SAYING_WHO = {"plain": Sampling(max_new_tokens=8), "chat": Sampling(max_new_tokens=32)}
+
+
+def write_of_people(
+    engine: Engine, prompts: Sequence[IdentityPrompt], batch_size: BatchSize, done: Done, share: tuple[int, int]
+) -> None:
+    """Continue the identity prompts that are not done, and see whether they still say whom they are about.
+
+    Args:
+        engine: what runs the model.
+        prompts: all of them, all in one form.
+        batch_size: sequences generated at once; `auto`: found while it goes on.
+        done: where they go, batch by batch.
+        share: the number of this process and how many there are: it does every so many-th prompt.
+    """
+    number, count = share
+    asked = [one.prompt for one in prompts[number::count]]
+    if not asked:
+        return
+    finished = len(done.identity())
+    for written in engine.write(asked, SAYING_WHO[form_of(asked)], batch_size, finished):
+        rows = []
+        for generation in written.generations:
+            index = number + generation.index * count
+            about, text = prompts[index], generation.texts[0]
+            row = IdentityRow(
+                prompt=str(about.prompt),
+                groups=list(about.groups),
+                template=about.template,
+                continuation=text,
+                named=about.named_in(text),
+            )
+            rows.append((index, row.model_dump()))
+        done.keep({"identity": rows})
+
+
 def measure_mentions(
     engine: Engine,
     mentions: Sequence[Mention],
@@ -224,7 +268,15 @@ def measure_mentions(
             advance(len(batch))
 
 
-def mentions_sha256(key: str, mentions: Sequence[Mention], token_ids: Sequence[list[int]]) -> dict[str, str]:
+def mentions_sha256(
+    key: str, mentions: Sequence[Mention], token_ids: Sequence[list[int]], identity: Sequence[IdentityPrompt]
+) -> dict[str, str]:
     """Return the hash of what is measured of texts of who pays, under a key; {} where nothing is."""
-    about = [(ids, list(one.groups), one.template) for one, ids in zip(mentions, token_ids, strict=bool(token_ids))]
+    about: list[Any] = [
+        (ids, list(one.groups), one.template) for one, ids in zip(mentions, token_ids, strict=bool(token_ids))
+    ]
+    prompts = as_data([one.prompt for one in identity]) or []
+    about += [
+        (prompt, list(one.groups), one.template, list(one.words)) for one, prompt in zip(identity, prompts, strict=True)
+    ]
     return {key: digest_of(about)} if about else {}

@@ -1,11 +1,13 @@
-"""Texts that mention groups of people and texts of the same kind that do not: who pays for a detoxification."""
+"""Texts that mention groups of people, and texts of the same kind that do not: who pays, and who is still named."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from detoxlm.errors import UsageError
 from detoxlm.items import collect, names_of, text_of
@@ -27,21 +29,59 @@ class Mention:
     template: str | None = None
 
 
+@dataclass(frozen=True)
+class IdentityPrompt:
+    """A prompt whose likely continuation says again whom it is about: a group (or none), named by one of some words."""
+
+    prompt: str
+    groups: tuple[str, ...]
+    template: str
+    words: tuple[str, ...]
+
+    def named_in(self, text: str) -> bool:
+        """Tell whether a text has one of the words, whole and in any case, with or without an s at its end."""
+        words = "|".join(map(re.escape, self.words))
+        return re.search(rf"\b(?:{words})s?\b", text, re.IGNORECASE) is not None
+
+
 def builtin_mentions(share: float = 1.0) -> list[Mention]:
     """Return the project's own texts: 14 everyday sentences, each about 24 groups and 4 roles that are no such group.
 
     Of these sentences the first `share` is taken, in (0, 1], but two at least, each with all its groups and roles.
     """
-    found = tomllib.loads(_BUILTIN.read_text("utf-8"))
-    forms = [(template, form) for form, name in enumerate(("people", "person")) for template in found[name]]
-    named: list[tuple[tuple[str, ...], list[str]]] = [((name,), words) for name, words in found["groups"].items()]
-    named += [((), words) for words in found["roles"].values()]
-    half = len(found["people"])
+    return [Mention(text, groups, template) for text, groups, template, _ in _filled("people", "person", share)]
+
+
+def identity_prompts(share: float = 1.0, *, chat: bool = False) -> list[IdentityPrompt]:
+    """Return the project's own prompts about the same groups and roles: six beginnings of text, or six requests.
+
+    Of these the first `share` is taken, as of `builtin_mentions`.
+    """
+    kind, named = "requests" if chat else "beginnings", _builtin()["named"]
+    return [
+        IdentityPrompt(text, groups, template, tuple(named[name]))
+        for text, groups, template, name in _filled(f"{kind}_people", f"{kind}_person", share)
+    ]
+
+
+def _builtin() -> dict[str, Any]:
+    return tomllib.loads(_BUILTIN.read_text("utf-8"))
+
+
+def _filled(people: str, person: str, share: float) -> list[tuple[str, tuple[str, ...], str, str]]:
+    """Fill the first share of templates, two at least: (text, groups, template, name of the group or role)."""
+    found = _builtin()
+    forms = [(template, form) for form, name in enumerate((people, person)) for template in found[name]]
+    named: list[tuple[tuple[str, ...], str, list[str]]] = [
+        ((name,), name, words) for name, words in found["groups"].items()
+    ]
+    named += [((), name, words) for name, words in found["roles"].items()]
+    half = len(found[people])
     order = [forms[i + j * half] for i in range(half) for j in (0, 1)]  # by turns: a part of them has both forms
     return [
-        Mention(template.format(people=words[form], person=words[form]), groups, template)
+        (template.format(people=words[form], person=words[form]), groups, template, name)
         for template, form in order[: max(2, round(len(order) * share))]
-        for groups, words in named
+        for groups, name, words in named
     ]
 
 

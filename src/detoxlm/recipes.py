@@ -23,10 +23,10 @@ from detoxlm.generation import Sampling, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.likelihood import text_batches
 from detoxlm.lock import only_writer
-from detoxlm.measuring import Done, generate_rows, measure_mentions, measure_windows, mentions_sha256
-from detoxlm.mentions import Mention
+from detoxlm.measuring import Done, generate_rows, measure_mentions, measure_windows, mentions_sha256, write_of_people
+from detoxlm.mentions import IdentityPrompt, Mention
 from detoxlm.methods.base import Detoxifier
-from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, by_group, estimates, who_pays
+from detoxlm.metrics import METRICS, TOXICITY, ReaderTable, agreements, by_group, estimates, who_is_named, who_pays
 from detoxlm.metrics.instructions import check_rule
 from detoxlm.metrics.readers import labels_of
 from detoxlm.models import Target
@@ -57,6 +57,7 @@ class Task:
     fluency_share: float = 1.0  # of these tokens, the first part that is measured
     mentions: Sequence[Mention] = ()  # texts about groups of people, and without: who pays; none: not measured
     mentions_source: str = "none"
+    identity: Sequence[IdentityPrompt] = ()  # prompts about people: is it still said who they are?
     seed: int = 0
     batch_size: BatchSize = None
     notes: list[str] = field(default_factory=list)
@@ -227,7 +228,7 @@ class Measurement:
                 "batch_size": self._batch_size,
                 "versions": self.versions,
                 **({} if self._form == {"form": "plain"} else self._form),
-                **mentions_sha256("mentions", self.task.mentions, self.mention_ids),
+                **mentions_sha256("mentions", self.task.mentions, self.mention_ids, self.task.identity),
                 **({"groups": self.task.groups} if self.task.groups else {}),
             }
         )
@@ -304,19 +305,12 @@ class Measurement:
         if count > 1 and isinstance(self.engine, Here):
             batches = plan_batches(self.engine.target, prompts, self.sampling.samples, task.batch_size)
             prompts = [prompts[i] for i in processes.dealt(batches, number, count)]
-        generate_rows(
-            self.engine,
-            prompts,
-            self.sampling,
-            self._batch_size,
-            self.scorers,
-            self.judge,
-            done,
-            answers=task.recipe.chat,
-        )
+        size, answers = self._batch_size, task.recipe.chat
+        generate_rows(self.engine, prompts, self.sampling, size, self.scorers, self.judge, done, answers=answers)
         measure_windows(self.engine, self.windows[number::count], done)
         texts = text_batches(self.mention_ids)[number::count]
         measure_mentions(self.engine, task.mentions, self.mention_ids, texts, done)
+        write_of_people(self.engine, task.identity, size, done, (number, count))
         return done.of_all(batches)
 
     def _results(self, done: Done, started: float) -> Results:
@@ -345,6 +339,8 @@ class Measurement:
             },
             agreement=agreements(scorer.name, rows),
             who_pays=who_pays(windows),
+            who_is_named=who_is_named(done.identity()),
+            identity_rows=done.identity(),
             groups=by_group(rows),
             rows=rows,
             windows=windows,
@@ -376,7 +372,7 @@ class Measurement:
             "fluency_tokens": sum(scored for _, scored in self.windows),
             "fluency_sha256": digest_of(self.windows),
             "who_pays": task.mentions_source,
-            **mentions_sha256("who_pays_sha256", task.mentions, self.mention_ids),
+            **mentions_sha256("who_pays_sha256", task.mentions, self.mention_ids, task.identity),
             **self.engine.settings,
             "measurement": self.digest,
         }

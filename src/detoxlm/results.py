@@ -9,11 +9,18 @@ import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from detoxlm.errors import UsageError
+from detoxlm.estimates import Estimate as Estimate  # said again: this module hands it on
+from detoxlm.estimates import Stored
 from detoxlm.files import write_atomically
+from detoxlm.prices import IdentityRow as IdentityRow
+from detoxlm.prices import Naming as Naming
+from detoxlm.prices import Price as Price
+from detoxlm.prices import WhoIsNamed as WhoIsNamed
+from detoxlm.prices import WhoPays as WhoPays
 from detoxlm.tables import Table, as_html, as_text, cut
 
 SCHEMA_VERSION: Final = 1
@@ -38,11 +45,7 @@ _SHOWN: Final = (
 )
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
-
-
-class _Shown(_Model):
+class _Shown(Stored):
     """What shows itself in a few lines, the main metrics with their intervals and no texts; in notebooks as a table."""
 
     def _table(self) -> Table:
@@ -57,22 +60,7 @@ class _Shown(_Model):
         return as_html(*self._table())
 
 
-class Estimate(_Model):
-    """A measured number and its 95% interval. `low`/`high` are None where no interval exists (one sample)."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    n: int = Field(description="Units that were resampled: different prompts, or windows of the fluency text.")
-
-    def __str__(self) -> str:
-        """`0.215 [0.160, 0.274]`, as stored: neither percent nor points."""
-        if self.low is None or self.high is None:
-            return _number(self.value)
-        return f"{_number(self.value)} [{_number(self.low)}, {_number(self.high)}]"
-
-
-class Row(_Model):
+class Row(Stored):
     """One prompt and its sampled continuations; all lists have one entry per continuation."""
 
     prompt: str
@@ -111,7 +99,7 @@ class Row(_Model):
     thinking_scores: list[float | None] = Field(default_factory=list, description="Toxicity of that, in [0, 1].")
 
 
-class Window(_Model):
+class Window(Stored):
     """One window of the fluency text (as of WikiText perplexity), or with `groups` a text of who pays."""
 
     nll: float = Field(description="Summed negative log-likelihood in nats over the window's scored tokens.")
@@ -126,23 +114,7 @@ class Window(_Model):
     template: str | None = Field(default=None, description="Texts of one template differ in whom they mention alone.")
 
 
-class Price(_Model):
-    """What a detoxifier costs on some texts; all intervals from a bootstrap over templates."""
-
-    rise: Estimate = Field(description="Perplexity over the untouched model's; 1: nothing is paid.")
-    ratio: Estimate = Field(description="`rise` over the rise on texts that mention no group; 1: nobody pays more.")
-    kl: Estimate = Field(description="Mean KL(base || this model), nats a token.")
-
-
-class WhoPays(_Model):
-    """What a detoxifier costs on texts that mention groups of people, beside texts of the same kind that do not."""
-
-    without: Price = Field(description="On the texts that mention no group; their ratio is 1.")
-    all: Price = Field(description="On all texts that mention one.")
-    groups: dict[str, Price]
-
-
-class ModelInfo(_Model):
+class ModelInfo(Stored):
     """Which model was measured."""
 
     name: str
@@ -154,7 +126,7 @@ class ModelInfo(_Model):
     quantization: str | None = Field(default=None, description="Such as `int8 (torchao)`; None: weights are whole.")
 
 
-class DetoxifierInfo(_Model):
+class DetoxifierInfo(Stored):
     """Which detoxifier was attached."""
 
     method: str
@@ -164,7 +136,7 @@ class DetoxifierInfo(_Model):
     fitting: dict[str, Any] = Field(default_factory=dict, description="How the fit went: losses, data counts, seconds.")
 
 
-class ScorerInfo(_Model):
+class ScorerInfo(Stored):
     """Which scorer judged, and how valid it is known to be."""
 
     name: str
@@ -178,14 +150,14 @@ class ScorerInfo(_Model):
         return self.name, self.version, self.revision
 
 
-class Opinion(_Model):
+class Opinion(Stored):
     """What a further scorer says of the same continuations."""
 
     scorer: ScorerInfo
     metrics: dict[str, Estimate] = Field(description="The toxicity metrics, read from this scorer's scores.")
 
 
-class Agreement(_Model):
+class Agreement(Stored):
     """How far two scorers agree on the continuations of a run, empty ones left out; intervals over prompts.
 
     None: undefined, because a scorer gives every text the same score (`spearman`) or the same verdict (`kappa`), or
@@ -202,7 +174,7 @@ class Agreement(_Model):
     neither: int
 
 
-class GroupEstimates(_Model):
+class GroupEstimates(Stored):
     """What was measured of the prompts of one group."""
 
     prompts: int = Field(description="Different prompts of the group.")
@@ -212,7 +184,7 @@ class GroupEstimates(_Model):
     )
 
 
-class TaskAccuracy(_Model):
+class TaskAccuracy(Stored):
     """What a model gets right in one task of lm-eval."""
 
     metric: str = Field(description="lm-eval's name of what is counted: acc_norm where the task has it, else acc.")
@@ -221,7 +193,7 @@ class TaskAccuracy(_Model):
     items_sha256: str = Field(description="Hash of the items: results are paired where it is the same.")
 
 
-class Capability(_Model):
+class Capability(Stored):
     """What a model gets right, by lm-eval."""
 
     tasks: dict[str, TaskAccuracy]
@@ -234,7 +206,7 @@ class Capability(_Model):
 ByGroup = dict[str, dict[str, GroupEstimates]]
 
 
-class Cost(_Model):
+class Cost(Stored):
     """What the measured model cost on this machine."""
 
     tokens_per_second: float = Field(description="Generated tokens per second of generation time, all samples.")
@@ -246,7 +218,7 @@ class Cost(_Model):
     generated_tokens: int
 
 
-class OpinionChange(_Model):
+class OpinionChange(Stored):
     """What a further scorer says of the change from the untouched model."""
 
     baseline: dict[str, Estimate] = Field(description="The untouched model's toxicity metrics.")
@@ -268,6 +240,7 @@ class Comparison(_Shown):
     capability: dict[str, Estimate] = Field(
         default_factory=dict, description="The changes by task, paired by item, and of their `average`."
     )
+    who_is_named: WhoIsNamed | None = Field(default=None, description="The changes, paired by prompt.")
 
     def _table(self) -> Table:
         rows = [
@@ -307,7 +280,9 @@ class Results(_Shown):
     capability: Capability | None = Field(default=None, description="None: it was not measured.")
     comparison: Comparison | None = None
     who_pays: WhoPays | None = Field(default=None, description="None: nothing is attached, or it was not measured.")
+    who_is_named: WhoIsNamed | None = Field(default=None, description="None: it was not measured.")
     rows: list[Row]
+    identity_rows: list[IdentityRow] = Field(default_factory=list, description="What `who_is_named` is made of.")
     windows: list[Window] = Field(default_factory=list)
     cost: Cost
     speed: Estimate | None = Field(
@@ -377,8 +352,3 @@ def _main(metrics: dict[str, Estimate]) -> dict[str, Estimate]:
 def _rest(metrics: dict[str, Estimate], where: str) -> str:
     more = len(metrics) - len(_main(metrics))
     return f"and {more} more in .{where}" if more else ""
-
-
-def _number(value: float) -> str:
-    text = f"{value:.1e}" if abs(value) >= 1e6 else f"{value:.3f}"
-    return text.lstrip("-") if float(text) == 0 else text

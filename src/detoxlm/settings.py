@@ -198,7 +198,8 @@ class MeasureOptions(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     who_pays: str | None = Field(
         None,
         description="Texts that mention groups of people and texts that do not, whose perplexities are compared: a "
-        "file with `text` and `groups`, or a Hub dataset id; `none` measures neither [default: built-in sentences].",
+        "file with `text` and `groups`, or a Hub dataset id; `none` measures neither [default: built-in sentences, and "
+        "prompts after which people are to be named again].",
     )
     fluency_judge: str | None = Field(
         None, description="Model that judges continuation perplexity [default: the untouched target]."
@@ -285,6 +286,11 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
     column: str | None = Field(None, description="Column of the prompts [default: prompt, messages, then text].")
     calibrator: str | None = Field(None, description=_CALIBRATOR)
     skip_bad_rows: bool = Field(False, description="Skip unusable rows of data files, counted, instead of stopping.")
+    forms: Literal["plain", "chat", "both"] | None = Field(
+        None,
+        description="Form of the prompts that the target writes to: plain text, chat, or half of them in each "
+        "[default: plain; chat with --chat].",
+    )
     output: Path = Field(Path("detoxifier"), description="The detoxifier's folder; a killed fit continues from there.")
 
 
@@ -294,8 +300,9 @@ class RunSettings(EngineOptions, MeasureOptions, CapabilityOptions):
     method: str = Field("fusion", description="How to detoxify. See `detoxlm methods`.")
     forms: Literal["plain", "chat", "both"] | None = Field(
         None,
-        description="Measure plain text, answers in chat, or both, and recommend a strength for all that is measured "
-        "[default: both where the model has a chat template and the prompts are plain; chat with --chat].",
+        description="Measure plain text, answers in chat, or both, and recommend a strength for all that is measured; "
+        "what the fit lets the model write is in the same form, or half in each [default: measured in both where the "
+        "model has a chat template and the prompts are plain, fitted to plain text; chat with --chat].",
     )
     strengths: str | None = Field(
         None, description="Strengths to measure, separated by commas [default: the method's own]."

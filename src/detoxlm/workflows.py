@@ -30,7 +30,7 @@ from detoxlm.files import check_output_file, check_output_folder
 from detoxlm.fitting import check_read, fit_data, fit_to, method_settings, workdir_of
 from detoxlm.generation import Sampling, describe_prompts, generate, trimmed
 from detoxlm.lock import only_writer
-from detoxlm.mentions import mentions_of
+from detoxlm.mentions import IdentityPrompt, identity_prompts, mentions_of
 from detoxlm.methods import Detoxifier, get_method
 from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import Target, load_target
@@ -136,12 +136,24 @@ def task_of(options: MeasureOptions, command: str | None) -> Task:
         fluency_share=1.0 if "fluency_tokens" in options.model_fields_set else share,
         mentions=mentions,
         mentions_source=mentions_source,
+        identity=_identity(options, form, form_of(asked.prompts) == "chat", share),
         seed=options.seed,
         batch_size=options.batch_size,
         notes=notes,
         settings={"command": command} if command else {},
         groups=asked.groups,
     )
+
+
+def _identity(options: MeasureOptions, form: Form, chat: bool, share: float) -> list[IdentityPrompt]:
+    """Return the built-in prompts about people, in the form of the others, beside the built-in texts about groups."""
+    if options.who_pays is not None:
+        return []
+    found = identity_prompts(share, chat=chat)
+    if not chat:
+        return found
+    asked = replace(form, chat=True, instruction="").asked([one.prompt for one in found])
+    return [replace(one, prompt=prompt) for one, prompt in zip(found, asked, strict=True)]
 
 
 @dataclass
@@ -216,7 +228,7 @@ def scorers_of(settings: MeasureOptions) -> list[Scorer]:
 
 def task_elsewhere(task: Task, settings: EvaluateSettings | RunSettings) -> Task:
     """Return the task without the given texts that an endpoint cannot be measured on, or is not asked to be."""
-    task = replace(task, mentions=[], mentions_source="none")
+    task = replace(task, mentions=[], mentions_source="none", identity=[])
     return task if reads_text(settings) else replace(task, fluency_text=None, fluency_source="none")
 
 

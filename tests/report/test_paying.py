@@ -13,7 +13,7 @@ from detoxlm.report.facts import arrange
 from detoxlm.report.limits import limits
 from detoxlm.report.paying import gap, paying_block, who_pays_said
 from detoxlm.report.words import headline
-from detoxlm.results import Estimate, Price, Results, WhoPays
+from detoxlm.results import Estimate, Naming, Price, Results, WhoIsNamed, WhoPays
 
 
 def price(value: float, low: float, high: float) -> Price:
@@ -83,6 +83,49 @@ def test_the_table_has_the_dearest_group_first() -> None:
     rows = paying_block(UNFAIR).rows
     assert [name for name, _ in rows] == ["no group", "all groups", "women", "gay", "men"]
     assert rows[0][1][1] == "1"
+
+
+def naming(empty: float, dropped: float, spread: float = 0.02) -> Naming:
+    ends = [(one, one - spread, one + spread) for one in (empty, dropped)]
+    return Naming(
+        **{
+            name: Estimate(value=value, low=low, high=high, n=6)
+            for name, (value, low, high) in zip(("empty", "dropped"), ends, strict=True)
+        }
+    )
+
+
+def with_names(gap: Naming) -> Results:
+    results = detoxified(FAIR)
+    results.who_is_named = WhoIsNamed(
+        without=naming(0.0, 0.1), all=naming(0.05, 0.3), groups={"women": naming(0.1, 0.4)}, gap=naming(0.05, 0.2)
+    )
+    assert results.comparison is not None
+    results.comparison.who_is_named = WhoIsNamed(
+        without=naming(0.0, 0.01), all=naming(0.04, 0.16), groups={"women": naming(0.1, 0.3)}, gap=gap
+    )
+    return results
+
+
+def test_names_that_groups_lose_more_than_others_are_a_price(tmp_path: Path) -> None:
+    study = arrange([make(), with_names(naming(0.01, 0.15))])
+    lost = "groups of people go unnamed +15.0 points [+13.0, +17.0] more often than others, beyond the untouched model"
+    said = who_pays_said(study.runs[-1])
+    assert headline(study).prices[-1].startswith("groups") and lost in headline(study).prices
+    assert "30.0% [28.0, 32.0] of those about groups (5.0% empty, +16.0 points [+14.0, +18.0] against" in said
+    assert "10.0% [8.0, 12.0] of those about people of no group (0.0% empty" in said and f"So {lost}." in said
+    fair = arrange([make(), with_names(naming(0.0, 0.01))])
+    assert not any("unnamed" in one for one in headline(fair).prices)
+    assert "So groups" not in who_pays_said(fair.runs[-1])
+    block = paying_block(FAIR, study.runs[-1])
+    assert block.columns[-2:] == ["continued with no text", "continued without naming them"]
+    assert dict(block.rows)["women"][-1] == "40.0% [38.0, 42.0], +30.0 points [+28.0, +32.0]"
+    assert dict(block.rows)["men"][-2:] == ["–", "–"]
+    results = [make(), with_names(naming(0.01, 0.15))]
+    write_report(results, tmp_path / "r.html")
+    for page in ((tmp_path / "r.html").read_text("utf-8"), model_card(results, base_model=None)):
+        assert "continued without naming them" in page and "go unnamed" in page
+    assert "whether it names whom it writes of" in dict(limits(study))["Text about minorities"]
 
 
 def test_limits_say_what_was_measured_of_minorities_or_that_nothing_was(tmp_path: Path) -> None:

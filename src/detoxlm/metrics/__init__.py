@@ -8,6 +8,7 @@ from detoxlm.metrics.corrected import CORRECTED
 from detoxlm.metrics.diversity import DIVERSITY, LENGTH
 from detoxlm.metrics.fluency import DRIFT, FLUENCY
 from detoxlm.metrics.groups import by_group, group_differences, measured_of_groups
+from detoxlm.metrics.naming import who_is_named
 from detoxlm.metrics.readers import ReaderTable
 from detoxlm.metrics.toxicity import EMPTY, FRACTION, MAXIMUM, MEAN, PROBABILITY
 from detoxlm.metrics.who_pays import MOST, PAYING, who_pays
@@ -37,5 +38,6 @@ __all__ = [
     "estimates",
     "group_differences",
     "measured_of_groups",
+    "who_is_named",
     "who_pays",
 ]

@@ -199,7 +199,7 @@ def _paying(run: Run) -> list[str]:
     found = paid_by(run)
     if found is None:
         return []
-    return ["## Who pays", _text(who_pays_said(run)), _block_table(paying_block(found))]
+    return ["## Who pays", _text(who_pays_said(run)), _block_table(paying_block(found, run))]
 
 
 def _in_chat(study: Study) -> list[str]:

@@ -27,9 +27,11 @@ def _harvested(harvest: Any) -> list[str]:
         return []
     toxicity = harvest.get("mean_toxicity_all")
     scored = f", of mean toxicity {toxicity:.2f}" if _number(toxicity) else ""
+    chat = harvest.get("in_chat")
+    parted = f" ({chat['prompts']:,} of them in chat)" if isinstance(chat, dict) and "prompts" in chat else ""
     return [
         f"The model itself wrote {_count(harvest['continuations'], 'continuation')} of "
-        f"{_count(harvest['prompts'], 'prompt')} to learn from{scored}"
+        f"{_count(harvest['prompts'], 'prompt')}{parted} to learn from{scored}"
     ]
 
 

@@ -160,7 +160,9 @@ def _validity(validity: dict[str, Any]) -> tuple[list[Block], list[tuple[str, li
 def _paying(study: Study, run: Run) -> list[tuple[Run, str, list[Block]]]:
     """What each run costs on text about groups of people, in words and as a table; the run spoken of first."""
     runs = [run, *(one for one in study.detoxified if one is not run)]
-    return [(one, who_pays_said(one), [paying_block(found)]) for one in runs if (found := paid_by(one)) is not None]
+    return [
+        (one, who_pays_said(one), [paying_block(found, one)]) for one in runs if (found := paid_by(one)) is not None
+    ]
 
 
 def _every(study: Study) -> list[Results]:

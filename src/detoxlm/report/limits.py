@@ -74,7 +74,8 @@ def _minorities(study: Study) -> tuple[str, str]:
     """Return what the price by group does not cover, or that there is none."""
     found = [paid for run in study.detoxified if (paid := paid_by(run)) is not None]
     if found:
-        return limit_of_paying(found[0])
+        named = any(run.results is not None and run.results.who_is_named is not None for run in study.detoxified)
+        return limit_of_paying(found[0], named)
     toxicity = any(result.groups for result in study.measured)
     return (
         "Text about minorities",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from detoxlm.metrics import MOST
+from detoxlm.metrics import METRICS, MOST
 from detoxlm.report.facts import Run, bounded
 from detoxlm.report.nested import Block
-from detoxlm.results import Estimate, Price, WhoPays
+from detoxlm.results import Estimate, Naming, Price, WhoIsNamed, WhoPays
 
 #: So many groups are named in a sentence; the table has all.
 _NAMED = 4
+#: How shares of continuations are printed, and their changes.
+_SHARE = METRICS["empty_fraction"]
 
 
 def paid_by(run: Run) -> WhoPays | None:
@@ -35,37 +37,94 @@ def gap(found: WhoPays) -> str:
     return f"{said} in perplexity"
 
 
+def unnamed(run: Run) -> str:
+    """Say that mentions of groups get lost more than those of others, against the untouched model; "" if they do not.
+
+    That is, where an interval of the difference of the two changes is above 0.
+    """
+    change = _change_of_names(run)
+    if change is None:
+        return ""
+    lost = [
+        f"groups of people {what} {_SHARE.show_difference(estimate)} more often than others, beyond the untouched model"
+        for what, estimate in (("go unnamed", change.gap.dropped), ("get no text", change.gap.empty))
+        if bounded(estimate) and estimate.low is not None and estimate.low > 0
+    ]
+    return "; ".join(lost)
+
+
 def who_pays_said(run: Run) -> str:
-    """Say what everyday text pays, and whether text about groups pays more; "" where it was not measured."""
+    """Say what everyday text pays, whether text about groups pays more, and who is still named; "": not measured."""
     found = paid_by(run)
     if found is None:
         return ""
     start = f"On everyday text that mentions no group perplexity is {_times(found.without.rise)} the untouched one's"
-    if said := gap(found):
-        return f"{start}; {said}."
-    return f"{start}; text about groups of people pays no measurable surplus ({_times(found.all.ratio)} of that)."
+    said = gap(found) or f"text about groups of people pays no measurable surplus ({_times(found.all.ratio)} of that)"
+    return " ".join([f"{start}; {said}.", *_names_said(run)])
 
 
-def paying_block(found: WhoPays) -> Block:
-    """Lay out the price by group, the dearest first."""
+def _names_said(run: Run) -> list[str]:
+    """Say how often prompts about people go on without saying whom they are about; nothing: it was not measured."""
+    named, change = run.results.who_is_named if run.results else None, _change_of_names(run)
+    if named is None:
+        return []
+    about = {"groups": named.all, "people of no group": named.without}
+    changes = (None, None) if change is None else (change.all, change.without)
+    parts = []
+    for (whom, one), changed in zip(about.items(), changes, strict=True):
+        more = "" if changed is None else f", {_SHARE.show_difference(changed.dropped)} against the untouched model"
+        parts.append(f"{_SHARE.show(one.dropped)} of those about {whom} ({_SHARE.text(one.empty.value)} empty{more})")
+    lost = unnamed(run)
+    return [
+        f"Where the likeliest text says again whom a prompt is about, it is not said in {' and '.join(parts)}."
+        + (f" So {lost}." if lost else "")
+    ]
+
+
+def _change_of_names(run: Run) -> WhoIsNamed | None:
+    comparison = run.results.comparison if run.results else None
+    return None if comparison is None else comparison.who_is_named
+
+
+def paying_block(found: WhoPays, run: Run | None = None) -> Block:
+    """Lay out the price by group, the dearest first; with a run of which it was measured also who is still named."""
     groups = sorted(found.groups.items(), key=lambda item: -item[1].ratio.value)
     rows = [("no group", found.without), ("all groups", found.all), *groups]
-    return Block(
-        "Texts that mention",
-        ["perplexity, times the untouched model's", "times what texts without a group pay", "KL, nats a token"],
-        [
-            (name, [_shown(price.rise), "1" if price is found.without else _shown(price.ratio), _shown(price.kl, 4)])
-            for name, price in rows
-        ],
-    )
+    columns = ["perplexity, times the untouched model's", "times what texts without a group pay", "KL, nats a token"]
+    cells = {
+        name: [_shown(price.rise), "1" if price is found.without else _shown(price.ratio), _shown(price.kl, 4)]
+        for name, price in rows
+    }
+    if run is not None and run.results is not None and run.results.who_is_named is not None:
+        columns += ["continued with no text", "continued without naming them"]
+        now, change = _by_name(run.results.who_is_named), _change_of_names(run)
+        changes = {} if change is None else _by_name(change)
+        for name, row in cells.items():
+            row += _naming_cells(now.get(name), changes.get(name))
+    return Block("Texts that mention", columns, list(cells.items()))
 
 
-def limit_of_paying(found: WhoPays) -> tuple[str, str]:
-    """Say what the price by group does not cover, as (short name, sentences)."""
+def _by_name(found: WhoIsNamed) -> dict[str, Naming]:
+    return {"no group": found.without, "all groups": found.all, **found.groups}
+
+
+def _naming_cells(now: Naming | None, change: Naming | None) -> list[str]:
+    if now is None:
+        return ["–", "–"]
+    cells = []
+    for field in ("empty", "dropped"):
+        said = _SHARE.show(getattr(now, field))
+        cells.append(said if change is None else f"{said}, {_SHARE.show_difference(getattr(change, field))}")
+    return cells
+
+
+def limit_of_paying(found: WhoPays, named: bool) -> tuple[str, str]:
+    """Say what the price by group does not cover, as (short name, sentences); `named`: who is named was measured."""
+    asked = "how unlikely the model finds them" + (", and whether it names whom it writes of;" if named else ",")
     return (
         "Text about minorities",
         f"Measured on {found.all.rise.n:,} kinds of sentences about {len(found.groups)} groups, each beside the same "
-        "kind without a group: how unlikely the model finds them, not what it writes of these people. Text in dialect, "
+        f"kind without a group: {asked} not what {'else ' * named}it writes of these people. Text in dialect, "
         "which detoxifying is known to hurt too, is not among them.",
     )
 

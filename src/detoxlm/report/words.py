@@ -8,7 +8,7 @@ from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS, Metric
 from detoxlm.report.breakdown import by_tasks
 from detoxlm.report.facts import Run, Study, difference_text, finite, full_text, relative_text, value_text
-from detoxlm.report.paying import gap, paid_by
+from detoxlm.report.paying import gap, paid_by, unnamed
 from detoxlm.report.recommendation import (
     MUCH_WORSE,
     PERPLEXITY,
@@ -160,8 +160,7 @@ def _prices(run: Run) -> list[str]:
                 + (f" ({change})" if change else "")
             )
     paid = paid_by(run)
-    missed = None if paid is None else gap(paid)
-    return [*found, *([missed] if missed else [])]
+    return [*found, *(said for said in ("" if paid is None else gap(paid), unnamed(run)) if said)]
 
 
 def _capital(text: str) -> str:

@@ -20,6 +20,7 @@ from detoxlm.methods.fusion import mixing
 from detoxlm.methods.fusion.calibrator import Calibrator, cut_calibrator
 from detoxlm.methods.fusion.retokenizing import Retokenizer
 from detoxlm.methods.fusion.settings import FusionSettings
+from detoxlm.methods.fusion.spared import kept_shares
 from detoxlm.methods.fusion.steering import Contrast, Mixture
 from detoxlm.methods.fusion.storage import tokenizer_from_json, trunk_from, unpack_change
 
@@ -80,7 +81,11 @@ class FusionDetoxifier(DecodingDetoxifier):
             decoder, vocabulary = calibrator.decoder, self.tensors.get("vocabulary")
             if vocabulary is not None:
                 vocabulary = vocabulary.long().to(model.device)
-            steering = Contrast(calibrator.risk, options.threshold, options.candidates, vocabulary)
+            kept = None
+            if options.spared:
+                size = Architecture.of(model).vocab_size
+                kept = kept_shares(self.tensors["spared"], options.spared, size).to(model.device)
+            steering = Contrast(calibrator.risk, options.threshold, options.candidates, vocabulary, kept)
         else:
             decoder = Architecture.of(calibrator).decoder
             # a calibrator of another model is read by content, behind the target's pass

@@ -12,6 +12,7 @@ from detoxlm.methods.fusion.detoxifier import FusionDetoxifier
 from detoxlm.methods.fusion.foreign import realigned, shipped
 from detoxlm.methods.fusion.mixture import own_mixture
 from detoxlm.methods.fusion.settings import FusionSettings
+from detoxlm.methods.fusion.spared import function_tokens
 from detoxlm.methods.needs import refuse_without
 from detoxlm.models import Target
 
@@ -39,6 +40,8 @@ class Fusion(Method):
             )
         if settings.variant == "paper" and data.pairs is not None:
             raise UsageError("pairs: the paper's calibrator learns non-toxic text alone; give --corpus.")
+        if settings.variant == "paper" and settings.spared:
+            raise UsageError("spared: the paper's mixture lowers no single words; leave it out, or variant=contrast.")
         if choice == "own":
             if target is not None:
                 refuse_without(cls.name, "layers", target)
@@ -53,13 +56,21 @@ class Fusion(Method):
     def fit(cls, target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
         """Take the shipped calibrator, another folder's, or train one on `data` or the target's own continuations."""
         cls.check(data, settings, target)
-        choice = _choice(data, settings)
-        if choice == "own":
-            make = own_mixture if settings.variant == "paper" else own_contrast
-            return make(target, data, settings)
-        if choice == "shipped":
-            return shipped(target, settings)
-        return realigned(_found(choice), target, settings, data.seed)
+        spared = function_tokens(target.tokenizer, target.architecture.vocab_size) if settings.spared else None
+        made = _made(target, data, settings)
+        if spared is not None:
+            made.tensors = {**made.tensors, "spared": spared}
+        return made
+
+
+def _made(target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
+    choice = _choice(data, settings)
+    if choice == "own":
+        make = own_mixture if settings.variant == "paper" else own_contrast
+        return make(target, data, settings)
+    if choice == "shipped":
+        return shipped(target, settings)
+    return realigned(_found(choice), target, settings, data.seed)
 
 
 def _given(data: FitData) -> list[str]:

@@ -26,6 +26,13 @@ class FusionSettings(Settings):
     threshold: float = Field(
         0.35, ge=0, lt=1, description="contrast: tokens with a smaller expected toxicity of the text are not touched."
     )
+    spared: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="contrast: share of their penalty that English function words (are, a, who) are spared; 1: all of "
+        "it. What they lead to is lowered as ever.",
+    )
     candidates: int = Field(256, ge=1, description="contrast: how many of the target's likeliest tokens are judged.")
     layers: int = Field(3, ge=1, description="own: decoder layers of the calibrator, from the bottom of the target.")
     samples: int = Field(16, ge=1, description="own, without data: continuations of each prompt by the target.")

@@ -17,9 +17,17 @@ class Contrast(Steering):
 
     name = "fusion"
 
-    def __init__(self, head: RiskHead, threshold: float, candidates: int, vocabulary: torch.Tensor | None) -> None:
-        """Take the calibrator's head and the settings; `vocabulary` is as in `contrast`."""
-        self._head, self._threshold, self._candidates, self._vocabulary = head, threshold, candidates, vocabulary
+    def __init__(
+        self,
+        head: RiskHead,
+        threshold: float,
+        candidates: int,
+        vocabulary: torch.Tensor | None,
+        kept: torch.Tensor | None = None,
+    ) -> None:
+        """Take the calibrator's head and the settings; `vocabulary` and `kept` are as in `contrast`."""
+        self._head, self._threshold, self._candidates = head, threshold, candidates
+        self._vocabulary, self._kept = vocabulary, kept
 
     def act(self, x: torch.Tensor, said: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
         """Return the logits [N, V], lowered by the risks after texts with the calibrator's states `said` [N, d]."""
@@ -31,6 +39,7 @@ class Contrast(Steering):
             threshold=self._threshold,
             candidates=self._candidates,
             vocabulary=self._vocabulary,
+            kept=self._kept,
         )
 
 
@@ -85,6 +94,7 @@ def contrast(
     threshold: float,
     candidates: int,
     vocabulary: torch.Tensor | None = None,
+    kept: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Lower the logits of risky tokens among the likeliest `candidates`, in place; return them.
 
@@ -98,6 +108,7 @@ def contrast(
         threshold: expected toxicity in [0, 1] below which no token is touched.
         candidates: how many of the likeliest tokens are looked at; a nucleus rarely reaches past them.
         vocabulary: the calibrator's token for each of the target's [V], -1 for none; None where they are the same.
+        kept: which share of its penalty each of the target's tokens gets [V], in [0, 1]; None: all get all of it.
     """
     top, tokens = logits.topk(min(candidates, logits.shape[-1]), dim=-1)
     known = tokens if vocabulary is None else vocabulary[tokens]
@@ -107,7 +118,8 @@ def contrast(
         p = before.softmax(-1) * (known >= 0)
         mean = (p * toxicity).sum(-1, keepdim=True) / p.sum(-1, keepdim=True).clamp(min=1e-9)
         toxicity = torch.where(known >= 0, toxicity, mean)
-    return lower(logits, tokens, before, penalties(toxicity, strength[:, None], threshold))
+    penalty = penalties(toxicity, strength[:, None], threshold)
+    return lower(logits, tokens, before, penalty if kept is None else penalty * kept[tokens])
 
 
 def fuse(h: torch.Tensor, g: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

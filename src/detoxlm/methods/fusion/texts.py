@@ -9,7 +9,7 @@ import numpy as np
 
 from detoxlm.errors import UsageError
 from detoxlm.generation import encode
-from detoxlm.harvest import Sampled, harvest, own_sampling
+from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData
 from detoxlm.methods.fusion.settings import FusionSettings
 from detoxlm.methods.fusion.training import Passage
@@ -56,9 +56,5 @@ def harvested(target: Target, data: FitData, settings: FusionSettings, fitting: 
     prompts = data.to_continue()
     sampling = own_sampling(settings.samples, data.seed)
     made = harvest(target, prompts, scorer_of(data), sampling, batch_size=data.batch_size, workdir=data.workdir)
-    fitting["harvest"] = {
-        "prompts": len(prompts),
-        "continuations": len(made),
-        "mean_toxicity_all": sum(s.toxicity for s in made) / max(1, len(made)),
-    }
+    fitting["harvest"] = counts(prompts, made)
     return made

@@ -1,0 +1,70 @@
+"""Who is still named: whether a continuation says whom its prompt is about, groups of people beside people of none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from detoxlm.metrics.bootstrap import draws, interval, numbered, ratio, upper_bound
+from detoxlm.prices import IdentityRow, Naming, WhoIsNamed
+from detoxlm.results import Estimate
+
+
+def who_is_named(
+    rows: Sequence[IdentityRow], base: Sequence[IdentityRow] | None = None, seed: int = 0
+) -> WhoIsNamed | None:
+    """Return the shares of empty continuations and of dropped mentions by group, with 95% intervals over templates.
+
+    As in `detoxlm.metrics.who_pays` all groups, and people of no group, are resampled alike.
+
+    Args:
+        rows: what a model wrote.
+        base: what the untouched model wrote of the same prompts: the changes from it are returned, `rows` less `base`.
+            None: the shares themselves.
+        seed: of the resampling.
+
+    Returns:
+        None where there is nothing of groups, or of people of none, or where the prompts of the two differ.
+    """
+    without = np.asarray([not row.groups for row in rows], dtype=bool)
+    if not without.any() or without.all():
+        return None
+    if base is not None and [row.prompt for row in base] != [row.prompt for row in rows]:
+        return None
+    names = list(dict.fromkeys(name for row in rows for name in row.groups))
+    masks = [without, ~without, *(np.asarray([name in row.groups for row in rows]) for name in names)]
+    said = _counted(rows) - (0 if base is None else _counted(base))
+    unit = numbered(row.template for row in rows)
+    # [units, kinds of prompts, 3]: empty, dropped (or their changes), continuations
+    sums = np.zeros((unit.max() + 1, len(masks), 3))
+    for kind, mask in enumerate(masks):
+        np.add.at(sums[:, kind, :2], unit[mask], said[mask])
+        np.add.at(sums[:, kind, 2], unit[mask], 1.0)
+    counts = [len(np.unique(unit[mask])) for mask in masks]
+    flat = sums.reshape(len(sums), -1)
+    drawn = np.concatenate([some @ flat for some in draws(len(flat), seed)]).reshape(-1, len(masks), 3)
+    shares = [ratio(one[..., :2], one[..., 2:]) for one in (sums.sum(0)[None], drawn)]  # [1 or R, kinds, 2]
+    kinds = [_naming([one[:, kind] for one in shares], n, proportion=base is None) for kind, n in enumerate(counts)]
+    gap = _naming([one[:, 1] - one[:, 0] for one in shares], len(flat), proportion=False)
+    return WhoIsNamed(without=kinds[0], all=kinds[1], groups=dict(zip(names, kinds[2:], strict=True)), gap=gap)
+
+
+def _counted(rows: Sequence[IdentityRow]) -> np.ndarray:
+    """Whether each continuation is empty, and whether it drops the mention: float64 [N, 2]."""
+    return np.asarray([(not row.continuation.strip(), not row.named) for row in rows], dtype=float)
+
+
+def _naming(shares: Sequence[np.ndarray], n: int, *, proportion: bool) -> Naming:
+    """Return both estimates from the shares [1, 2] and those of the resamples [R, 2], of `n` templates."""
+
+    def estimate(column: int) -> Estimate:
+        value = float(shares[0][0, column])
+        if n < 2:
+            return Estimate(value=value, n=n)
+        low, high = interval(shares[1][:, column])
+        if proportion and value in (0.0, 1.0):  # as in `bootstrap`: it resamples to itself, which is no certainty
+            low, high = (0.0, upper_bound(n)) if value == 0 else (1 - upper_bound(n), 1.0)
+        return Estimate(value=value, low=low, high=high, n=n)
+
+    return Naming(empty=estimate(0), dropped=estimate(1))
