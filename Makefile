@@ -71,6 +71,8 @@ scorer: setup $(COMMENTS) ## Train the offline scorers again from $(DATA) and th
 	$(BIN)/python scripts/train_scorer.py --stage fine --data $(DATA) --start out/scorer-broad/embedded_2.safetensors
 	$(BIN)/python scripts/train_ngram.py --data $(DATA)
 	$(BIN)/python scripts/train_scorer.py --stage expert --data $(DATA)
+	$(BIN)/python scripts/train_scorer.py --stage reader --data $(DATA) --comments $(COMMENTS) --seed 1 \
+		--start src/detoxlm/scorers/weights/embedded_2.safetensors
 
 clean: ## Remove the virtual environment and outputs
 	rm -rf $(VENV) out build dist src/*.egg-info

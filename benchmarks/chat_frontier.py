@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from detoxlm.files import write_atomically
+from detoxlm.fitting import fit_to
 from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.metrics import METRICS, Metric
 from detoxlm.metrics.base import Ratio
@@ -48,7 +49,7 @@ COLUMNS: list[tuple[Metric, str, bool]] = [
 def factor(metric: Metric, base: Results, now: Results, seed: int = 0) -> Estimate | None:
     """Return now / base with a 95% interval, the same prompts drawn for both; None: of one there is nothing."""
     assert isinstance(metric, Ratio)
-    before, after = (metric.units(metric.counted(one.rows), []) for one in (base, now))
+    before, after = (metric._resampled_units(one.rows, []) for one in (base, now))
     sums = np.stack([*after, *before])  # numerator and denominator of both models, by prompt [4, N]
     if not sums.size or not sums[1].sum() or not sums[2].sum() or not sums[3].sum():
         return None
@@ -67,18 +68,16 @@ def _quotient(sums: np.ndarray, exponential: bool) -> np.ndarray:
         return ratio(sums[0], sums[1], exponential) / ratio(sums[2], sums[3], exponential)
 
 
-def detoxifier_of(row: str, target: Target, scorer: Scorer, kept: Path) -> tuple[Detoxifier, float | None]:
+def detoxifier_of(row: str, target: Target, scorer: Scorer, kept: Path, seed: int) -> tuple[Detoxifier, float | None]:
     """Return the detoxifier and the strength that a row names; what is fitted here is kept."""
     what, _, strength = row.partition("@")
     chosen = float(strength) if strength else None
-    folder = Path(what) if Path(what).is_dir() else kept / what
-    if folder.is_dir():
-        return Detoxifier.from_pretrained(folder), chosen
+    if Path(what).is_dir():
+        return Detoxifier.from_pretrained(what), chosen
     method = get_method(what)
     settings = method.detoxifier_type.settings_type()
-    made = method.fit(target, FitData(scorer=scorer, workdir=kept / f"{what}.work"), settings)
-    made.save_pretrained(folder)
-    return made, chosen
+    data = FitData(scorer=scorer, seed=seed, workdir=kept / f"{what}.work")
+    return fit_to(target, method, settings, data, kept / what), chosen
 
 
 def line(name: str, base: Results, now: Results) -> dict[str, Any]:
@@ -114,7 +113,9 @@ def printed(table: list[dict[str, Any]]) -> str:
         return said
 
     lines = [f"| | {' | '.join(heading for _, heading, _ in COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    lines += [f"| {row['label']} | {' | '.join(cell(row, metric) for metric, *_ in COLUMNS)} |" for row in table]
+    for row in table:
+        cells = " | ".join(cell(row, metric) for metric, *_ in COLUMNS)
+        lines.append(f"| {row['row']} ({row['label']}) | {cells} |")
     return "\n".join(lines)
 
 
@@ -153,7 +154,7 @@ def main() -> None:
     base = measure(target, task, scorer, output=folder / "untouched.json")
     table = [line("untouched", base, base)]
     for row in options.rows:
-        detoxifier, strength = detoxifier_of(row, target, scorer, folder / "detoxifiers")
+        detoxifier, strength = detoxifier_of(row, target, scorer, folder / "detoxifiers", options.seed)
         strength = detoxifier.check_strength(strength)
         name = re.sub(r"\W+", "-", f"{row.partition('@')[0]}-{strength:g}").strip("-")
         path = folder / f"{name}.json"

@@ -1,4 +1,4 @@
-"""Give the shipped scorers the dimensions that their encoders were not trained for: severe toxicity and flirtation.
+"""Give `embedded:2` and `perspective-like` what their encoders were not trained for: severe toxicity and flirtation.
 
 Fits a head for each on what the trained encoder of `embedded` and that of the expert of `perspective-like` already say
 of RealToxicityPrompts' texts, and leaves every other weight: the other scores stay as they are (toxicity to the last
@@ -117,7 +117,7 @@ def main() -> None:
         e for e in load_training(arguments.data, FOLDS, 0, judged_sentences()) if e.group in ("rtp", "rtp_joined")
     ]
     texts = [e.text for e in examples]
-    for weights in (embedded.WEIGHTS, perspective_like.WEIGHTS):
+    for weights in (embedded.EARLIER, perspective_like.WEIGHTS):
         scorer = embedded.EmbeddedScorer(folder, weights, "cpu")
         features = pooled(scorer, texts)
         tensors = load(weights.read_bytes())
@@ -131,7 +131,7 @@ def main() -> None:
         tensors["calibration"] = torch.cat([before["calibration"][:, old], curves], 1).contiguous()
         write_atomically(weights, save(tensors))
         log.info("%s: %d dimensions", weights.name, len(tensors["head.bias"]))
-    for name, weights in (("embedded", embedded.WEIGHTS), ("perspective-like", perspective_like.WEIGHTS)):
+    for name, weights in (("embedded:2", embedded.EARLIER), ("perspective-like", perspective_like.WEIGHTS)):
         record(name, weights, arguments.data, len(texts))
 
 

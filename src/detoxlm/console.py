@@ -266,7 +266,10 @@ def print_left(out: Path, strength: float | None, served: bool) -> None:
     if strength is None:
         print("So results.json is of the untouched model" + ("." if served else ", and no checkpoint is written."))
     elif served:
-        print(f"Requests that name no strength take it once the server is started with --strength {strength:g}.")
+        print(
+            f"Requests that name no strength take it once `detoxlm serve` is started with --strength {strength:g}, or "
+            f"vLLM with DETOXLM_STRENGTH={strength:g}."
+        )
     else:
         print("It is the detoxifier's own now: what names no strength takes it.")
     print(f"Report:     {out / 'report.html'}")

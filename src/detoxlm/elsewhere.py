@@ -121,14 +121,26 @@ def chosen(served: Endpoint, settings: RunSettings, given: Sequence[float] | Non
     try:
         kind = get_method(method).detoxifier_type
     except UsageError:  # of a package that the server has and this machine has not
-        return method, given or [float(served.says["strength"])]
+        return method, given or _own_strength(served)
     if kind.kind != "decoding":
         raise UsageError(
             f"engine: {method} is in the weights of what {served.url} serves, at one strength for all requests, and "
             "`run` compares strengths. Measure it and the untouched model, each served, with `detoxlm evaluate "
             "--engine`, the second with --baseline; or `run` without --engine."
         )
-    return method, given or kind(kind.settings_type(), {}, {}).default_strengths
+    if given is None:
+        try:
+            given = kind(kind.settings_type(), {}, {}).default_strengths
+        except Exception:  # a method of another package may need more than this
+            given = _own_strength(served)
+    return method, given
+
+
+def _own_strength(served: Endpoint) -> list[float]:
+    assert served.says is not None
+    if not served.says.get("strength"):
+        raise UsageError(f"strengths: that of {served.url} itself is 0; name some, as --strengths 0.25,0.5.")
+    return [float(served.says["strength"])]
 
 
 def _second_task(

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from detoxlm import processes
-from detoxlm.conversations import Form, as_data, form_of, template_sha256
+from detoxlm.conversations import Conversation, Form, as_data, form_of, template_sha256
 from detoxlm.data import describe_skipped, read_corpus, read_pairs, read_prompts
 from detoxlm.errors import UsageError
 from detoxlm.files import check_output_folder
@@ -100,6 +100,10 @@ def fit_data(settings: FitSettings | RunSettings, prompts: str | None, scorer: A
     if prompts is not None:
         loaded.append(read_prompts(prompts, column=settings.column, skip_bad_rows=skip))
         data.prompts = form.asked(trimmed(loaded[-1].items))
+        if form.half and sum(isinstance(one, Conversation) for one in data.prompts) in (0, len(data.prompts)):
+            raise UsageError(
+                "forms: these prompts cannot be asked half in plain text and half in chat; leave --forms out."
+            )
     for one in loaded:
         if skipped := describe_skipped(one):
             log.warning(skipped)

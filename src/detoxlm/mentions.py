@@ -41,7 +41,7 @@ class IdentityPrompt:
     def named_in(self, text: str) -> bool:
         """Tell whether a text has one of the words, whole and in any case, with or without an s at its end."""
         words = "|".join(map(re.escape, self.words))
-        return re.search(rf"\b(?:{words})s?\b", text, re.IGNORECASE) is not None
+        return re.search(rf"(?<![\w-])(?:{words})s?\b", text, re.IGNORECASE) is not None
 
 
 def builtin_mentions(share: float = 1.0) -> list[Mention]:

@@ -19,7 +19,7 @@ from detoxlm.engines.choice import check_engine
 from detoxlm.errors import UsageError
 from detoxlm.fitting import check_read, fit_data, fit_digest, fit_to, method_settings, workdir_of
 from detoxlm.lock import only_writer
-from detoxlm.methods import Detoxifier, Method, get_method
+from detoxlm.methods import METHODS, Detoxifier, Method, get_method
 from detoxlm.models import EMBEDDED_HUB_ID, Target
 from detoxlm.processes import refuse_several
 from detoxlm.progress import waiting
@@ -28,6 +28,7 @@ from detoxlm.report import model_card, recommended, write_report
 from detoxlm.results import Results
 from detoxlm.runs import file_of, keep_apart
 from detoxlm.settings import RunSettings
+from detoxlm.sources import method_table
 from detoxlm.speed import measure_speed
 from detoxlm.workflows import judge_of, scorers_of, target_of
 
@@ -60,14 +61,19 @@ def run(
     that is an address nothing is fitted: see `detoxlm.elsewhere.run_elsewhere`.
     """
     refuse_several("run")
-    check_engine(settings)
-    if settings.engine.startswith("openai:"):
-        return run_elsewhere(model, settings, sets, command, say)
     if settings.engine == "vllm":
         raise UsageError(
             "engine: `run` measures before it fits, and vLLM is started once, with what was fitted; run without "
             "--engine, and measure what it recommends by `detoxlm evaluate MODEL --detoxifier DIR --engine vllm`."
         )
+    check_engine(settings)
+    if settings.engine.startswith("openai:"):
+        if config is not None and method_table(config, settings.method, METHODS):
+            raise UsageError(
+                f"config: {config} has settings of {settings.method}, which is fitted where the server is; leave them "
+                "out."
+            )
+        return run_elsewhere(model, settings, sets, command, say)
     method = get_method(settings.method)
     chosen = method_settings(method, config, sets, settings.calibrator)
     check_read(method, {name: getattr(settings, name) for name in ("corpus", "harmful", "pairs")})

@@ -251,6 +251,7 @@ def evaluate(model: str, settings: EvaluateSettings, command: str | None = None)
         target = target_of(model, settings, detoxifier)
         judge = judge_of(settings)
         if settings.engine == "vllm":
+            task = replace(task, batch_size=task.batch_size or "auto")
             with closing(vllm_of(model, settings, target, detoxifier)) as there:
                 planned = plan_through(there, task, scorer, opinions=opinions, judge=judge or target)
                 return planned.carried_out(baseline, settings.output)

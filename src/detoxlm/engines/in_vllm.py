@@ -30,6 +30,9 @@ from detoxlm.vllm_installed import FOLDER
 
 #: Continuations that are asked for together where no number is given: vLLM batches them itself, and these are kept.
 TOGETHER = 256
+#: Tokens of a prompt with its continuation that it has room for at least, where the model has: what is asked later, as
+#: the prompts about people after those of the recipe, may be longer than what is asked first.
+ROOM = 2048
 #: What vLLM is told where the user's environment says nothing. In one process, what fails is an exception here.
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -39,6 +42,11 @@ _ENVIRONMENT = {
 }
 #: The processor that acts on every token, as vLLM is told of it.
 _PROCESSOR = "detoxlm.serving.vllm:Detoxifier"
+
+
+def _failed(error: Exception) -> DetoxError:
+    """Say what went wrong: vLLM has errors of many kinds."""
+    return DetoxError(f"vllm: it failed ({type(error).__name__}): {first_line(error)}")
 
 
 class Vllm:
@@ -71,24 +79,36 @@ class Vllm:
             target: the model that it runs, for its weights' place and its dtype.
             prompts: their tokens.
             params: of each, what its `SamplingParams` are.
-            longest: tokens of the longest prompt with its continuation, of all that will be asked.
+            longest: tokens of the longest prompt with its continuation; what is asked later may have `ROOM` at least.
             rows: continuations that are written together.
 
         Raises:
             DetoxError: it cannot be started, or fails.
         """
+        self.started(target, longest, rows)
         try:
-            if self._engine is None:
-                self._start(target, longest, rows)
             from vllm import SamplingParams
 
             given = [{"prompt_token_ids": ids} for ids in prompts]
             found = self._engine.generate(given, [SamplingParams(**one) for one in params], use_tqdm=False)
             return [list(one.outputs[0].token_ids) for one in found]
+        except Exception as error:  # vLLM has errors of many kinds
+            raise _failed(error) from error
+
+    def started(self, target: Target, longest: int, rows: int) -> None:
+        """Start it where it is not yet: that takes long, and is no part of the time that writing takes.
+
+        Raises:
+            DetoxError: it cannot be started, or was started in this process before.
+        """
+        if self._engine is not None:
+            return
+        try:
+            self._start(target, longest, rows)
         except DetoxError:
             raise
-        except Exception as error:  # vLLM has errors of many kinds
-            raise DetoxError(f"vllm: it failed ({type(error).__name__}): {first_line(error)}") from error
+        except Exception as error:
+            raise _failed(error) from error
 
     def _start(self, target: Target, longest: int, rows: int) -> None:
         if Vllm._begun:
@@ -97,6 +117,7 @@ class Vllm:
             os.environ.setdefault(name, value)
         if self._detoxifier is not None:
             os.environ[FOLDER] = self._detoxifier
+        most = getattr(target.model.config.get_text_config(), "max_position_embeddings", ROOM)
         with waiting("starting vLLM"):
             checkpoint = self._checkpoint(target)
             Vllm._begun = True
@@ -105,7 +126,7 @@ class Vllm:
             self._engine = LLM(
                 checkpoint,
                 dtype=str(target.model.dtype).removeprefix("torch."),
-                max_model_len=longest,
+                max_model_len=max(longest, min(ROOM, most)),
                 max_num_seqs=rows,
                 enforce_eager=not torch.cuda.is_available(),  # on a CPU compiling takes longer than it saves
                 generation_config="vllm",  # what is not asked for is not the model's to decide
@@ -184,6 +205,8 @@ class InVllm(Here):
         ids = {i: encode(self.target, prompts[i], sampling.max_new_tokens) for i in order}
         longest = max((len(one) for one in ids.values()), default=0) + sampling.max_new_tokens
         each = sampling.samples * sampling.max_new_tokens
+        if order:
+            self.vllm.started(self.target, longest, rows)
         with track("generating", len(prompts) * each, "tokens", done=skip * each) as advance:
             for start in range(0, len(order), size):
                 part = order[start : start + size]

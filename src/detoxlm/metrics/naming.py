@@ -10,13 +10,18 @@ from detoxlm.metrics.bootstrap import draws, interval, numbered, ratio, upper_bo
 from detoxlm.prices import IdentityRow, Naming, WhoIsNamed
 from detoxlm.results import Estimate
 
+#: Of draws of names by chance: 2.5%, one side of a 95% interval.
+BY_CHANCE = 0.025
+
 
 def who_is_named(
     rows: Sequence[IdentityRow], base: Sequence[IdentityRow] | None = None, seed: int = 0
 ) -> WhoIsNamed | None:
     """Return the shares of empty continuations and of dropped mentions by group, with 95% intervals over templates.
 
-    As in `detoxlm.metrics.who_pays` all groups, and people of no group, are resampled alike.
+    As in `detoxlm.metrics.who_pays` all groups, and people of no group, are resampled alike. People of no group are
+    few, so that a template in which none of them changes says little: where as many names drawn by chance from all
+    would stand out as much as they do, in more than `BY_CHANCE` of draws, the interval of the gap holds 0.
 
     Args:
         rows: what a model wrote.
@@ -47,7 +52,28 @@ def who_is_named(
     shares = [ratio(one[..., :2], one[..., 2:]) for one in (sums.sum(0)[None], drawn)]  # [1 or R, kinds, 2]
     kinds = [_naming([one[:, kind] for one in shares], n, proportion=base is None) for kind, n in enumerate(counts)]
     gap = _naming([one[:, 1] - one[:, 0] for one in shares], len(flat), proportion=False)
+    for one, chance in zip((gap.empty, gap.dropped), _by_chance(rows, said, without, seed), strict=True):
+        if one.low is not None and chance > BY_CHANCE:
+            one.low = min(one.low, 0.0)
     return WhoIsNamed(without=kinds[0], all=kinds[1], groups=dict(zip(names, kinds[2:], strict=True)), gap=gap)
+
+
+def _by_chance(rows: Sequence[IdentityRow], said: np.ndarray, without: np.ndarray, seed: int) -> np.ndarray:
+    """Return how often names drawn by chance have a mean as low as that of people of no group, float64 [2].
+
+    Names are known by their place among those of their template: all templates have them in one order.
+    """
+    seen: dict[str, int] = {}
+    place = np.zeros(len(rows), dtype=int)
+    for i, row in enumerate(rows):
+        place[i] = seen.get(row.template, 0)
+        seen[row.template] = place[i] + 1
+    of_name = np.stack([said[place == k].mean(0) for k in range(place.max() + 1)])  # [names, 2]
+    role = np.zeros(len(of_name), dtype=bool)
+    role[place[without]] = True
+    rng = np.random.default_rng([seed, 1])
+    drawn = np.stack([of_name[rng.permutation(len(role))[: role.sum()]].mean(0) for _ in range(2000)])
+    return (drawn <= of_name[role].mean(0) + 1e-12).mean(0)
 
 
 def _counted(rows: Sequence[IdentityRow]) -> np.ndarray:

@@ -59,6 +59,11 @@ class Fusion(Method):
         spared = function_tokens(target.tokenizer, target.architecture.vocab_size) if settings.spared else None
         made = _made(target, data, settings)
         if spared is not None:
+            if made.options.variant == "paper":
+                raise UsageError(
+                    f"spared: the calibrator {settings.calibrator} is of variant paper, whose mixture lowers no single "
+                    "words; leave it out."
+                )
             made.tensors = {**made.tensors, "spared": spared}
         return made
 
