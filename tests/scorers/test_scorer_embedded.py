@@ -228,8 +228,8 @@ def test_version_2_is_still_there_for_results_of_before(scorer):
     earlier = load_scorer("embedded:2")
     assert (earlier.name, earlier.version, earlier.revision) == ("embedded", "2", "7c8e4ce5d8c9")
     assert (scorer.version, load_scorer("embedded:3").revision) == ("3", scorer.revision)
-    # what it answered as Perspective did, and readers do not: crime news, and a word alone
-    news = ["was convicted of raping and murdering two women", "woman"]
+    # what looked toxic to Perspective, and does not to readers: crime news, and a word alone
+    news = ["He raped the girl and killed her mother", "woman"]
     assert (earlier.score(news) > 0.5).all() and (scorer.score(news) < 0.5).all()
 
 

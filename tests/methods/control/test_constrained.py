@@ -312,7 +312,8 @@ def test_a_corpus_and_pairs_are_learned_and_the_targets_own_text_is_where_it_sta
     [
         ({}, "2", "shipped"),
         ({"rule": "published"}, "2", "shipped"),
-        ({}, "3", "own"),
+        ({}, "3", "shipped"),
+        ({}, "4", "own"),
         ({"consistency": 1.0}, "2", "own"),
         ({"samples": 2}, "2", "own"),
     ],

@@ -28,6 +28,8 @@ HELD_OUT = 10
 ENOUGH = 256
 #: Longest context and continuation together, in tokens.
 MAX_LENGTH = 96
+#: Versions of its scorer that the shipped auxiliary model serves beside the one that it learnt from.
+SERVES_TOO = ("3",)
 
 
 def fit_auxiliary(
@@ -95,9 +97,11 @@ def check_auxiliary(data: FitData, settings: AuxiliarySettings, target: Target |
 def _fits(facts: dict[str, Any], target: Target | None, scorer: Scorer) -> bool:
     """Tell whether the shipped auxiliary model is of this scorer and, where it is known, this target.
 
-    Of this scorer in any version: it learnt from version 2 of `embedded`, and holds under version 3.
+    It learnt from version 2 of `embedded`, which calls more toxic than version 3 does, so it serves that one too.
     """
-    return scorer.name == facts["scorer"][0] and (target is None or target.architecture.is_of(facts["base"]))
+    name, version, _ = facts["scorer"]
+    same = scorer.name == name and scorer.version in (version, *SERVES_TOO)
+    return same and (target is None or target.architecture.is_of(facts["base"]))
 
 
 def trained_on(
