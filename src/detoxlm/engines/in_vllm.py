@@ -70,22 +70,16 @@ class Vllm:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._engine: Any = None
 
-    def ask(
-        self, target: Target, prompts: Sequence[list[int]], params: Sequence[dict[str, Any]], longest: int, rows: int
-    ) -> list[list[int]]:
-        """Return the tokens that it writes after each prompt; it is started where it is not yet.
+    def ask(self, prompts: Sequence[list[int]], params: Sequence[dict[str, Any]]) -> list[list[int]]:
+        """Return the tokens that it, started, writes after each prompt.
 
         Args:
-            target: the model that it runs, for its weights' place and its dtype.
             prompts: their tokens.
             params: of each, what its `SamplingParams` are.
-            longest: tokens of the longest prompt with its continuation; what is asked later may have `ROOM` at least.
-            rows: continuations that are written together.
 
         Raises:
-            DetoxError: it cannot be started, or fails.
+            DetoxError: it fails.
         """
-        self.started(target, longest, rows)
         try:
             from vllm import SamplingParams
 
@@ -97,6 +91,11 @@ class Vllm:
 
     def started(self, target: Target, longest: int, rows: int) -> None:
         """Start it where it is not yet: that takes long, and is no part of the time that writing takes.
+
+        Args:
+            target: the model that it runs, for its weights' place and its dtype.
+            longest: tokens of the longest prompt with its continuation; what is asked later may have `ROOM` at least.
+            rows: continuations that are written together.
 
         Raises:
             DetoxError: it cannot be started, or was started in this process before.
@@ -212,7 +211,7 @@ class InVllm(Here):
                 part = order[start : start + size]
                 began = time.perf_counter()
                 memory.start_peak()
-                written = self._continued([(prompts[i], ids[i]) for i in part], sampling, longest, rows)
+                written = self._continued([(prompts[i], ids[i]) for i in part], sampling)
                 made = [
                     Generation(i, prompts[i], [text for text, _ in own], [kept for _, kept in own])
                     for i, own in zip(part, written, strict=True)
@@ -222,13 +221,13 @@ class InVllm(Here):
                 advance(len(part) * each)
 
     def _continued(
-        self, prompts: Sequence[tuple[str, list[int]]], sampling: Sampling, longest: int, rows: int
+        self, prompts: Sequence[tuple[str, list[int]]], sampling: Sampling
     ) -> list[list[tuple[str, list[int]]]]:
         """Return of each prompt (text and tokens) the samples: text, and token ids without the end token."""
         ends, n = end_tokens(self.target), sampling.samples
         given = [ids for _, ids in prompts for _ in range(n)]
         params = [self._params(prompt, sample, sampling, ends) for prompt, _ in prompts for sample in range(n)]
-        found = self.vllm.ask(self.target, given, params, longest, rows)
+        found = self.vllm.ask(given, params)
         texts = [self._kept(written, sampling, ends) for written in found]
         return [texts[start : start + n] for start in range(0, len(texts), n)]
 
