@@ -115,8 +115,7 @@ def _words(data: Path) -> Iterator[Example]:
             if part != "joined":
                 for word in set(re.findall(r"[a-z]{3,}", text.casefold())):
                     scores.setdefault(word, []).append(found["toxicity"])
-    with (data / "profanity/profanity_en.csv").open(encoding="utf-8", newline="") as file:
-        strong = {row["text"] for row in csv.DictReader(file)}
+    strong = {text for text, *_ in _profanity(data)}
     for word, found_in in sorted(scores.items()):
         calm = sum(score < 0.2 for score in found_in)
         if calm >= 3 and sum(found_in) / len(found_in) <= 0.55 and word not in strong:
@@ -167,10 +166,14 @@ def load_training(
     return [e for (group, key), e in kept.items() if group != "comments" or key not in known]
 
 
-def _our_templates(data: Path, seed: int) -> Iterator[Example]:
+def _profanity(data: Path) -> list[tuple[str, str, float]]:
+    """Return terms, each with its category and severity."""
     with (data / "profanity/profanity_en.csv").open(encoding="utf-8", newline="") as file:
-        terms = [(r["text"], r["category_1"], float(r["severity_rating"] or 0)) for r in csv.DictReader(file)]
-    for t in templates(seed, terms):
+        return [(r["text"], r["category_1"], float(r["severity_rating"] or 0)) for r in csv.DictReader(file)]
+
+
+def _our_templates(data: Path, seed: int) -> Iterator[Example]:
+    for t in templates(seed, _profanity(data)):
         # templates say nothing of severity and flirtation
         others = {name: value for name in DIMENSION_COLUMNS if (value := getattr(t, name, None)) is not None}
         yield Example(t.text, t.toxicity, "templates", others=others)
