@@ -16,6 +16,7 @@ from detoxlm.errors import UsageError
 from detoxlm.methods import METHODS
 from detoxlm.registry import Registry
 from detoxlm.scorers import SCORERS
+from detoxlm.settings import ScorerOptions
 
 #: A method that could be fitted, by the name that it is given.
 METHOD = """
@@ -169,6 +170,13 @@ def test_what_is_put_in_by_hand_wins_and_can_be_taken_out(fresh: Callable[[str],
     assert "raising" not in list(registry)
     with pytest.raises(KeyError):
         del registry["raising"]
+
+
+def test_scorers_of_others_are_known_behind_a_rule(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ScorerOptions(scorer="regex:a,fine").scorer == ["regex:a,fine"], "no package has it: words of the pattern"
+    monkeypatch.syspath_prepend(str(packages))
+    with pytest.raises(ValueError, match="'fine' after a rule would be taken for a part of regex"):
+        ScorerOptions(scorer="regex:a,fine")
 
 
 def test_help_imports_nothing_of_others(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Importing this module must stay cheap: `detoxlm --help` reads it.
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -77,9 +78,10 @@ def _parts(value: Any) -> Any:
     return parts
 
 
-#: A scorer whose argument may have commas of its own, and what would be taken for a part of it.
+#: A scorer whose argument may have commas of its own.
 _RULE = re.compile(r"(?:^|,)\s*((?:regex|any):.*)$", re.DOTALL)
-_AFTER_RULE = re.compile(r",\s*(embedded|ngram|openai|detoxify|alt-profanity-check|(?:hub|regex|python|any):)")
+#: Scorers that are none without an argument: alone their names are words like others.
+_NEED_ARGUMENT = ("hub", "regex", "python", "any")
 
 
 def _split(names: str) -> list[str]:
@@ -91,13 +93,23 @@ def _split(names: str) -> list[str]:
     rule = _RULE.search(names)
     if rule is None:
         return names.split(",")
-    if other := _AFTER_RULE.search(rule[1]):
+    if other := _scorer_after(rule[1]):
         raise ValueError(
-            f"{other[1]!r} after a rule would be taken for a part of {rule[1].split(':')[0]}, which may have commas of "
+            f"{other!r} after a rule would be taken for a part of {rule[1].split(':')[0]}, which may have commas of "
             "its own; put the rule last, or repeat --scorer (in TOML: a list)"
         )
     before = names[: rule.start()]
     return [*(before.split(",") if before else []), rule[1]]
+
+
+def _scorer_after(rule: str) -> str | None:
+    """Return the name of a scorer, built in or of another package, that seems to follow a rule; None: there is none."""
+    parts = [part.strip().partition(":") for part in rule.split(",")[1:]]
+    found = [name for name, colon, _ in parts if colon or name not in _NEED_ARGUMENT]
+    if not found:
+        return None
+    known = entry_points(group="detoxlm.scorers").names  # declared names alone: no package is imported
+    return next((name for name in found if name in known), None)
 
 
 class ScorerOptions(Settings):

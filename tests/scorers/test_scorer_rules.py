@@ -86,5 +86,16 @@ def test_rules_keep_their_commas_on_the_command_line() -> None:
     for given in (r"regex:\d,ngram", r"regex:\d, hub:a/b", "any:embedded + regex:a, regex:b"):
         with pytest.raises(ValueError, match="after a rule would be taken for a part of"):
             ScorerOptions(scorer=given)
+    for words in ("regex:a,any python", "regex:[a,embedded]", r"regex:\bhub,b"):  # names within a pattern are words
+        assert ScorerOptions(scorer=words).scorer == [words]
     given = [r"regex:\d{1,2}", "ngram, openai", "any:regex:a{1,2} + ngram"]
     assert ScorerOptions(scorer=given).scorer == [r"regex:\d{1,2}", "ngram", "openai", "any:regex:a{1,2} + ngram"]
+
+
+@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("argument", ["", ":2"])
+def test_every_scorer_is_known_behind_a_rule(name: str, argument: str) -> None:
+    if name in ("hub", "regex", "python", "any"):
+        argument = ":x"  # without one they are no scorers
+    with pytest.raises(ValueError, match=f"'{name}' after a rule would be taken for a part of regex"):
+        ScorerOptions(scorer=rf"ngram, regex:\bfoo\b, {name}{argument}")
