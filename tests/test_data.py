@@ -109,6 +109,23 @@ def test_pairs(write):
     assert data.read_pairs(write("c.csv", "prompt,chosen,rejected\np,n,t\n")).items == [Pair("t", "n", "p")]
 
 
+def test_columns_beside_a_text_are_found_in_any_case_as_the_text_is(write):
+    rows = [{"Prompt": "p", "Chosen": "n", "Rejected": "t"}]
+    for path in (write("a.csv", "Prompt,Chosen,Rejected\np,n,t\n"), write("a.jsonl", rows)):
+        assert data.read_pairs(path).items == [Pair("t", "n", "p")]
+    for header in ("Text,Label", "text,Label", "TEXT, label ", "text,LABEL"):
+        assert data.read_texts(write("t.csv", f"{header}\na,0.25\n")).items == [LabelledText("a", 0.25)], header
+    both = write("b.csv", "text,Label,label\na,0.25,0.5\n")
+    assert data.read_texts(both).items == [LabelledText("a", 0.5)], "a column that is called just so comes first"
+    nested = write("n.jsonl", [{"Said": {"text": "a", "toxicity": 1}}])
+    assert data.read_texts(nested, column="said").items == [LabelledText("a", 1.0)]
+    turns = [{"role": "user", "content": "Go."}]
+    row = {"Messages": turns, "Kind": "plain", "Rule": {"lower": True}}
+    (asked,) = data.read_prompts(write("m.jsonl", [row])).items
+    assert (asked, asked.kind, asked.rule) == ("Go.", "plain", {"lower": True})
+    assert "no list of turns" in error_of(data.read_prompts, write("e.jsonl", [{"Messages": []}]))
+
+
 @pytest.mark.parametrize(
     ("text", "closed"),
     [

@@ -21,3 +21,14 @@ def test_halves_without_a_toxicity_are_kept_to_be_counted(write):
     row = f'{{"prompt": {half % ("one", "0.5")}, "continuation": {half % ("two", "null")}}}\n'
     (found,) = read_judged(write("r.jsonl", row)).items
     assert [(one.text, one.targets) for one in found] == [("one", {"toxicity": 0.5}), ("two", {"toxicity": None})]
+
+
+def test_columns_are_found_in_any_case(write):
+    path = write("t.csv", "Text,Toxicity,Insult,Groups,FileName\none,0.5,0.25,women,d\n")
+    ((one,),) = read_judged(path).items
+    assert (one.text, one.targets, one.dimensions) == ("one", {"toxicity": 0.5}, {"insult": 0.25})
+    assert (one.groups, one.document) == ({"women"}, "d")
+    ((one,),) = read_judged(path, label="insult", group="filename").items
+    assert (one.targets, one.groups) == ({"insult": 0.25}, {"d"})
+    (pair,) = read_judged(write("p.csv", "Toxic,NonToxic\nbad,good\n")).items
+    assert [(one.text, one.targets) for one in pair] == [("bad", {"toxic": 1.0}), ("good", {"toxic": 0.0})]

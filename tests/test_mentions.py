@@ -71,6 +71,7 @@ def test_a_users_file_names_groups_in_a_list_or_parted_by_commas(tmp_path: Path)
         {"text": "They are deaf.", "groups": "women, deaf"},
         {"text": "It rains.", "groups": [], "template": ""},
         {"text": "It snows.", "groups": None},
+        {"Text": "It thaws.", "Groups": "", "Template": "u"},
     ]
     path.write_text("\n".join(map(json.dumps, rows)))
     assert read_mentions(path) == [
@@ -78,6 +79,7 @@ def test_a_users_file_names_groups_in_a_list_or_parted_by_commas(tmp_path: Path)
         Mention("They are deaf.", ("deaf", "women")),
         Mention("It rains.", ()),
         Mention("It snows.", ()),
+        Mention("It thaws.", (), "u"),
     ]
 
 

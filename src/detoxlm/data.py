@@ -17,7 +17,17 @@ from typing import Any, Literal, TypeVar
 
 from detoxlm.conversations import Conversation, Form
 from detoxlm.errors import UsageError
-from detoxlm.items import LABEL_COLUMNS, BadRow, Loaded, describe_skipped, label_of, load, prompt_of, text_of
+from detoxlm.items import (
+    LABEL_COLUMNS,
+    BadRow,
+    Loaded,
+    describe_skipped,
+    label_of,
+    load,
+    prompt_of,
+    text_of,
+    with_names,
+)
 from detoxlm.judged import (
     DIMENSION_COLUMNS,
     DOCUMENT_COLUMNS,
@@ -113,12 +123,13 @@ def read_texts(
     """Read texts (default column `text`) with their toxicity labels where they have any.
 
     The label is the row's first of `LABEL_COLUMNS`, inside a nested text or beside it: a number in [0, 1], a
-    boolean, or either as a string; null and "" are no label, all else is a bad row. See also
-    `read_prompts`.
+    boolean, or either as a string; null and "" are no label, all else is a bad row. Names of columns are found in any
+    case. See also `read_prompts`.
     """
     name = column or "text"
 
     def labelled(texts: list[str], row: Row) -> LabelledText:
+        row = with_names(row, (name, *LABEL_COLUMNS))
         fields = {**row, **row[name]} if isinstance(row[name], dict) else row
         label = next((known for known in LABEL_COLUMNS if known in fields), None)
         return LabelledText(texts[0], label_of(label, fields[label]) if label else None)
@@ -135,6 +146,7 @@ def read_pairs(source: str | Path, *, limit: int | None = None, skip_bad_rows: b
     """
 
     def pair(texts: list[str], row: Row) -> Pair:
+        row = with_names(row, ("prompt",))
         return Pair(
             close_up(texts[0]), close_up(texts[1]), None if row.get("prompt") in (None, "") else text_of(row, "prompt")
         )

@@ -193,10 +193,11 @@ def prompt_of(row: Row, name: str) -> str:
         with suppress(ValueError):
             value = json.loads(value)
     turns = isinstance(value, list) and all(isinstance(turn, dict) and "role" in turn for turn in value)
-    if not turns and not (isinstance(value, list) and name == "messages"):
+    if not turns and not (isinstance(value, list) and _plain(name) == "messages"):
         return text_of(row, name)
     if fault := fault_of(value):
         raise RowError(f"`{name}`: {fault}")
+    row = with_names(row, ("kind", "rule"))
     kind, rule = row.get("kind"), row.get("rule")
     # a file may call other things so
     return Conversation(value, kind=kind if kind in KINDS else None, rule=rule if isinstance(rule, dict) else None)
@@ -246,13 +247,28 @@ def _choose(choices: Columns, row: Row, option: str) -> tuple[str, ...]:
     for choice in choices:
         if all(name in row for name in choice):
             return choice
-    named = {str(name).strip().lower(): name for name in row}
+    named = {_plain(name): name for name in row}
     for choice in choices:  # `Prompt` is `prompt`, where no column is called just so
         if all(name.lower() in named for name in choice):
             return tuple(named[name.lower()] for name in choice)
     wanted = " or ".join(" + ".join(f"`{name}`" for name in choice) for choice in choices)
     hint = f"; name another with {option}" if any(len(choice) == 1 for choice in choices) else ""
     raise ColumnError(f"no column {wanted}; found: {names_of(row)}{hint}")
+
+
+def with_names(row: Row, names: Sequence[str]) -> Row:
+    """Return a row whose columns are called as `names` are, where they differ in case or outer spaces alone.
+
+    So columns beside a text are found as the text itself is: `Label` is `label`. A column that is one of `names` as it
+    is keeps its name, and so do all others.
+    """
+    missing = {name.lower(): name for name in names if name not in row}
+    renamed = {key: missing[_plain(key)] for key in row if key not in names and _plain(key) in missing}
+    return {renamed.get(key, key): value for key, value in row.items()} if renamed else row
+
+
+def _plain(name: object) -> str:
+    return str(name).strip().lower()
 
 
 def names_of(row: Row) -> str:

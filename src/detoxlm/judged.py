@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detoxlm.items import LABEL_COLUMNS, Loaded, collect, label_of, names_of, text_of
+from detoxlm.items import LABEL_COLUMNS, Loaded, collect, label_of, names_of, text_of, with_names
 from detoxlm.records import Row, RowError
 
 #: What judged texts are called in files that people have: `comment_text` and `target` are Civil Comments'.
@@ -60,7 +60,7 @@ def read_judged(
     `nontoxic` are texts with the labels 1 and 0, and the toxic one names their document. Else a text a row, in the
     first of `TEXT_COLUMNS`, with every one of `TARGET_COLUMNS` that the first row has. The first and the last take the
     `DIMENSION_COLUMNS` along that they find. A target is a number in [0, 1], a boolean, or either as a string; null and
-    "" say nothing.
+    "" say nothing. Names of columns are found in any case.
 
     Args:
         source: as for `detoxlm.data.read_prompts`.
@@ -74,9 +74,18 @@ def read_judged(
         UsageError: as `read_prompts`; a missing column is named together with those that were found.
     """
     layout: Callable[[Row], list[JudgedText]] | None = None
+    ours = [
+        *((text,) if text else TEXT_COLUMNS),
+        *((label,) if label else TARGET_COLUMNS),
+        *((group,) if group else GROUP_COLUMNS),
+        *((document,) if document else DOCUMENT_COLUMNS),
+        *DIMENSION_COLUMNS,
+        "nontoxic",
+    ]
 
     def item(row: Row) -> list[JudgedText]:
         nonlocal layout
+        row = with_names(row, ours)
         # The first row decides for all, as in `load`.
         layout = layout or _layout(row, text, label)
         places = [name for name in ((document,) if document else DOCUMENT_COLUMNS) if name in row]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detoxlm.errors import UsageError
-from detoxlm.items import collect, names_of, text_of
+from detoxlm.items import collect, names_of, text_of, with_names
 from detoxlm.judged import GROUP_COLUMNS, groups_of
 from detoxlm.records import Row, RowError
 
@@ -96,6 +96,7 @@ def read_mentions(source: str | Path, *, skip_bad_rows: bool = False) -> list[Me
     """
 
     def mention(row: Row) -> Mention:
+        row = with_names(row, ("text", "template", *GROUP_COLUMNS))
         name = next((one for one in GROUP_COLUMNS if one in row), None)
         if "text" not in row or name is None:
             missing = "groups" if "text" in row else "text"

@@ -24,6 +24,7 @@ Write = Callable[[str, Any], Path]
         ("a.jsonl", [{"prompt": {"text": "p"}, "continuation": {"text": " one"}}], [Readable(" one", "p")]),
         ("a.jsonl", [{"prompt": "", "answer": "one", "toxicity": "much"}], [Readable("one")]),
         ("a.csv", "comment,prompt\none,\ntwo,p\n", [Readable("one"), Readable("two", "p")]),
+        ("a.csv", "Prompt,Text,Toxicity\np,one,0.5\nq,one,0\n", [Readable("one", "p", 0.5), Readable("one", "q", 0)]),
         ("a.json", [{"text": "one"}], [Readable("one")]),
     ],
 )

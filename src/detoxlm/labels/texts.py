@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detoxlm.errors import UsageError
-from detoxlm.items import Loaded, label_of, load, text_of
+from detoxlm.items import Loaded, label_of, load, text_of, with_names
 from detoxlm.records import Row, RowError
 from detoxlm.results import Results
 
@@ -87,6 +87,7 @@ def _once(found: list[Readable]) -> list[Readable]:
 
 
 def _readable(texts: list[str], row: Row) -> Readable:
+    row = with_names(row, ("prompt", "toxicity"))
     prompt = None if row.get("prompt") in (None, "", {"text": ""}) else text_of(row, "prompt")
     try:
         score = label_of("toxicity", row.get("toxicity"))
