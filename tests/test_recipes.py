@@ -21,11 +21,11 @@ from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
 from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.fusion import Fusion, FusionSettings
-from detoxlm.metrics import CORRECTED, METRICS, TOXICITY
+from detoxlm.metrics import CORRECTED, METRICS, TOXICITY, accuracy
 from detoxlm.metrics.answers import ANSWERS
 from detoxlm.models import Target
 from detoxlm.recipes import RECIPES, Recipe, Task, as_read, get_recipe, measure, plan
-from detoxlm.results import Results
+from detoxlm.results import Capability, Results, TaskAccuracy
 from detoxlm.scorers.base import Scorer
 
 PROMPTS = [f"{word} prompt" for word in ("one", "another", "a third and longer", "four", "the fifth", "six", "seventh")]
@@ -275,6 +275,39 @@ def test_every_scorer_that_saw_both_models_has_paired_differences(
         compare(before, now)
         assert now.comparison.opinions == {} and now.comparison.difference
         assert "baseline: words did not score it" in caplog.text
+
+
+def test_a_baseline_that_was_measured_again_is_compared_with_again(
+    tiny: Callable[..., Target],
+    letter_scorer: Scorer,
+    detoxifier: Detoxifier,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    target, words, output = tiny(), WordScorer(), tmp_path / "now.json"
+    alone, both = (measure(target, task(), letter_scorer, opinions=said) for said in ([], [words]))
+    assert alone.metrics == both.metrics, "the main scorer's numbers do not tell them apart"
+
+    def compared(base: Results) -> Results:
+        return measure(
+            target, task(), letter_scorer, opinions=[words], detoxifier=detoxifier, baseline=base, output=output
+        )
+
+    first = compared(alone)
+    assert first.comparison is not None and first.comparison.opinions == {}
+    right = {"a task": TaskAccuracy(metric="acc", accuracy=accuracy([1.0, 0.0]), right=[1.0, 0.0], items_sha256="0")}
+    for results in (both, first):
+        results.capability = Capability(tasks=right, average=None, left_out={}, settings={})
+    first.save(output)
+    again = compared(both)
+    assert again.rows == first.rows and "read, not repeated" in caplog.text
+    assert (
+        again.comparison is not None and again.comparison.opinions["words"].baseline == both.opinions["words"].metrics
+    )
+    assert again.comparison.capability["a task"].value == 0.0, "what the model can do is compared again too"
+    assert Results.load(output) == again
+    written = output.read_bytes()
+    assert compared(both) == again and output.read_bytes() == written
 
 
 class DyingScorer(Scorer):

@@ -205,11 +205,15 @@ def add_capability(
         size = results.settings["batch_size"]
         with attached:
             results.capability = measure_capability(target, tasks, size if isinstance(size, int) else _READ_AT_ONCE)
-    assert results.capability is not None
+    changed = baseline is not None and compare_capability(results, baseline)
+    return new or changed
+
+
+def compare_capability(results: Results, baseline: Results) -> bool:
+    """Give results the changes from the baseline's capability, if both have any; tell whether they are new."""
     comparison: Comparison | None = results.comparison
-    if comparison is None or baseline is None or baseline.capability is None:
-        return new
-    changes = capability_changes(baseline.capability, results.capability)
-    new = new or changes != comparison.capability
-    comparison.capability = changes
-    return new
+    if comparison is None or baseline.capability is None or results.capability is None:
+        return False
+    before = comparison.capability
+    comparison.capability = capability_changes(baseline.capability, results.capability)
+    return before != comparison.capability

@@ -93,6 +93,15 @@ def seen_by(label: str, rows: Sequence[Row]) -> list[Row]:
     return [row.model_copy(update={"scores": row.opinions[label]}) for row in rows]
 
 
+def is_compared(base: Results, now: Results) -> bool:
+    """Tell whether `now.comparison` is with this very measurement of the untouched model.
+
+    Its metrics do not tell alone: measured again it may have further opinions and prompts. Its seconds do.
+    """
+    kept = now.comparison
+    return kept is not None and (kept.baseline, kept.baseline_cost) == (base.metrics, base.cost)
+
+
 def compare(base: Results, now: Results) -> None:
     """Set `now.comparison` to the paired differences from the untouched `base`.
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import torch
 
 from detoxlm import processes
-from detoxlm.comparing import compare, refuse_unlike, seen_by, settled_by
+from detoxlm.capability import compare_capability
+from detoxlm.comparing import compare, is_compared, refuse_unlike, seen_by, settled_by
 from detoxlm.conversations import Conversation, as_data, asked_form, form_of, template_of
 from detoxlm.engines.base import Engine
 from detoxlm.engines.here import Here
@@ -283,7 +284,7 @@ class Measurement:
             with waiting("computing metrics and intervals"):
                 results = processes.from_first(self._results(done, started) if processes.is_first() else None)
             assert results is not None
-        elif baseline is None or (results.comparison is not None and results.comparison.baseline == baseline.metrics):
+        elif baseline is None or is_compared(baseline, results):
             return results
         if output is not None:  # before the comparison too: whatever fails there, what was measured is kept
             results.save(output)
@@ -294,6 +295,7 @@ class Measurement:
         if baseline is not None:
             with waiting("comparing with the untouched model"):
                 compare(baseline, results)
+                compare_capability(results, baseline)
             if output is not None:
                 results.save(output)
         return results
