@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.files import cache_dir, folder_written_atomically, write_atomically
+from detoxlm.files import cache_dir, check_output_folder, folder_written_atomically, write_atomically
 
 
 def disk_full(*_: Any, **__: Any) -> None:
@@ -201,6 +204,46 @@ def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_dir().name == "detoxlm"
     assert shutil.os.name != "posix" or "Library" in str(cache_dir()) or cache_dir() == tmp_path / "xdg" / "detoxlm"
+
+
+@pytest.mark.parametrize("place", [".", "..", "/", "/dev/shm"])
+def test_a_folder_that_cannot_change_places_is_refused_before_the_work(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path(place).is_dir():
+        pytest.skip(f"there is no {place} here")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    check_output_folder(Path(place))  # where files are added nothing is moved
+    said = rf"output: {re.escape(place)} cannot be replaced .*Name a folder in it, such as -o .*out\."
+    with (
+        pytest.raises(UsageError, match=said),
+        folder_written_atomically(Path(place), replaces="kind.json"),
+    ):
+        raise AssertionError("nothing may be made")
+    assert names(tmp_path) == {"here"}
+
+
+def test_a_folder_mounted_from_the_same_file_system_is_known_too(tmp_path: Path) -> None:
+    volume, folder = tmp_path / "volume", tmp_path / "a folder"
+    volume.mkdir()
+    folder.mkdir()
+    code = (
+        "import os, sys; from pathlib import Path; from detoxlm.files import check_output_folder\n"
+        "folder = Path(sys.argv[1])\n"
+        "try: os.rename(folder, folder.with_name('moved'))\n"
+        "except OSError as error: print(error.strerror)\n"
+        "check_output_folder(folder, 'kind.json')"
+    )
+    mounted = ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$2" || exit 77; exec "$3" -c "$4" "$2"', "sh"]
+    try:
+        done = subprocess.run([*mounted, volume, folder, sys.executable, code], capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("unshare, which mounts for one process alone, is not here")
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("mounting is not allowed here")
+    assert done.stdout == "Device or resource busy\n", "so it would have failed at the end"
+    assert "a folder cannot be replaced by a new folder: something is mounted there" in done.stderr
 
 
 def test_a_folder_of_another_kind_is_not_replaced(tmp_path: Path) -> None:

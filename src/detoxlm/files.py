@@ -82,10 +82,28 @@ def check_output_folder(path: Path, replaces: str | None = None) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"output: {path} exists and is no folder; choose another -o.")
+    if replaces is not None and (path.name in ("", "..") or _is_mount(path)):  # a path without a name: `.` or `/`
+        raise UsageError(
+            f"output: {path} cannot be replaced by a new folder: something is mounted there, such as a volume, or this "
+            f"command runs in it. Name a folder in it, such as -o {path / 'out'}."
+        )
     if replaces is not None and path.is_dir() and any(path.iterdir()) and not (path / replaces).is_file():
         raise UsageError(
             f"output: {path} exists and has no {replaces}, so it is not of the kind to replace it; choose another -o."
         )
+
+
+def _is_mount(path: Path) -> bool:
+    """Tell whether something is mounted at a path; a folder of the same file system too, where Linux lists it."""
+    if path.is_mount():
+        return True
+    real = os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - a link itself can be moved
+    for character in "\\ \t\n":  # as the list spells them
+        real = real.replace(character, f"\\{ord(character):03o}")
+    with suppress(OSError):  # not Linux
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+        return any(line.split(" ")[4] == real for line in mounts)
+    return False
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -124,7 +142,7 @@ def folder_written_atomically(folder: Path, replaces: str | None = None) -> Iter
             that is in it; an empty one always may. None: of a folder that is ours alone, it needs none.
 
     Raises:
-        UsageError: there is a file or another folder already.
+        UsageError: there is a file or another folder already, or with `replaces` a mount, which cannot be moved.
         DetoxError: the disk is full or the place not writable.
     """
     if replaces is not None:
