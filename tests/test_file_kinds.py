@@ -83,6 +83,10 @@ def test_text_in_brackets_is_text(text: str, tmp_path: Path) -> None:
     assert [one.text for one in read_texts(path).items] == [text]
 
 
+#: Long enough that a part of it unpacks.
+PACKED = gzip.compress(" ".join(map(str, range(100_000))).encode())
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -91,6 +95,20 @@ def test_text_in_brackets_is_text(text: str, tmp_path: Path) -> None:
         ("uneven.json", b'{"prompt": ["a", "b"], "id": [1]}', "lists of 2 lengths"),
         ("numbers.json", b"[1, 2]", r"numbers\.json:1: not a JSON object but 1"),
         ("what.xyz", b"hello", r"must end in \.txt, .*or in one of them and \.gz"),
+        (
+            "cut.txt.gz",
+            PACKED[:-20],
+            r"prompts: cannot read .*cut\.txt\.gz: it is no whole \.gz file \(Compressed file end",
+        ),
+        ("cut.csv.gz", PACKED[:-20], r"cut\.csv\.gz: it is no whole \.gz file"),
+        ("cut.json.gz", PACKED[:-20], r"cut\.json\.gz: it is no whole \.gz file"),
+        (
+            "damaged.txt.gz",
+            PACKED[:20] + b"\xff" * 40 + PACKED[60:],
+            r"no whole \.gz file \(Error -3 while decompressing",
+        ),
+        ("other.txt.gz", PACKED[:-8] + bytes(8), r"no whole \.gz file \(CRC check failed"),
+        ("plain.txt.gz", b"hello", r"no whole \.gz file \(Not a gzipped file"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_a_line(name: str, data: bytes, message: str, tmp_path: Path) -> None:

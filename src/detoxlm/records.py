@@ -14,6 +14,7 @@ import io
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -122,7 +123,15 @@ def lines(path: Path) -> Iterator[str]:
 
     Raises:
         UsageError: bytes of 0: a file in UTF-16 without a mark, or no text at all.
+        OSError: the file cannot be read, or is a .gz that was cut off or damaged.
     """
+    try:
+        yield from _lines(path)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:  # all that unpacking raises
+        raise OSError(f"it is no whole .gz file ({error}); fetch or pack it again") from error
+
+
+def _lines(path: Path) -> Iterator[str]:
     with _unpacked(path) as file:
         beginning = file.peek(1 << 16)[: 1 << 16]
         encoding = next((name for mark, name in _MARKS.items() if beginning.startswith(mark)), None)

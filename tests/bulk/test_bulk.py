@@ -268,10 +268,11 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_packed_file_that_was_cut_off_is_refused(write: Write, tmp_path: Path) -> None:
+def test_a_packed_file_that_was_cut_off_or_damaged_is_refused(write: Write, tmp_path: Path) -> None:
     whole = gzip.compress(("".join(f"a text of number {i}\n" for i in range(5000))).encode())
-    with pytest.raises(UsageError, match=r"^file: cannot read .*cut\.txt\.gz: Compressed file ended before"):
-        score(write("cut.txt.gz", whole[:-2000]), tmp_path / "out.jsonl")
+    for name, packed in (("cut", whole[:-2000]), ("bad", whole[:2000] + b"\xff" * 2000 + whole[4000:])):
+        with pytest.raises(UsageError, match=rf"^file: cannot read .*{name}\.txt\.gz: it is no whole \.gz file \("):
+            score(write(f"{name}.txt.gz", packed), tmp_path / "out.jsonl")
 
 
 def test_an_output_is_replaced_when_that_is_asked_for(write: Write, tmp_path: Path) -> None:

@@ -95,5 +95,5 @@ class Source:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, EOFError) as error:  # EOFError: a packed file that ends too soon
-            raise UsageError(f"file: cannot read {self.path}: {getattr(error, 'strerror', None) or error}.") from error
+        except OSError as error:
+            raise UsageError(f"file: cannot read {self.path}: {error.strerror or error}.") from error
