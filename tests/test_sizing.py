@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from detoxlm.passages import passages
 from detoxlm.recipes import measure
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import EvaluateSettings
-from detoxlm.sizing import Sizes, asked
+from detoxlm.sizing import Sizes, asked, is_out_of_memory
 from detoxlm.sources import resolve
 
 CPU = torch.device("cpu")
@@ -193,6 +194,43 @@ def test_harvests_and_readings_use_it_too(tiny: Callable[..., Target], letter_sc
     )
     assert harvest(target, PROMPTS, letter_scorer, SAMPLING, batch_size="auto", workdir=tmp_path) == made
     assert all(torch.allclose(a.log_p.exp(), b.log_p.exp(), atol=1e-5) for a, b in zip(alone, read, strict=True))
+
+
+def test_a_cpu_that_runs_out_of_memory_is_known_by_its_words() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)  # an exbibyte
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "ran_out"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 18.00 GB)"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:116] DefaultCPUAllocator: not enough memory: you tried"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("unable to open shared memory object </torch_1> in read-write mode"), False),
+        (RuntimeError("unsupported operation: some elements of the input tensor share memory"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_only_memory_that_ran_out_is_said_to_have(error: Exception, ran_out: bool, call: Callable[..., Any]) -> None:
+    assert is_out_of_memory(error) == ran_out
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("detoxlm.cli.app", lambda: raised(error))
+        if ran_out:
+            code, _, said = call("run")
+            assert code == 1 and said.startswith("detoxlm: out of memory. Try a smaller --batch-size")
+        else:
+            with pytest.raises(type(error), match=re.escape(str(error))):
+                call("run")
+
+
+def raised(error: Exception) -> None:
+    raise error
 
 
 def test_a_scorer_that_runs_out_of_memory_goes_on_with_smaller_batches() -> None:

@@ -350,7 +350,9 @@ def main() -> None:
         complain(str(error))
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        from detoxlm.sizing import is_out_of_memory
+
+        if not is_out_of_memory(error):
             raise
         complain(
             "out of memory. Try a smaller --batch-size (a prompt's samples always run at once), or --dtype bfloat16."

@@ -25,6 +25,10 @@ _FASTER = 1.1
 #: and while the larger one is expected to take at most this share of the free memory.
 _SHARE = 0.8
 
+#: What torch says where memory ran out: on GPUs; on CPUs, of Linux and of Windows; in matrix products. Not what it says
+#: of shared memory, or of an illegal access to some.
+_RAN_OUT = ("out of memory", "can't allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -126,5 +130,7 @@ def asked(size: BatchSize, device: torch.device) -> int | Literal["auto"]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error is of memory that ran out; on CPUs torch has no class for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Tell whether an error is of memory that ran out; on CPUs and some GPUs torch has no class for it, only words."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _RAN_OUT)
