@@ -110,6 +110,7 @@ def test_the_commands_stream_and_chat(
     assert talked.strip() == call("generate", chatty_folder, "One?", "--chat", *greedy)[1].strip()
     for arguments, match in (
         ([tiny_folder("llama"), "--interactive"], "has no chat template"),
+        (["no-such-model", "--interactive", "--instruction", "Go on: "], "instruction: it is put before plain prompts"),
         ([chatty_folder], "generate: it needs a PROMPT to continue, or --interactive"),
         ([chatty_folder, "x", "--stream", "--json"], "json: it is for whole texts"),
     ):

@@ -235,6 +235,13 @@ def test_plain_prompts_are_wrapped_as_a_users_turn() -> None:
     assert Form().asked(["He said "]) == ["He said "]
     with pytest.raises(UsageError, match="system: plain prompts have none; add --chat"):
         Form(system="Be kind.").asked(["He said"])
+    for asked in (Form(instruction="Go on: "), Form(chat=True, instruction="Go on: ")):
+        with pytest.raises(UsageError, match=r"instruction: .* these are conversations already; leave it out"):
+            asked.asked(CHATS)
+    with pytest.raises(UsageError, match=r"instruction: .* or stay as they are without --chat; add --chat"):
+        Form(instruction="Go on: ").asked([CHATS[0], "He said"])
+    mixed = Form(chat=True, instruction="Go on: ").asked([CHATS[0], "He said"])
+    assert mixed == [CHATS[0], "Go on: He said"]
     with pytest.raises(UsageError, match='prompts: "" is no turn'):
         Form(chat=True).asked([""])
 

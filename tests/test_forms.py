@@ -146,6 +146,19 @@ def test_of_a_fit_for_both_forms_half_the_prompts_are_provocations_and_half_begi
         assert 0.4 < len(in_chat(held_out)) / len(held_out) < 0.6
 
 
+def test_an_instruction_goes_before_beginnings_alone_and_is_refused_where_there_are_none(
+    chatty: Target, prompts: Path
+) -> None:
+    own = fit_prompts(Form(chat=True, instruction="Go on: "))
+    provocations = builtin_conversations("fit", "provocation")
+    assert own[: 2 * len(provocations) : 2] == provocations
+    assert {f"Go on: {one}" for one in builtin_prompts("fit")} <= set(own)
+    asked = second(chatty, forms="both", instruction="Go on: ", prompts=str(prompts))
+    assert asked.prompts[0] == "Go on: this is prompt 0 of"
+    with pytest.raises(UsageError, match=r"instruction: .* conversations already; leave it out"):
+        second(chatty, forms="both", instruction="Go on: ")  # the built-in prompts of chat are conversations
+
+
 def test_of_a_users_prompts_every_text_keeps_one_form_and_half_of_them_are_turns(prompts: Path) -> None:
     texts = [line.strip() for line in prompts.read_text().splitlines()]
     asked = Form(chat=True, half=True).asked([*texts, *texts])

@@ -141,10 +141,11 @@ def chat(
         UsageError: as `detoxlm.workflows.continue_prompt`; several samples, or a model without a chat template.
     """
     check_alone(settings)
+    hello = settings.form.asked([Conversation([{"role": "user", "content": "Hello"}])])
     detoxifier = detoxifier_of(settings)
     target = target_of(model, settings, detoxifier)
     talk = Chat(target, detoxifier, settings.strength, sampling_of(settings), settings.form)
-    describe_prompts(target, talk.form.asked([Conversation([{"role": "user", "content": "Hello"}])]), talk.sampling)
+    describe_prompts(target, hello, talk.sampling)  # it refuses what every turn would be refused for
     line = read() if first is None else first
     while line is not None and line.strip() != "/quit":
         line = line.strip()

@@ -156,8 +156,8 @@ class Form:
             beginnings: whether texts among them are beginnings of text of our own.
 
         Raises:
-            UsageError: a system turn, an instruction or arguments for a template, and no prompt is a conversation; or
-                an empty prompt.
+            UsageError: a system turn, an instruction or arguments for a template, and no prompt is a conversation; an
+                instruction, and no prompt is wrapped; or an empty prompt.
         """
         prompts = list(prompts)
         plain = dict.fromkeys(prompt for prompt in prompts if not isinstance(prompt, Conversation))
@@ -168,6 +168,11 @@ class Form:
             for name in ("system", "instruction", "template_args"):
                 if getattr(self, name):
                     raise UsageError(f"{name}: plain prompts have none; add --chat, or give rows with `messages`.")
+        if self.instruction and plain.keys() <= whole:
+            raise UsageError(
+                "instruction: it is put before plain prompts that become turns, and none does: these are conversations "
+                "already" + (", or stay as they are without --chat; add --chat." if plain else "; leave it out.")
+            )
         return found
 
     def _asked(self, prompt: str, beginning: bool, as_turn: bool) -> str:

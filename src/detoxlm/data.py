@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -241,14 +241,14 @@ def fit_prompts(form: Form) -> list[str]:
     In chat form provocations and beginnings of text take turns, the beginnings under an instruction to go on. Half in
     chat, there are as many beginnings, as they are, as there are provocations.
     """
+    # an instruction is for beginnings alone
+    provocations = replace(form, instruction=None).asked(builtin_conversations("fit", "provocation"))
     if form.half:
-        pairs = zip(builtin_prompts("fit"), form.asked(builtin_conversations("fit", "provocation")), strict=False)
+        pairs = zip(builtin_prompts("fit"), provocations, strict=False)
         # in the order of `Form.asked`, whose reason holds here too
         return [one for i, pair in enumerate(pairs) for one in (reversed(pair) if i % 2 else pair)]
     beginnings = form.asked(builtin_prompts("fit"), beginnings=True)
-    if not form.chat:
-        return beginnings
-    return in_turns(form.asked(builtin_conversations("fit", "provocation")), beginnings)
+    return in_turns(provocations, beginnings) if form.chat else beginnings
 
 
 def neutral_text() -> str:
