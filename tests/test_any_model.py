@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from tokenizing import byte_tokenizer
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from detoxlm import writers
 from detoxlm.architecture import FAMILIES, Part
 from detoxlm.caching import cached_as
 from detoxlm.errors import UsageError
@@ -230,6 +231,31 @@ def test_likelihoods_are_those_of_one_plain_pass(kind: str, any_model: Callable[
         assert found == pytest.approx(expected, rel=1e-3)
     window = measure_window(target, encode(target, "the old bridge", None), 6, None)
     assert window.tokens == 6
+
+
+def test_a_search_for_writers_that_was_broken_off_is_made_again(
+    any_model: Callable[..., Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, target = any_model("granite"), any_model("granite")
+    find, found = writers._Layer.writers, 0
+
+    def interrupted(layer: Any) -> Any:
+        nonlocal found
+        found += 1
+        if found == 2:
+            raise KeyboardInterrupt
+        return find(layer)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writers._Layer, "writers", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writers_of(target)
+    assert writers_of(target) == writers_of(whole)
+
+
+def writers_of(target: Target) -> list[Any]:
+    layers = target.architecture.layers
+    return [writers.writers_in(target.model, layers, i) for i in range(len(layers))]
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------

@@ -68,12 +68,12 @@ _ONE = threading.RLock()
 def writers_in(model: PreTrainedModel, layers: nn.ModuleList, index: int) -> tuple[Found, ...]:
     """Return what writes to the stream in a layer, in the order in which it runs, found once."""
     with _ONE:
-        kept = _FOUND.setdefault(model, {})
-        if not kept:
-            for number, given in enumerate(_arguments(model, layers)):
-                with torch.inference_mode():
-                    kept[number] = _Layer(layers[number], given).writers()
-        return kept[index]
+        if model not in _FOUND:
+            with torch.inference_mode():  # kept when all are found: a search that was broken off is made again
+                _FOUND[model] = {
+                    i: _Layer(layers[i], given).writers() for i, given in enumerate(_arguments(model, layers))
+                }
+        return _FOUND[model][index]
 
 
 @torch.inference_mode()
