@@ -69,6 +69,20 @@ def test_other_objects_that_a_csv_has_written_out_are_refused_by_line(cell: str,
         read_prompts(path)
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("more", [{}, {"kind": "plain"}, {"tools": []}, {"ids": ["a", "b", "c"]}])
+def test_a_file_that_is_one_conversation_is_one_row(
+    more: dict[str, object], indent: int | None, tmp_path: Path
+) -> None:
+    turns = [{"role": role, "content": "Hi."} for role in ("user", "assistant", "user")]
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"messages": turns, **more}, indent=indent))
+    (found,) = read_prompts(path).items
+    assert found == Conversation(turns)
+    path.write_text(json.dumps({"messages": [turns, turns[2:]], "kind": ["plain", None]}, indent=indent))
+    assert read_prompts(path).items == [Conversation(turns), Conversation(turns[2:])], "a column of conversations"
+
+
 def test_turns_that_a_csv_has_written_out_are_a_conversation(tmp_path: Path) -> None:
     path = tmp_path / "chat.csv"
     path.write_text('prompt,x\n"[{""role"": ""user"", ""content"": ""hi""}]",1\n', encoding="utf-8")

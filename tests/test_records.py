@@ -131,6 +131,8 @@ def test_a_quote_that_swallows_rows_of_a_tsv_is_named(write):
 def test_broken_utf8_in_a_text_file(write):
     path = write("p.txt", b"a\n\nb\xff\n")
     assert error_of(data.read_prompts, path).startswith(f"{path}:3: not UTF-8 (byte 0xff); save the file as UTF-8.")
+    path = write("p.json", b'{"prompt":\n"b\xff"}')
+    assert error_of(data.read_prompts, path).startswith(f"{path}:1: not UTF-8 (byte 0xff); save the file as UTF-8.")
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,11 @@ def _remade(messages: Sequence[Message], template_args: dict[str, Any], kind: st
     return Conversation(messages, template_args=template_args, kind=kind, rule=rule)
 
 
+def is_turns(value: Any) -> bool:
+    """Tell whether something is meant as the turns of a conversation: a list of objects with a `role`."""
+    return isinstance(value, list) and all(isinstance(turn, dict) and "role" in turn for turn in value)
+
+
 def fault_of(messages: Any) -> str | None:
     """Return why something is no conversation that a model can answer, with the fix; None: it is one."""
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:

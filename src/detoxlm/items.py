@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from detoxlm.conversations import KINDS, Conversation, fault_of
+from detoxlm.conversations import KINDS, Conversation, fault_of, is_turns
 from detoxlm.errors import UsageError
 from detoxlm.records import ColumnError, Records, Row, RowError, open_source, same_columns
 
@@ -192,8 +192,7 @@ def prompt_of(row: Row, name: str) -> str:
     if isinstance(value, str) and re.match(r"\s*\[\s*\{", value):
         with suppress(ValueError):
             value = json.loads(value)
-    turns = isinstance(value, list) and all(isinstance(turn, dict) and "role" in turn for turn in value)
-    if not turns and not (isinstance(value, list) and _plain(name) == "messages"):
+    if not is_turns(value) and not (isinstance(value, list) and _plain(name) == "messages"):
         return text_of(row, name)
     if fault := fault_of(value):
         raise RowError(f"`{name}`: {fault}")

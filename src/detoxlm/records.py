@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from detoxlm.conversations import is_turns
 from detoxlm.errors import UsageError
 
 Row = dict[str, Any]
@@ -167,24 +168,31 @@ def _text_records(path: Path) -> Records:
 
 
 def _json_records(path: Path) -> Records:
-    """An object a line; or one array of objects or texts, or one object of lists of one length, over any lines."""
+    """An object a line; or, over any lines, an array of objects or texts, an object of lists as columns, or one row."""
     text = "".join(lines(path))
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
         whole = None
-    if isinstance(whole, dict) and whole and all(isinstance(value, list) for value in whole.values()):
+    if isinstance(whole, dict) and whole and all(_is_column(value) for value in whole.values()):
         lengths = {len(value) for value in whole.values()}
         if len(lengths) > 1:
             raise UsageError(f"{path}: an object of lists of {len(lengths)} lengths; give one value for each row.")
         rows: list[Any] = [dict(zip(whole, values, strict=True)) for values in zip(*whole.values(), strict=True)]
     elif isinstance(whole, list):
         rows = [{"text": one} if isinstance(one, str) else one for one in whole]
+    elif isinstance(whole, dict):
+        rows = [_not_utf8(text) or whole]
     else:
         yield from _jsonl_records(path)
         return
     for number, row in enumerate(rows, start=1):
-        yield number, row if isinstance(row, dict) else RowError(f"not a JSON object but {row!r:.40}")
+        yield number, row if isinstance(row, dict | RowError) else RowError(f"not a JSON object but {row!r:.40}")
+
+
+def _is_column(value: Any) -> bool:
+    """Tell whether a list holds a value for each row; the turns of one conversation are one value."""
+    return isinstance(value, list) and not (value and is_turns(value))
 
 
 def _jsonl_records(path: Path) -> Records:
