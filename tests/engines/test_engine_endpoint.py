@@ -80,8 +80,9 @@ def test_texts_are_completed_and_conversations_answered() -> None:
     assert [first.generations[0].texts, second.generations[0].texts] == [[" sea"], ["hi"]]
     assert first.lengths == [[4]] and first.tokens == 4 and first.peak_mb is None
     asked = played.bodies[2:]
+    assert asked[0].pop("seed") != asked[1].pop("seed")
     assert asked[0] == {
-        "model": "served", "prompt": "a red", "max_tokens": 5, "temperature": 0.0, "top_p": 1.0, "seed": 0,
+        "model": "served", "prompt": "a red", "max_tokens": 5, "temperature": 0.0, "top_p": 1.0,
     }  # fmt: skip
     assert asked[1]["messages"] == [{"role": "user", "content": "the old"}]
     assert played.paths[2:] == ["/v1/completions", "/v1/chat/completions"]
@@ -91,8 +92,28 @@ def test_texts_are_completed_and_conversations_answered() -> None:
 def test_a_server_that_knows_no_n_is_asked_again_with_other_seeds() -> None:
     played = Played(lambda body: completions(f" {body['seed']}", usage={"completion_tokens": 2}))
     (written,) = played.written(["a"], SAMPLED)
-    assert written.generations[0].texts == [" 7", " 8", " 9"]
+    assert len(set(written.generations[0].texts)) == 3
     assert written.lengths == [[2, 2, 2]]
+
+
+def test_each_prompt_has_a_seed_of_its_own_that_depends_on_nothing_but_seed_and_prompt() -> None:
+    def seeds(prompts: list[str], **options: Any) -> dict[str, int]:
+        played = Played(lambda body: completions(*[" x"] * body.get("n", 1)))
+        played.written(prompts, SAMPLED.model_copy(update=options))
+        return {body["prompt"]: body["seed"] for body in played.bodies[1:]}
+
+    whole = seeds(list("abcd"))
+    assert len(set(whole.values())) == 4, "a server that draws by the seed alone gives each prompt its own numbers"
+    assert all(0 <= seed < 2**31 for seed in whole.values())
+    assert seeds(["c", "a"]) == {one: whole[one] for one in "ca"}
+    assert not set(seeds(list("abcd"), seed=8).values()) & set(whole.values())
+
+
+def test_our_own_server_gets_the_seed_as_it_is_for_it_draws_by_the_prompt_too() -> None:
+    said = {"method": None, "strength": 0.0}
+    played = Played(lambda body: completions(*[" x"] * body.get("n", 1), detoxlm=said))
+    played.written(["a", "b"], SAMPLED)
+    assert [body["seed"] for body in played.bodies[1:]] == [7, 7]
 
 
 def test_fields_that_are_refused_are_left_out_and_lengths_are_not_guessed() -> None:

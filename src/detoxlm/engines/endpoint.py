@@ -16,7 +16,7 @@ from detoxlm.conversations import Conversation
 from detoxlm.engines.answers import Choices, choices_of, log_probabilities_of
 from detoxlm.engines.base import Engine, Written
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.generation import Generation, Sampling
+from detoxlm.generation import Generation, Sampling, stream
 from detoxlm.likelihood import windows_of
 from detoxlm.progress import track
 from detoxlm.reading import Reading, read_apart, read_continuations
@@ -254,7 +254,7 @@ class Endpoint(Engine):
         if sampling.samples > 1:
             body["n"] = sampling.samples
         if "seed" not in self._refused:
-            body["seed"] = sampling.seed + later
+            body["seed"] = self._seed(prompt, sampling, later)
         chat = isinstance(prompt, Conversation)
         if sampling.samples > 1 and "logprobs" not in self._refused:  # else the tokens of each are not known
             body["logprobs"] = True if chat else 0
@@ -264,3 +264,13 @@ class Endpoint(Engine):
         if prompt.template_args:
             body["chat_template_kwargs"] = prompt.template_args  # vLLM's name for them
         return body
+
+    def _seed(self, prompt: str, sampling: Sampling, later: int) -> int:
+        """Return the seed of a request. Our server draws by seed and prompt, as this process does.
+
+        Others draw by the seed alone: with one for all prompts, all would share their luck, and intervals would be too
+        narrow.
+        """
+        if self.says is not None:
+            return sampling.seed + later
+        return int(stream(sampling.seed, later, prompt).integers(2**31))
