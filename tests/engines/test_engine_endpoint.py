@@ -83,6 +83,7 @@ def test_texts_are_completed_and_conversations_answered() -> None:
     assert asked[0].pop("seed") != asked[1].pop("seed")
     assert asked[0] == {
         "model": "served", "prompt": "a red", "max_tokens": 5, "temperature": 0.0, "top_p": 1.0,
+        "top_k": -1, "repetition_penalty": 1.0, "min_p": 0.0,
     }  # fmt: skip
     assert asked[1]["messages"] == [{"role": "user", "content": "the old"}]
     assert played.paths[2:] == ["/v1/completions", "/v1/chat/completions"]
@@ -134,6 +135,23 @@ def test_fields_that_are_refused_are_left_out_and_lengths_are_not_guessed() -> N
     assert any("takes no seed" in note for note in played.endpoint.left_out)
     with pytest.raises(DetoxError, match=r"^prompt 1: engine http://it/v1: HTTP 400: no such thing$"):
         list(Played(lambda body: refusal(400, "no such thing")).endpoint.write(["a"], GREEDY, 1, 0))
+
+
+def test_what_the_protocol_has_no_word_for_is_said_and_where_it_is_refused_by_name_noted() -> None:
+    def answer(body: dict[str, Any]) -> httpx.Response:
+        unknown = sorted({"repetition_penalty", "min_p"} & set(body))
+        return refusal(400, f"Unrecognized request arguments: {', '.join(unknown)}") if unknown else completions(" a")
+
+    played = Played(answer)
+    played.written(["a"], GREEDY.model_copy(update={"top_k": 40}))
+    assert played.bodies[-1]["top_k"] == 40
+    assert "The endpoint takes no repetition_penalty, min_p: values of its own may act there, and are not known." in (
+        played.endpoint.left_out
+    )
+    taken = Played(lambda body: completions(" a"))
+    taken.written(["a"], GREEDY)
+    assert not any("takes no" in note for note in taken.endpoint.left_out)
+    assert taken.endpoint.identity != played.endpoint.identity, "its texts may be others"
 
 
 def test_lengths_of_several_samples_are_those_of_their_log_probabilities() -> None:

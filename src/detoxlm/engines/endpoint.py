@@ -27,8 +27,11 @@ from detoxlm.sizing import START, BatchSize
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+#: Of how texts are drawn, what is no part of the protocol everywhere. It is said all the same, 1 and 0 for nothing: else
+#: servers take what the model's makers have put into `generation_config.json`, as vLLM does.
+_SAID = ("top_k", "repetition_penalty", "min_p")
 #: Fields that some endpoints refuse, and that a request can do without. (Of `max_tokens` they name the successor.)
-OPTIONAL = ("logprobs", "seed")
+OPTIONAL = ("logprobs", "seed", *_SAID)
 
 
 @dataclass
@@ -115,7 +118,7 @@ class Endpoint(Engine):
         return {
             "model": [self.url, self.served],
             "detoxifier": self.says or self.strength,
-            "seed": "seed" not in self._refused,
+            "refused": [name for name in ("seed", *_SAID) if name in self._refused],
         }
 
     @property
@@ -140,6 +143,8 @@ class Endpoint(Engine):
             said.append("Nor is continuation perplexity: --fluency-judge names a model of this machine for it.")
         if "seed" in self._refused:
             said.append("The endpoint takes no seed: another run gets other texts.")
+        if own := [name for name in _SAID if name in self._refused]:
+            said.append(f"The endpoint takes no {', '.join(own)}: values of its own may act there, and are not known.")
         if self.says is None and not self.heeded:
             said.append("The endpoint does not say whether a detoxifier acts.")
         return said
@@ -248,7 +253,12 @@ class Endpoint(Engine):
             longest: sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
+            "top_k": sampling.top_k or -1,  # older servers refuse 0 for no limit
+            "repetition_penalty": 1.0,
+            "min_p": 0.0,
         }
+        for name in self._refused & set(_SAID):
+            del body[name]
         if sampling.one_line:
             body["stop"] = ["\n"]
         if sampling.samples > 1:
