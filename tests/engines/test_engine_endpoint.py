@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from detoxlm.engines.choice import check_engine
 from detoxlm.engines.endpoint import Endpoint
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
+from detoxlm.recipes import RECIPES, Task, plan_through
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import EvaluateSettings, RunSettings
 
@@ -195,6 +197,36 @@ def test_what_was_thought_is_no_part_of_an_answer(message: dict[str, Any], lette
     read = played.endpoint.read(written.generations, [letter_scorer], answers=True)
     assert (read.texts, read.thinking, read.kl) == (["fine"], ["hm"], [None])
     assert read.scores.tolist() == [[0.25]] and read.thinking_scores == [0.0]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "reasoning_content": "hm and hm"},
+        {"content": "<think>hm and hm"},
+        {"content": "\n[THINK] hm and hm"},
+    ],
+)
+def test_thinking_that_does_not_end_leaves_no_answer(message: dict[str, Any], letter_scorer: Scorer) -> None:
+    played = Played(lambda body: answers(message))
+    (written,) = played.written([TALK], GREEDY)
+    read = played.endpoint.read(written.generations, [letter_scorer], answers=True)
+    assert (read.texts, read.thinking) == ([""], ["hm and hm"])
+
+
+def test_answers_without_an_end_of_thinking_among_others_with_one_are_noted_in_results(letter_scorer: Scorer) -> None:
+    def notes(*contents: str) -> list[str]:
+        talks = [Conversation([{"role": "user", "content": content}]) for content in contents]
+        played = Played(lambda body: answers({"content": body["messages"][0]["content"]}))
+        played.endpoint.try_out(talks)
+        recipe = replace(RECIPES["chat"], sampling=GREEDY)
+        task = Task(recipe, talks, "these", None, "none")
+        results = plan_through(played.endpoint, task, letter_scorer, judge=None).carried_out(None, None)
+        return [note for note in results.notes if "thinking" in note]
+
+    (note,) = notes("hm</think> fine", "hm and hm", "he</think> good")
+    assert note.startswith("1 of 3 answers came without thinking before them, the others with.")
+    assert notes("hm</think> fine", "he</think> good") == notes("fine", "good") == []
 
 
 def test_a_strength_that_nobody_says_acts_is_refused_and_a_detoxifier_must_stay_the_same() -> None:

@@ -20,15 +20,15 @@ from detoxlm.generation import Generation, Sampling, stream
 from detoxlm.likelihood import windows_of
 from detoxlm.progress import track
 from detoxlm.reading import Reading, read_apart, read_continuations
-from detoxlm.results import DetoxifierInfo, ModelInfo, Window
+from detoxlm.results import DetoxifierInfo, ModelInfo, Row, Window
 from detoxlm.scorers.base import Scorer
 from detoxlm.sizing import START, BatchSize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Of how texts are drawn, what is no part of the protocol everywhere. It is said all the same, 1 and 0 for nothing: else
-#: servers take what the model's makers have put into `generation_config.json`, as vLLM does.
+#: Of how texts are drawn, what not every server knows. It is sent also where it does nothing: else vLLM takes what the
+#: model's makers have put into `generation_config.json`.
 _SAID = ("top_k", "repetition_penalty", "min_p")
 #: Fields that some endpoints refuse, and that a request can do without. (Of `max_tokens` they name the successor.)
 OPTIONAL = ("logprobs", "seed", *_SAID)
@@ -148,6 +148,17 @@ class Endpoint(Engine):
         if self.says is None and not self.heeded:
             said.append("The endpoint does not say whether a detoxifier acts.")
         return said
+
+    def noted(self, rows: Sequence[Row]) -> list[str]:
+        """Say so where some answers have a part that was thought, and some have none."""
+        thought = [one is not None for row in rows for one in row.thinking]
+        if all(thought) or not any(thought):
+            return []
+        return [
+            f"{thought.count(False):,} of {len(thought):,} answers came without thinking before them, the others with. "
+            "If the server's chat template opens the thinking, those are thoughts that did not end, scored as answers: "
+            "give more --max-new-tokens, or let the server part thoughts and answers."
+        ]
 
     def described(self, prompts: Sequence[str], sampling: Sampling) -> list[str]:
         """Nothing is known of how it reads them.
