@@ -18,6 +18,17 @@ from huggingface_hub.errors import (
 
 from detoxlm.errors import UsageError, first_line
 
+#: What a checkpoint or an adapter is made of: weights, configurations, tokenizer and card; no pickles, and nothing that
+#: lies there by chance. Names, no `*.json`: the Hub's `*` fits what is in subfolders too, such as results with prompts.
+MODEL_FILES = (
+    *("README.md", "detoxlm.json", "config.json", "generation_config.json", "adapter_config.json"),
+    *("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"),
+    f"model-{'[0-9]' * 5}-of-{'[0-9]' * 5}.safetensors",
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "spm.model", "spm_char.model"),
+    *("sentencepiece.model", "sentencepiece.bpe.model", "chat_template.jinja", "additional_chat_templates/*.jinja"),
+)
+
 
 def is_path(name: str) -> bool:
     """Tell whether a name can only be a path, of Windows too, and no Hub id: `/a`, `./a`, `~/a`, `a/b/c`, `C:\\a`."""
@@ -75,7 +86,7 @@ def upload(folder: Path, repo: str, patterns: Sequence[str], *, private: bool = 
     Args:
         folder: where they are.
         repo: a Hub id, `owner/name`; made where it is not there.
-        patterns: of names of files, such as `*.json`.
+        patterns: of paths in the folder; `*` fits `/` too.
         private: whether only its owner may see a repository that is made.
         token: of the Hub; None takes HF_TOKEN or what `hf auth login` keeps.
 
