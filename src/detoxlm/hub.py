@@ -29,6 +29,10 @@ MODEL_FILES = (
     *("sentencepiece.model", "sentencepiece.bpe.model", "chat_template.jinja", "additional_chat_templates/*.jinja"),
 )
 
+#: What is replaced whole where something is pushed: a repository with parts of two kinds, such as an adapter beside a
+#: checkpoint, would be loaded as the other.
+_OURS = [*MODEL_FILES, "detoxifier.json"]
+
 
 def is_path(name: str) -> bool:
     """Tell whether a name can only be a path, of Windows too, and no Hub id: `/a`, `./a`, `~/a`, `a/b/c`, `C:\\a`."""
@@ -83,6 +87,8 @@ def hub_commit(repo: str, revision: str | None, *, field: str, files: Sequence[s
 def upload(folder: Path, repo: str, patterns: Sequence[str], *, private: bool = True, token: str | None = None) -> str:
     """Upload the files of a folder that any of the patterns fits; return the repository's address.
 
+    What else of a detoxifier, a checkpoint or an adapter is there from before is deleted; other files stay.
+
     Args:
         folder: where they are.
         repo: a Hub id, `owner/name`; made where it is not there.
@@ -96,7 +102,7 @@ def upload(folder: Path, repo: str, patterns: Sequence[str], *, private: bool = 
     try:
         api = huggingface_hub.HfApi(token=token)
         url = api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(patterns))
+        api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(patterns), delete_patterns=_OURS)
     except Exception as error:  # the Hub client's error classes differ between its versions
         raise UsageError(
             f"push: the Hub did not take {repo!r}: {first_line(error)}. It needs a Hub id `owner/name` of yours "

@@ -53,10 +53,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             (asked["folder"] / repo).mkdir(parents=True, exist_ok=exist_ok)
             return f"https://hub/{repo}"
 
-        def upload_folder(self, *, repo_id: str, folder_path: Path, allow_patterns: list[str]) -> None:
-            """Take the files as the client does: by its own patterns, of paths in the folder."""
-            names = [file.relative_to(folder_path).as_posix() for file in folder_path.rglob("*") if file.is_file()]
-            for name in filter_repo_objects(names, allow_patterns=allow_patterns):
+        def upload_folder(
+            self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], delete_patterns: list[str]
+        ) -> None:
+            """Delete and take files as the client does: by its own patterns, of paths in repository and folder."""
+            for name in filter_repo_objects(names_in(asked["folder"] / repo_id), allow_patterns=delete_patterns):
+                (asked["folder"] / repo_id / name).unlink()
+            for name in filter_repo_objects(names_in(folder_path), allow_patterns=allow_patterns):
                 (asked["folder"] / repo_id / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(folder_path / name, asked["folder"] / repo_id / name)
 
@@ -142,6 +145,26 @@ def test_a_checkpoint_and_an_adapter_are_pushed_with_their_cards_and_load_from_t
     target = tiny()
     with fitted(target).attached(target.model), torch.inference_mode():
         torch.testing.assert_close(target.model(ids).logits, loaded.model(ids).logits)
+
+
+def test_what_is_pushed_over_another_kind_takes_its_place(
+    tiny: Callable[..., Target],
+    tiny_folder: Callable[..., Path],
+    hub: dict[str, Any],
+    run_cli: Callable[[list[str]], None],
+    tmp_path: Path,
+) -> None:
+    model, there = str(tiny_folder("llama")), hub["folder"] / "me" / "one"
+    fitted(tiny()).save_pretrained(tmp_path / "detoxifier")
+    for form in ("adapter", "checkpoint"):
+        run_cli(["export", model, str(tmp_path / "detoxifier"), "--form", form, "-o", str(tmp_path / form)])
+    there.mkdir(parents=True)
+    old = (f"model-0000{i}-of-00002.safetensors" for i in (1, 2))
+    lie_about(there, "evaluation.json", "figures/config.json", ".gitattributes", "model.safetensors.index.json", *old)
+    for kind in ("adapter", "detoxifier", "checkpoint", "adapter"):
+        run_cli(["push", str(tmp_path / kind), "me/one"])
+        others = {"evaluation.json", "figures/config.json", ".gitattributes"}
+        assert names_in(there) == names_in(tmp_path / kind) | others, kind
 
 
 def test_what_is_nothing_of_ours_is_not_pushed(hub: dict[str, Any], call: Callable[..., Any], tmp_path: Path) -> None:
