@@ -17,10 +17,11 @@ import pytest
 from fits import fit
 
 from detoxlm.continuing import continue_file
-from detoxlm.errors import UsageError
-from detoxlm.generation import Sampling, generate
+from detoxlm.errors import DetoxError, UsageError
+from detoxlm.generation import Sampling, generate, sample_batch
 from detoxlm.models import load_target
 from detoxlm.settings import GenerateSettings
+from detoxlm.versions import versions
 
 pytestmark = pytest.mark.usefixtures("short_looks")
 ROWS = [{"id": i, "prompt": f"  {'the old ' * (i % 4)}bridge {i}", "of": {"three": i % 3}} for i in range(30)]
@@ -120,3 +121,26 @@ def test_another_run_does_not_go_on_from_this_one(place: Path, tiny_folder: Call
     if Path("out.jsonl.partial").exists():
         with pytest.raises(UsageError, match=r"--temperature 1.0, now 0.0"):
             run(model, "out.jsonl", batch_size=1, temperature=0.0)
+
+
+def test_a_run_that_other_versions_have_begun_does_not_go_on(
+    place: Path, tiny_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batches = tiny_folder("llama"), iter(range(2))
+
+    def breaks(*given: Any) -> Any:
+        if next(batches):
+            raise DetoxError("the second batch fails")
+        return sample_batch(*given)
+
+    with monkeypatch.context() as breaking, pytest.raises(DetoxError, match="the second batch fails"):
+        breaking.setattr("detoxlm.continuing.sample_batch", breaks)
+        run(model, "out.jsonl")
+    with (
+        monkeypatch.context() as later,
+        pytest.raises(UsageError, match=r"another run \(transformers [^,;]+, now 9\.0\)"),
+    ):
+        later.setattr("detoxlm.continuing.versions", lambda: {**versions(), "transformers": "9.0"})
+        run(model, "out.jsonl")
+    run(model, "out.jsonl")
+    assert len(rows_of("out.jsonl")) == len(ROWS)

@@ -109,6 +109,23 @@ def test_a_table_without_the_column_is_refused_without_the_advice_to_skip_every_
     )
 
 
+def test_two_columns_of_one_name_are_refused_before_one_is_lost(write, tmp_path):
+    said = "two columns are called `text`; give one of them another name."
+    for name, content in (("t.csv", "text,id, text \na,1,b\n"), ("t.tsv", "\ntext\tid\ttext\na\t1\tb\n")):
+        path = write(name, content)
+        assert error_of(data.read_prompts, path) == f"{path}:{content.index('t') + 1}: {said}"
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"]), path)
+    assert error_of(data.read_prompts, path) == f"{path}: {said}"
+
+
+def test_several_columns_without_a_name_are_told_apart_by_their_place(write):
+    rows = dict(records.local_records("file", write("t.csv", ",text,,id\n0,a,x,1\n")))
+    assert rows == {2: {"column 1": "0", "text": "a", "column 3": "x", "id": "1"}}
+    rows = dict(records.local_records("file", write("u.csv", ",text\n0,a\n")))
+    assert rows == {2: {"": "0", "text": "a"}}, "one of them needs no other name"
+
+
 def test_broken_csv(write):
     path = write("q.csv", 'text\na\n"never closed\nb\n')
     assert error_of(data.read_texts, path).startswith(f"{path}:3: broken csv, lines 3–4: ")

@@ -23,6 +23,7 @@ from detoxlm.models import Target
 from detoxlm.progress import track, waiting
 from detoxlm.settings import ChatOptions, GenerateSettings
 from detoxlm.sizing import Sizes, asked
+from detoxlm.versions import versions
 from detoxlm.workflows import detoxifier_of, sampling_of, target_of
 
 log = logging.getLogger(__name__)
@@ -158,6 +159,7 @@ def _run(settings: GenerateSettings, source: Source, identity: dict[str, Any]) -
         "content of --file": source.sha256()[:16],
         "--column": ", ".join(source.columns),
         **{f"--{name.replace('_', '-')}": getattr(settings, name) for name in names},
+        **versions(),
     }
 
 

@@ -18,6 +18,21 @@ from huggingface_hub.errors import (
 
 from detoxlm.errors import UsageError, first_line
 
+#: What a checkpoint or an adapter is made of: weights, configurations, tokenizer and card; no pickles, and nothing that
+#: lies there by chance. Names, no `*.json`: the Hub's `*` fits what is in subfolders too, such as results with prompts.
+MODEL_FILES = (
+    *("README.md", "detoxlm.json", "config.json", "generation_config.json", "adapter_config.json"),
+    *("model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"),
+    f"model-{'[0-9]' * 5}-of-{'[0-9]' * 5}.safetensors",
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "spm.model", "spm_char.model"),
+    *("sentencepiece.model", "sentencepiece.bpe.model", "chat_template.jinja", "additional_chat_templates/*.jinja"),
+)
+
+#: What is replaced whole where something is pushed: a repository with parts of two kinds, such as an adapter beside a
+#: checkpoint, would be loaded as the other.
+_OURS = [*MODEL_FILES, "detoxifier.json"]
+
 
 def is_path(name: str) -> bool:
     """Tell whether a name can only be a path, of Windows too, and no Hub id: `/a`, `./a`, `~/a`, `a/b/c`, `C:\\a`."""
@@ -72,10 +87,12 @@ def hub_commit(repo: str, revision: str | None, *, field: str, files: Sequence[s
 def upload(folder: Path, repo: str, patterns: Sequence[str], *, private: bool = True, token: str | None = None) -> str:
     """Upload the files of a folder that any of the patterns fits; return the repository's address.
 
+    What else of a detoxifier, a checkpoint or an adapter is there from before is deleted; other files stay.
+
     Args:
         folder: where they are.
         repo: a Hub id, `owner/name`; made where it is not there.
-        patterns: of names of files, such as `*.json`.
+        patterns: of paths in the folder; `*` fits `/` too.
         private: whether only its owner may see a repository that is made.
         token: of the Hub; None takes HF_TOKEN or what `hf auth login` keeps.
 
@@ -85,7 +102,7 @@ def upload(folder: Path, repo: str, patterns: Sequence[str], *, private: bool = 
     try:
         api = huggingface_hub.HfApi(token=token)
         url = api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(patterns))
+        api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(patterns), delete_patterns=_OURS)
     except Exception as error:  # the Hub client's error classes differ between its versions
         raise UsageError(
             f"push: the Hub did not take {repo!r}: {first_line(error)}. It needs a Hub id `owner/name` of yours "

@@ -10,16 +10,13 @@ from detoxlm.checkpoints import CHECKPOINT_FILE
 from detoxlm.descriptions import read_object
 from detoxlm.errors import UsageError
 from detoxlm.files import refuse_pointers
-from detoxlm.hub import upload
+from detoxlm.hub import MODEL_FILES, upload
 from detoxlm.methods import Detoxifier
 from detoxlm.methods.folders import CONFIG_FILE
 
 log = logging.getLogger(__name__)
 
 CARD = "README.md"
-#: What of a checkpoint or adapter goes to the Hub: weights, configurations, tokenizer and card; no pickles, and nothing
-#: that lies there by chance.
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", CARD)
 
 
 def push(folder: Path, repo: str, *, public: bool) -> str:

@@ -349,7 +349,7 @@ class Measurement:
             cost=done.cost(time.monotonic() - started),
             settings=self.settings() | ({"batch_sizes": done.sizes()} if self._batch_size == "auto" else {}),
             versions=self.versions,
-            notes=list(self.task.notes),
+            notes=[*self.task.notes, *self.engine.noted(rows)],
         )
 
     @property

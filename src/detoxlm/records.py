@@ -238,7 +238,21 @@ def _csv_records(path: Path, delimiter: str = ",") -> Records:
         elif fields and told:
             told = None
         elif fields:
-            header = [name.strip() for name in fields]
+            header = _told_apart([name.strip() for name in fields], f"{path}:{number}")
+
+
+def _told_apart(names: list[str], place: str) -> list[str]:
+    """Return the names of columns, each once: of several without a name, as spreadsheets leave behind, their places.
+
+    Raises:
+        UsageError: two columns have one name, so that one of them would be lost.
+    """
+    if names.count("") > 1:
+        names = [name or f"column {number}" for number, name in enumerate(names, start=1)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{place}: two columns are called `{twice}`; give one of them another name.")
+    return names
 
 
 def _parquet_records(path: Path) -> Records:
@@ -246,6 +260,7 @@ def _parquet_records(path: Path) -> Records:
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            _told_apart(file.schema_arrow.names, str(path))
             rows = (row for batch in file.iter_batches(batch_size=1024) for row in batch.to_pylist())
             yield from enumerate(rows, start=1)
     except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:

@@ -59,7 +59,7 @@ def vllm_check(
 
     found = check(model, settings)
     if as_json:
-        console.print_json({**asdict(found), "untouched": found.untouched, "passed": found.passed})
+        console.print_json({**asdict(found), "passed": found.passed})
     else:
         for line in found.lines():
             print(line)

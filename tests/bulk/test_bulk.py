@@ -19,6 +19,7 @@ from detoxlm.bulk.command import score_file
 from detoxlm.bulk.source import CHUNK
 from detoxlm.bulk.work import Done
 from detoxlm.errors import DetoxError, UsageError
+from detoxlm.records import local_records
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import ScoreSettings
 
@@ -107,6 +108,15 @@ def test_every_kind_of_file_goes_to_every_kind_in_its_order(
     assert [row["text"] for row in found] == said
     assert [float(row["toxicity"]) for row in found] == [2 / 5, 0.0, 1 / 5, 1.0]
     assert all(list(row)[-1] == "toxicity" for row in found)
+
+
+def test_a_bare_carriage_return_breaks_no_record_of_a_csv(write: Write, tmp_path: Path) -> None:
+    said = ["one\rtwo", "three\r\nfour", "five\nsix", "seven"]
+    file = write("t.jsonl", [{"id": i, "a\rb": "x", "text": text} for i, text in enumerate(said)])
+    score(file, tmp_path / "out.csv")
+    for again in (read(tmp_path / "out.csv"), [row for _, row in local_records("file", tmp_path / "out.csv")]):
+        assert [row["text"] for row in again] == said
+        assert {row["a\rb"] for row in again} == {"x"} and list(again[0]) == ["id", "a\rb", "text", "toxicity"]
 
 
 def read(path: Path) -> list[dict[str, Any]]:

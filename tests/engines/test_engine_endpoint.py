@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from detoxlm.engines.choice import check_engine
 from detoxlm.engines.endpoint import Endpoint
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling
+from detoxlm.recipes import RECIPES, Task, plan_through
 from detoxlm.scorers.base import Scorer
 from detoxlm.settings import EvaluateSettings, RunSettings
 
@@ -80,8 +82,10 @@ def test_texts_are_completed_and_conversations_answered() -> None:
     assert [first.generations[0].texts, second.generations[0].texts] == [[" sea"], ["hi"]]
     assert first.lengths == [[4]] and first.tokens == 4 and first.peak_mb is None
     asked = played.bodies[2:]
+    assert asked[0].pop("seed") != asked[1].pop("seed")
     assert asked[0] == {
-        "model": "served", "prompt": "a red", "max_tokens": 5, "temperature": 0.0, "top_p": 1.0, "seed": 0,
+        "model": "served", "prompt": "a red", "max_tokens": 5, "temperature": 0.0, "top_p": 1.0,
+        "top_k": -1, "repetition_penalty": 1.0, "min_p": 0.0,
     }  # fmt: skip
     assert asked[1]["messages"] == [{"role": "user", "content": "the old"}]
     assert played.paths[2:] == ["/v1/completions", "/v1/chat/completions"]
@@ -91,8 +95,28 @@ def test_texts_are_completed_and_conversations_answered() -> None:
 def test_a_server_that_knows_no_n_is_asked_again_with_other_seeds() -> None:
     played = Played(lambda body: completions(f" {body['seed']}", usage={"completion_tokens": 2}))
     (written,) = played.written(["a"], SAMPLED)
-    assert written.generations[0].texts == [" 7", " 8", " 9"]
+    assert len(set(written.generations[0].texts)) == 3
     assert written.lengths == [[2, 2, 2]]
+
+
+def test_each_prompt_has_a_seed_of_its_own_that_depends_on_nothing_but_seed_and_prompt() -> None:
+    def seeds(prompts: list[str], **options: Any) -> dict[str, int]:
+        played = Played(lambda body: completions(*[" x"] * body.get("n", 1)))
+        played.written(prompts, SAMPLED.model_copy(update=options))
+        return {body["prompt"]: body["seed"] for body in played.bodies[1:]}
+
+    whole = seeds(list("abcd"))
+    assert len(set(whole.values())) == 4, "a server that draws by the seed alone gives each prompt its own numbers"
+    assert all(0 <= seed < 2**31 for seed in whole.values())
+    assert seeds(["c", "a"]) == {one: whole[one] for one in "ca"}
+    assert not set(seeds(list("abcd"), seed=8).values()) & set(whole.values())
+
+
+def test_our_own_server_gets_the_seed_as_it_is_for_it_draws_by_the_prompt_too() -> None:
+    said = {"method": None, "strength": 0.0}
+    played = Played(lambda body: completions(*[" x"] * body.get("n", 1), detoxlm=said))
+    played.written(["a", "b"], SAMPLED)
+    assert [body["seed"] for body in played.bodies[1:]] == [7, 7]
 
 
 def test_fields_that_are_refused_are_left_out_and_lengths_are_not_guessed() -> None:
@@ -113,6 +137,23 @@ def test_fields_that_are_refused_are_left_out_and_lengths_are_not_guessed() -> N
     assert any("takes no seed" in note for note in played.endpoint.left_out)
     with pytest.raises(DetoxError, match=r"^prompt 1: engine http://it/v1: HTTP 400: no such thing$"):
         list(Played(lambda body: refusal(400, "no such thing")).endpoint.write(["a"], GREEDY, 1, 0))
+
+
+def test_what_the_protocol_has_no_word_for_is_said_and_where_it_is_refused_by_name_noted() -> None:
+    def answer(body: dict[str, Any]) -> httpx.Response:
+        unknown = sorted({"repetition_penalty", "min_p"} & set(body))
+        return refusal(400, f"Unrecognized request arguments: {', '.join(unknown)}") if unknown else completions(" a")
+
+    played = Played(answer)
+    played.written(["a"], GREEDY.model_copy(update={"top_k": 40}))
+    assert played.bodies[-1]["top_k"] == 40
+    assert "The endpoint takes no repetition_penalty, min_p: values of its own may act there, and are not known." in (
+        played.endpoint.left_out
+    )
+    taken = Played(lambda body: completions(" a"))
+    taken.written(["a"], GREEDY)
+    assert not any("takes no" in note for note in taken.endpoint.left_out)
+    assert taken.endpoint.identity != played.endpoint.identity, "its texts may be others"
 
 
 def test_lengths_of_several_samples_are_those_of_their_log_probabilities() -> None:
@@ -156,6 +197,36 @@ def test_what_was_thought_is_no_part_of_an_answer(message: dict[str, Any], lette
     read = played.endpoint.read(written.generations, [letter_scorer], answers=True)
     assert (read.texts, read.thinking, read.kl) == (["fine"], ["hm"], [None])
     assert read.scores.tolist() == [[0.25]] and read.thinking_scores == [0.0]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "reasoning_content": "hm and hm"},
+        {"content": "<think>hm and hm"},
+        {"content": "\n[THINK] hm and hm"},
+    ],
+)
+def test_thinking_that_does_not_end_leaves_no_answer(message: dict[str, Any], letter_scorer: Scorer) -> None:
+    played = Played(lambda body: answers(message))
+    (written,) = played.written([TALK], GREEDY)
+    read = played.endpoint.read(written.generations, [letter_scorer], answers=True)
+    assert (read.texts, read.thinking) == ([""], ["hm and hm"])
+
+
+def test_answers_without_an_end_of_thinking_among_others_with_one_are_noted_in_results(letter_scorer: Scorer) -> None:
+    def notes(*contents: str) -> list[str]:
+        talks = [Conversation([{"role": "user", "content": content}]) for content in contents]
+        played = Played(lambda body: answers({"content": body["messages"][0]["content"]}))
+        played.endpoint.try_out(talks)
+        recipe = replace(RECIPES["chat"], sampling=GREEDY)
+        task = Task(recipe, talks, "these", None, "none")
+        results = plan_through(played.endpoint, task, letter_scorer, judge=None).carried_out(None, None)
+        return [note for note in results.notes if "thinking" in note]
+
+    (note,) = notes("hm</think> fine", "hm and hm", "he</think> good")
+    assert note.startswith("1 of 3 answers came without thinking before them, the others with.")
+    assert notes("hm</think> fine", "he</think> good") == notes("fine", "good") == []
 
 
 def test_a_strength_that_nobody_says_acts_is_refused_and_a_detoxifier_must_stay_the_same() -> None:

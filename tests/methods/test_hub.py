@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import huggingface_hub
 import pytest
 import torch
 from devices import DEVICE, encoded
+from huggingface_hub.utils import filter_repo_objects
 
 from detoxlm.data import Pair
 from detoxlm.errors import DetoxError, UsageError
@@ -24,6 +24,17 @@ PAIRS = [Pair(f"eeee {word} e{i}", f"good {word} {i}", "the old") for i, word in
 
 def fitted(target: Target) -> SubspaceDetoxifier:
     return Subspace.fit(target, FitData(pairs=PAIRS), SubspaceSettings(variant="paper", rank=2))
+
+
+def names_in(folder: Path) -> set[str]:
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def lie_about(folder: Path, *names: str) -> None:
+    """Put files there that are nobody's business."""
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"{}")
 
 
 @pytest.fixture
@@ -42,10 +53,15 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             (asked["folder"] / repo).mkdir(parents=True, exist_ok=exist_ok)
             return f"https://hub/{repo}"
 
-        def upload_folder(self, *, repo_id: str, folder_path: Path, allow_patterns: list[str]) -> None:
-            for file in Path(folder_path).iterdir():
-                if any(fnmatch(file.name, pattern) for pattern in allow_patterns):
-                    shutil.copy(file, asked["folder"] / repo_id)
+        def upload_folder(
+            self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], delete_patterns: list[str]
+        ) -> None:
+            """Delete and take files as the client does: by its own patterns, of paths in repository and folder."""
+            for name in filter_repo_objects(names_in(asked["folder"] / repo_id), allow_patterns=delete_patterns):
+                (asked["folder"] / repo_id / name).unlink()
+            for name in filter_repo_objects(names_in(folder_path), allow_patterns=allow_patterns):
+                (asked["folder"] / repo_id / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(folder_path / name, asked["folder"] / repo_id / name)
 
     def snapshot_download(repo: str, *, revision: str | None, allow_patterns: list[str]) -> str:
         if not (asked["folder"] / repo).is_dir():
@@ -60,17 +76,15 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_what_is_pushed_is_what_is_pulled(tiny: Callable[..., Target], hub: dict[str, Any], tmp_path: Path) -> None:
     target = tiny()
     detoxifier = fitted(target)
+    detoxifier.files = {"own": '{"a": 1}'}
     detoxifier.save_pretrained(tmp_path / "saved")
-    (tmp_path / "saved" / "notes.pkl").write_bytes(b"of no business to anybody")
+    lie_about(tmp_path / "saved", "notes.pkl", "results.json", "checkpoint-500/trainer_state.json")
     assert detoxifier.push_to_hub("me/edit", token="secret") == "https://hub/me/edit"
     assert hub["private"] is True
     assert hub["token"] == "secret"
-    assert {file.name for file in (hub["folder"] / "me/edit").iterdir()} == {
-        "detoxifier.json",
-        "model.safetensors",
-        "README.md",
-    }
+    assert names_in(hub["folder"] / "me/edit") == {"detoxifier.json", "model.safetensors", "README.md", "own.json"}
     pulled = Detoxifier.from_pretrained("me/edit")
+    assert pulled.files == detoxifier.files
     ids = encoded(target, "the weather")["input_ids"]
     found = []
     for one in (detoxifier, pulled):
@@ -118,12 +132,12 @@ def test_a_checkpoint_and_an_adapter_are_pushed_with_their_cards_and_load_from_t
     for form in ("checkpoint", "adapter"):
         folder = tmp_path / form
         run_cli(["export", model, saved, "--form", form, "-o", str(folder)])
-        (folder / "training_args.bin").write_bytes(b"of no business to anybody")
+        lie_about(folder, "additional_chat_templates/rag.jinja")  # transformers writes named templates there
+        made = names_in(folder)
+        lie_about(folder, "training_args.bin", "results.json", "checkpoint-500/trainer_state.json", "runs/config.json")
         run_cli(["push", str(folder), f"me/{form}"])
         there = hub["folder"] / "me" / form
-        assert {file.name for file in there.iterdir()} == {file.name for file in folder.iterdir()} - {
-            "training_args.bin"
-        }
+        assert names_in(there) == made
         assert "# " in (there / "README.md").read_text() and hub["private"] is True
     assert f"names its base as a folder of this machine, {model}: write the Hub id" in caplog.text
     loaded = load_target(str(hub["folder"] / "me" / "checkpoint"), device=DEVICE, dtype="float32")
@@ -131,6 +145,26 @@ def test_a_checkpoint_and_an_adapter_are_pushed_with_their_cards_and_load_from_t
     target = tiny()
     with fitted(target).attached(target.model), torch.inference_mode():
         torch.testing.assert_close(target.model(ids).logits, loaded.model(ids).logits)
+
+
+def test_what_is_pushed_over_another_kind_takes_its_place(
+    tiny: Callable[..., Target],
+    tiny_folder: Callable[..., Path],
+    hub: dict[str, Any],
+    run_cli: Callable[[list[str]], None],
+    tmp_path: Path,
+) -> None:
+    model, there = str(tiny_folder("llama")), hub["folder"] / "me" / "one"
+    fitted(tiny()).save_pretrained(tmp_path / "detoxifier")
+    for form in ("adapter", "checkpoint"):
+        run_cli(["export", model, str(tmp_path / "detoxifier"), "--form", form, "-o", str(tmp_path / form)])
+    there.mkdir(parents=True)
+    old = (f"model-0000{i}-of-00002.safetensors" for i in (1, 2))
+    lie_about(there, "evaluation.json", "figures/config.json", ".gitattributes", "model.safetensors.index.json", *old)
+    for kind in ("adapter", "detoxifier", "checkpoint", "adapter"):
+        run_cli(["push", str(tmp_path / kind), "me/one"])
+        others = {"evaluation.json", "figures/config.json", ".gitattributes"}
+        assert names_in(there) == names_in(tmp_path / kind) | others, kind
 
 
 def test_what_is_nothing_of_ours_is_not_pushed(hub: dict[str, Any], call: Callable[..., Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.models import Target
 from detoxlm.serving.in_vllm import loading
+from detoxlm.serving.in_vllm.check import untouched
 from detoxlm.serving.in_vllm.model import installed, is_cut
 from detoxlm.serving.in_vllm.processor import Processor
 from detoxlm.vllm_installed import FOLDER, check_version
@@ -35,10 +37,11 @@ class Wanted:
     written: list[int] = field(default_factory=list)
     #: How much of the prompt the runner has read, when it reads in chunks.
     read: int = 0
+    number: int | None = None
 
     @property
     def params(self) -> Any:
-        return SimpleNamespace(extra_args={"strength": self.strength})
+        return SimpleNamespace(extra_args={"strength": self.strength, "number": self.number})
 
 
 class Model:
@@ -229,6 +232,7 @@ def test_under_v2_slots_are_used_again_and_rows_come_in_any_order(name: str, pro
         device=torch.device("cpu"), max_num_reqs=size, all_token_ids=SimpleNamespace(gpu=tokens), vocab_size=260
     )
     processor, model = processor_of(name, state)
+    processor.counts.places, places, numbers = set(), set(), itertools.count()
     slots: dict[int, Wanted] = {}
     for _ in range(20):
         for slot in [slot for slot in slots if rng.random() < 0.2]:  # nobody is told that they leave
@@ -236,6 +240,7 @@ def test_under_v2_slots_are_used_again_and_rows_come_in_any_order(name: str, pro
         for slot in rng.sample(range(size), 2):
             if slot not in slots:
                 slots[slot] = one = some_request(rng)
+                one.number = next(numbers)
                 tokens[slot] = rng.randrange(250)  # what the last one has left behind
                 tokens[slot, : len(one.prompt)] = torch.tensor(one.prompt)
                 assert processor.add_request(slot, one.params) == (one.strength > 0)
@@ -256,7 +261,40 @@ def test_under_v2_slots_are_used_again_and_rows_come_in_any_order(name: str, pro
             token = model.check(row, own, slots[slot].strength)
             slots[slot].written.append(token)
             tokens[slot, len(own)] = token
+            places |= {(slots[slot].number, len(own))} if slots[slot].strength else set()
     assert processor.counts.acted > 15
+    assert processor.counts.places == places
+
+
+def test_a_token_that_is_drawn_untouched_is_counted_however_many_other_rows_are_acted_on(processor_of: Make) -> None:
+    processor, model = processor_of("fusion", torch.device("cpu"))
+    processor.counts.places = set()
+    rows = [Wanted([5, 6, 7], 1.0, number=0), Wanted([9, 8], 0.3, number=1), Wanted([4], 0.0, number=2)]
+    added = [(i, one.params, one.prompt, one.written) for i, one in enumerate(rows)]
+    processor.update_state(SimpleNamespace(removed=[], added=added, moved=[]))
+
+    def act() -> None:
+        processor.apply(torch.stack([model.plain([*one.prompt, *one.written]) for one in rows]))
+
+    def found() -> int:
+        assert processor.counts.places is not None
+        drawn = [len(one.written) for one in rows]
+        return untouched(
+            [len(one.prompt) for one in rows], drawn, [one.strength for one in rows], processor.counts.places
+        )
+
+    for _ in range(3):  # a step whose rows are thrown away, as of prompts that are read in parts, and more of them
+        act()
+    for one in rows:
+        one.written.append(11)
+    assert found() == 0
+    for one in rows:
+        one.written.append(12)  # without the processor
+    assert found() == 2, "and the plain request needs none"
+    act()
+    rows[0].written.append(13)
+    assert found() == 2
+    assert processor.counts.acted > sum(len(one.written) for one in rows[:2]), "the sums see nothing"
 
 
 def test_a_row_of_nobody_stops_the_engine_instead_of_going_through(processor_of: Make) -> None:

@@ -88,12 +88,17 @@ class Csv(Form):
 
     def render(self, chunk: Chunk, made: Values) -> bytes:
         """Return a record for each row, below the header where they are the first."""
-        written = io.StringIO()
-        writer = csv.writer(written, lineterminator="\n")
-        if chunk.start == 0:
-            writer.writerow([*self._others, *self.columns])
+        records: list[list[Any]] = [[*self._others, *self.columns]] if chunk.start == 0 else []
         for row, values in zip(as_json(chunk.rows), zip(*made, strict=True), strict=True):
-            writer.writerow([*(_cell(row.get(name)) for name in self._others), *(_new(value) for value in values)])
+            records.append([*(_cell(row.get(name)) for name in self._others), *(_new(value) for value in values)])
+        written = io.StringIO()
+        plain, quoting = (
+            csv.writer(written, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+        )
+        for record in records:
+            # before Python 3.13 csv does not see that a bare \r has to be quoted, which ends a record for its readers
+            broken = any(isinstance(cell, str) and "\r" in cell for cell in record)
+            (quoting if broken else plain).writerow(record)
         return written.getvalue().encode()
 
 

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from detoxlm.bulk.source import Chunk, Source
 from detoxlm.bulk.work import changed
 from detoxlm.cluster import running
 from detoxlm.errors import DetoxError, UsageError, first_line
+from detoxlm.journal import digest_of
 
 
 class Texts(Datasource):
@@ -35,7 +37,8 @@ class Texts(Datasource):
     def __init__(self, source: Source, start: int) -> None:
         """Take the file and the row."""
         super().__init__()
-        self._source, self._start = source, start
+        # a Ray that ran before us reads in a folder of its own
+        self._source, self._start = replace(source, path=source.path.absolute()), start
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Return that nobody knows."""
@@ -72,10 +75,11 @@ class Worker:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a chunk; what could not be done as words, or Ray would wrap the error in its own."""
-        answer = {"start": row["start"], "answer": b"", "error": self._error}
+        texts = [str(text) for text in row["texts"]]
+        answer = {"start": row["start"], "of": digest_of(texts), "answer": b"", "error": self._error}
         if not self._error:
             try:
-                answer["answer"] = self._work([str(text) for text in row["texts"]])
+                answer["answer"] = self._work(texts)
             except DetoxError as error:
                 answer["error"] = str(error)
         return answer
@@ -105,7 +109,7 @@ def worked(source: Source, start: int, make: Callable[[], Work], workers: int | 
             with closing(_pipeline(source, start, make, count, needs)) as answers:
                 for chunk in source.chunks(start):
                     answer = next(answers, None)
-                    if answer is None or answer["start"] != chunk.start:
+                    if answer is None or (answer["start"], answer["of"]) != (chunk.start, digest_of(chunk.texts)):
                         raise changed(source)
                     if answer["error"]:
                         raise DetoxError(answer["error"])

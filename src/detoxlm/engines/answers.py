@@ -71,13 +71,17 @@ def log_probabilities_of(response: httpx.Response) -> list[float | None]:
 
 
 def _answer(message: dict[str, Any]) -> tuple[str | None, str]:
-    """Return what a message says was thought, and the answer; servers that do not part them leave the marks."""
+    """Return what a message says was thought, and the answer; servers that do not part them leave the marks.
+
+    Where the thinking does not end, there is no answer: "". That is seen if it begins with a mark.
+    """
     text = message.get("content") or ""
     thought = message.get("reasoning_content") or message.get("reasoning")
     if thought:
         return str(thought).strip(), text
     for begin, end in MARKS:
-        if end in text and (text.lstrip().startswith(begin) or begin not in text):
+        opened = text.lstrip().startswith(begin)
+        if opened or (end in text and begin not in text):
             before, _, after = text.partition(end)
             return before.replace(begin, "", 1).strip(), after.strip()
     return None, text

@@ -10,7 +10,7 @@ from typing import Any
 from detoxlm.generation import Generation, Sampling
 from detoxlm.mentions import Mention
 from detoxlm.reading import Reading
-from detoxlm.results import DetoxifierInfo, ModelInfo, Window
+from detoxlm.results import DetoxifierInfo, ModelInfo, Row, Window
 from detoxlm.scorers.base import Scorer
 from detoxlm.sizing import BatchSize
 
@@ -64,6 +64,10 @@ class Engine(ABC):
     @abstractmethod
     def left_out(self) -> list[str]:
         """What cannot be measured through it, a sentence each."""
+
+    def noted(self, rows: Sequence[Row]) -> list[str]:
+        """Return what a reader must know of all that was written, a sentence each."""
+        return []
 
     @abstractmethod
     def described(self, prompts: Sequence[str], sampling: Sampling) -> list[str]:

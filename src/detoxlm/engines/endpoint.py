@@ -16,19 +16,22 @@ from detoxlm.conversations import Conversation
 from detoxlm.engines.answers import Choices, choices_of, log_probabilities_of
 from detoxlm.engines.base import Engine, Written
 from detoxlm.errors import DetoxError, UsageError
-from detoxlm.generation import Generation, Sampling
+from detoxlm.generation import Generation, Sampling, stream
 from detoxlm.likelihood import windows_of
 from detoxlm.progress import track
 from detoxlm.reading import Reading, read_apart, read_continuations
-from detoxlm.results import DetoxifierInfo, ModelInfo, Window
+from detoxlm.results import DetoxifierInfo, ModelInfo, Row, Window
 from detoxlm.scorers.base import Scorer
 from detoxlm.sizing import START, BatchSize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+#: Of how texts are drawn, what not every server knows. It is sent also where it does nothing: else vLLM takes what the
+#: model's makers have put into `generation_config.json`.
+_SAID = ("top_k", "repetition_penalty", "min_p")
 #: Fields that some endpoints refuse, and that a request can do without. (Of `max_tokens` they name the successor.)
-OPTIONAL = ("logprobs", "seed")
+OPTIONAL = ("logprobs", "seed", *_SAID)
 
 
 @dataclass
@@ -115,7 +118,7 @@ class Endpoint(Engine):
         return {
             "model": [self.url, self.served],
             "detoxifier": self.says or self.strength,
-            "seed": "seed" not in self._refused,
+            "refused": [name for name in ("seed", *_SAID) if name in self._refused],
         }
 
     @property
@@ -140,9 +143,22 @@ class Endpoint(Engine):
             said.append("Nor is continuation perplexity: --fluency-judge names a model of this machine for it.")
         if "seed" in self._refused:
             said.append("The endpoint takes no seed: another run gets other texts.")
+        if own := [name for name in _SAID if name in self._refused]:
+            said.append(f"The endpoint takes no {', '.join(own)}: values of its own may act there, and are not known.")
         if self.says is None and not self.heeded:
             said.append("The endpoint does not say whether a detoxifier acts.")
         return said
+
+    def noted(self, rows: Sequence[Row]) -> list[str]:
+        """Say so where some answers have a part that was thought, and some have none."""
+        thought = [one is not None for row in rows for one in row.thinking]
+        if all(thought) or not any(thought):
+            return []
+        return [
+            f"{thought.count(False):,} of {len(thought):,} answers came without thinking before them, the others with. "
+            "If the server's chat template opens the thinking, those are thoughts that did not end, scored as answers: "
+            "give more --max-new-tokens, or let the server part thoughts and answers."
+        ]
 
     def described(self, prompts: Sequence[str], sampling: Sampling) -> list[str]:
         """Nothing is known of how it reads them.
@@ -248,13 +264,18 @@ class Endpoint(Engine):
             longest: sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
+            "top_k": sampling.top_k or -1,  # older servers refuse 0 for no limit
+            "repetition_penalty": 1.0,
+            "min_p": 0.0,
         }
+        for name in self._refused & set(_SAID):
+            del body[name]
         if sampling.one_line:
             body["stop"] = ["\n"]
         if sampling.samples > 1:
             body["n"] = sampling.samples
         if "seed" not in self._refused:
-            body["seed"] = sampling.seed + later
+            body["seed"] = self._seed(prompt, sampling, later)
         chat = isinstance(prompt, Conversation)
         if sampling.samples > 1 and "logprobs" not in self._refused:  # else the tokens of each are not known
             body["logprobs"] = True if chat else 0
@@ -264,3 +285,13 @@ class Endpoint(Engine):
         if prompt.template_args:
             body["chat_template_kwargs"] = prompt.template_args  # vLLM's name for them
         return body
+
+    def _seed(self, prompt: str, sampling: Sampling, later: int) -> int:
+        """Return the seed of a request. Our server draws by seed and prompt, as this process does.
+
+        Others draw by the seed alone: with one for all prompts, all would share their luck, and intervals would be too
+        narrow.
+        """
+        if self.says is not None:
+            return sampling.seed + later
+        return int(stream(sampling.seed, later, prompt).integers(2**31))

@@ -297,7 +297,8 @@ class Detoxifier(ABC):
         """
         if self.folder is None:
             raise UsageError("push: save_pretrained(folder) first; the saved folder is what is uploaded.")
-        return upload(self.folder, repo, UPLOADED, private=private, token=token)
+        names = [*UPLOADED, *(f"{name}.json" for name in self.files)]
+        return upload(self.folder, repo, names, private=private, token=token)
 
 
 class Method(ABC):

@@ -13,8 +13,10 @@ from detoxlm.hub import is_path
 
 FORMAT = 2
 CONFIG_FILE, WEIGHTS_FILE = "detoxifier.json", "model.safetensors"
-#: What of a folder goes to the Hub, and is fetched from there: no pickles, and nothing that lies there by chance.
-UPLOADED = ["*.json", WEIGHTS_FILE, "README.md"]
+#: What of a folder goes to the Hub, beside the files that CONFIG_FILE names: nothing that lies there by chance.
+UPLOADED = [CONFIG_FILE, WEIGHTS_FILE, "README.md"]
+#: What is fetched from there: no pickles.
+_FETCHED = ["*.json", WEIGHTS_FILE, "README.md"]
 #: What CONFIG_FILE has, and what it has of the target; and how to mend what has not.
 _FIELDS = {"method": str, "settings": dict, "target": dict, "fitting": dict, "files": list}
 _TARGET = {"name": str, "revision": str, "fingerprint": str, "architecture": str, "hidden_size": int, "vocab_size": int}
@@ -46,7 +48,7 @@ def found_folder(folder_or_repo: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(folder_or_repo, revision=revision, allow_patterns=UPLOADED))
+        return Path(snapshot_download(folder_or_repo, revision=revision, allow_patterns=_FETCHED))
     except Exception as error:  # the Hub client's error classes differ between its versions
         raise DetoxError(f"detoxifier: {folder_or_repo} is no folder, and the Hub says: {first_line(error)}") from error
 

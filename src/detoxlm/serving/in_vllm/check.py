@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,18 +60,15 @@ class Checked:
     texts: int
     tokens: int
     partings: list[Parting] = field(default_factory=list)
-    #: Tokens of requests with a strength above 0; rows that the detoxifier acted on; the same at strength 0, unchanged.
+    #: Tokens of requests with a strength above 0, and how many of them no row was acted on for.
     drawn: int = 0
+    untouched: int = 0
+    #: Rows that the detoxifier acted on, those too that no token is drawn from; the same at strength 0, unchanged.
     acted: int = 0
     plain: int = 0
     #: Requests that vLLM pushed out and brought back, and tokens of prompts that it had read for another request.
     preempted: int = 0
     cached: int = 0
-
-    @property
-    def untouched(self) -> int:
-        """How many tokens must have been drawn without the detoxifier; it also acts on rows that none is drawn from."""
-        return max(0, self.drawn - self.acted)
 
     @property
     def passed(self) -> bool:
@@ -121,19 +118,42 @@ def check(model: str, settings: VllmCheckSettings) -> Checked:
     strengths = [some[i % len(some)] for i in range(len(prompts))]
     ours = written_by_us(target, detoxifier, prompts, strengths, settings.max_new_tokens)
     theirs, processor, seen = written_by_vllm(target, prompts, strengths, settings)
+    drawn = [count for _, count in theirs]
+    lengths = [len(encode(target, prompt, settings.max_new_tokens)) for prompt in prompts]
     partings = parted(target, detoxifier, prompts, strengths, ours, [ids for ids, _ in theirs], settings.max_new_tokens)
     return Checked(
         version,
         detoxifier.method,
         processor.route,
         len(prompts),
-        sum(drawn for _, drawn in theirs),
+        sum(drawn),
         partings,
-        drawn=sum(drawn for (_, drawn), one in zip(theirs, strengths, strict=True) if one),
+        drawn=sum(count for count, one in zip(drawn, strengths, strict=True) if one),
+        untouched=untouched(lengths, drawn, strengths, processor.counts.places),
         acted=processor.counts.acted,
         plain=processor.counts.plain,
         preempted=seen.get("vllm:num_preemptions", 0),
         cached=seen.get("vllm:prefix_cache_hits", 0),
+    )
+
+
+def untouched(
+    lengths: Sequence[int], drawn: Sequence[int], strengths: Sequence[float], places: Collection[tuple[int | None, int]]
+) -> int:
+    """Return how many tokens at a strength above 0 were drawn at a place where no row was acted on.
+
+    Args:
+        lengths: of the prompts, tokens.
+        drawn: tokens that each prompt was continued by, the end token too.
+        strengths: of the requests.
+        places: of each row that was acted on, the number of the request and how many tokens are before the next. vLLM's
+            runner V1 does not say of a prompt how far it is read, so a part of one counts for its first token there.
+    """
+    return sum(
+        (number, length + place) not in places
+        for number, (length, count, strength) in enumerate(zip(lengths, drawn, strengths, strict=True))
+        if strength
+        for place in range(count)
     )
 
 
@@ -194,17 +214,18 @@ def written_by_vllm(
     )
     if len(LIVE) != 1:
         raise DetoxError("vllm-check: vLLM runs the detoxifier in another process, where its counts cannot be read.")
+    (processor,) = LIVE
+    processor.counts.places = set()
     ends, most = end_tokens(target), settings.max_new_tokens
+    same = {"temperature": 0, "max_tokens": most, "stop_token_ids": ends, "detokenize": False}
     params = [
-        SamplingParams(
-            temperature=0, max_tokens=most, stop_token_ids=ends, detokenize=False, extra_args={"strength": strength}
-        )
-        for strength in strengths
+        SamplingParams(**same, extra_args={"strength": strength, "number": number})
+        for number, strength in enumerate(strengths)
     ]
     given = [{"prompt_token_ids": encode(target, prompt, most)} for prompt in prompts]
     made = [list(one.outputs[0].token_ids) for one in engine.generate(given, params, use_tqdm=False)]
     seen = {one.name: int(one.value) for one in engine.get_metrics() if isinstance(getattr(one, "value", None), int)}
-    return [(ids[:-1] if ids and ids[-1] in ends else ids, len(ids)) for ids in made], next(iter(LIVE)), seen
+    return [(ids[:-1] if ids and ids[-1] in ends else ids, len(ids)) for ids in made], processor, seen
 
 
 @torch.inference_mode()

@@ -58,6 +58,12 @@ def strength_of(params: Any) -> float:
     return float(found.check_strength(given))
 
 
+def number_of(params: Any) -> int | None:
+    """Return what `detoxlm vllm-check` has numbered a request by, in its `extra_args`; None: it has not."""
+    given = (getattr(params, "extra_args", None) or {}).get("number")
+    return given if isinstance(given, int) else None
+
+
 def default_strength() -> float:
     """Return the strength of requests that name none: the environment's, else the detoxifier's own.
 

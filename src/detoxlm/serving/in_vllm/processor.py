@@ -31,6 +31,8 @@ class Request:
     prompt: list[int] = field(default_factory=list)
     #: What was written so far: vLLM's own list, to which it appends.
     written: list[int] = field(default_factory=list)
+    #: What a check knows it by; None: it is no check's.
+    number: int | None = None
 
     @property
     def ids(self) -> list[int]:
@@ -44,6 +46,8 @@ class Counts:
 
     acted: int = 0
     plain: int = 0
+    #: Number of the request, and tokens before the next, of each row that was acted on; None: nobody asks for them.
+    places: set[tuple[int | None, int]] | None = None
 
 
 class Acts(Protocol):
@@ -170,7 +174,7 @@ class Processor:
         for index, params, prompt, written in batch_update.added:
             if prompt is None:
                 raise DetoxError("vllm: a request came without tokens; the detoxifier cannot read it.")
-            self._requests[index] = Request(loading.strength_of(params), prompt, written)
+            self._requests[index] = Request(loading.strength_of(params), prompt, written, loading.number_of(params))
         for first, second, how in batch_update.moved:
             one, other = self._requests.pop(first, None), self._requests.pop(second, None)
             if one is not None:
@@ -182,7 +186,8 @@ class Processor:
 
     def add_request(self, req_idx: int, sampling_params: Any) -> bool:
         """Begin a request in a slot; say whether it is to be acted on."""
-        self._requests[req_idx] = request = Request(loading.strength_of(sampling_params))
+        strength, number = loading.strength_of(sampling_params), loading.number_of(sampling_params)
+        self._requests[req_idx] = request = Request(strength, number=number)
         return request.strength > 0
 
     def apply_staged_writes(self) -> None:
@@ -192,7 +197,7 @@ class Processor:
         """Return the slot of each row of a V2 step, after bringing their requests' tokens up to date."""
         assert self._state is not None
         slots = [int(slot) for slot in ctx.idx_mapping_np]
-        if isinstance(self._acts, Beside):
+        if isinstance(self._acts, Beside) or self.counts.places is not None:
             lengths = [int(length) for length in ctx.seq_lens_upper_bound_np[: len(slots)]]
             # the one place that waits for the device: whoever reads tokens by himself must have them
             tokens = self._state.all_token_ids.gpu[ctx.idx_mapping.long(), : max(lengths)].tolist()
@@ -218,6 +223,8 @@ class Processor:
         chosen = [i for i, one in enumerate(batch) if one.strength > 0]
         self.counts.plain += len(batch) - len(chosen)
         self.counts.acted += len(chosen)
+        if self.counts.places is not None:
+            self.counts.places.update((batch[i].number, len(batch[i].ids)) for i in chosen)
         if not chosen:
             return logits
         whole = len(chosen) == len(logits)
