@@ -14,6 +14,7 @@ import pytest
 import torch
 from devices import as_row, encoded
 from tokenizers import Tokenizer
+from tokenizing import spaced
 from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast, StaticCache
 
@@ -26,7 +27,9 @@ from detoxlm.methods.decoding.rule import SLOPE
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings, mixing
 from detoxlm.methods.fusion.calibrator import cut_calibrator
 from detoxlm.methods.fusion.mixing import completion_loss, own_tensors
+from detoxlm.methods.fusion.mixture import tokenised
 from detoxlm.methods.fusion.steering import Mixture
+from detoxlm.methods.fusion.texts import score_passages
 from detoxlm.models import Target
 
 TEXT = "over the hills and far away"
@@ -207,8 +210,6 @@ def test_a_diverging_loss_stops_the_fit(tiny: Callable[..., Target], letter_scor
 
 
 def test_prompts_and_completions_are_joined_as_the_paper_does(tiny: Callable[..., Target], letter_scorer: Any) -> None:
-    from detoxlm.methods.fusion.mixture import tokenised
-
     target, settings = tiny(), FusionSettings()
     text = target.tokenizer.decode
     end = target.tokenizer.eos_token_id
@@ -219,6 +220,21 @@ def test_prompts_and_completions_are_joined_as_the_paper_does(tiny: Callable[...
     ids, labels = tokenised(target, Example("The old", " bridge"), settings, False) or ([], [])
     assert text(ids) == "The old bridge"
     assert text([label for label in labels if label != -100]) == " bridge"
+
+
+@pytest.mark.parametrize("kind", ["metaspace", "prepend"])
+@pytest.mark.parametrize("text", ["'s are", " are new", "nd the new", "\nd"])
+def test_what_follows_a_prompt_is_learned_without_a_space_that_is_not_there(
+    kind: str, text: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = dataclasses.replace(tiny(), tokenizer=spaced(kind))
+    prompt, whole = target.tokenizer("the new")["input_ids"], target.tokenizer("the new" + text)["input_ids"]
+    followed, alone = score_passages(target, [("the new", text, 0.1), ("", "the new", 0.2)], letter_scorer, 64)
+    assert (followed.ids, followed.start) == (whole, len(prompt))
+    assert alone.ids[alone.start :] == prompt
+    ids, labels = tokenised(target, Example("the new", text), FusionSettings(), False) or ([], [])
+    assert ids == whole
+    assert labels == [-100] * len(prompt) + whole[len(prompt) :]
 
 
 # --- two forms, any pair of models ------------------------------------------------------------------------------------
