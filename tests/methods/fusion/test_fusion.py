@@ -480,6 +480,22 @@ def test_a_calibrator_with_another_tokenizer_reads_the_targets_text(
             assert torch.allclose(got[0, end - 1, :256], expected, atol=0.2)  # weights travel in float16
 
 
+def test_a_default_strength_is_held_to_the_range_of_the_calibrators_variant(
+    tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    target = tiny()
+    fitted(target, letter_scorer, variant="paper").save_pretrained(tmp_path / "paper")
+    folder = str(tmp_path / "paper")
+    settings = FusionSettings(calibrator=folder, strength=1.5)  # as if for the contrast, whose largest is 4
+    for check in (lambda: Fusion.check(FitData(), settings), lambda: Fusion.fit(target, FitData(), settings)):
+        with pytest.raises(UsageError, match=r"strength: 1.5 is outside \[0, 1\] of fusion"):
+            check()
+    assert Fusion.fit(target, FitData(), FusionSettings(calibrator=folder, strength=0.9)).check_strength(None) == 0.9
+    damaged = FusionDetoxifier(FusionSettings(variant="paper", strength=2), {}, {})
+    with pytest.raises(UsageError, match=r"strength: 2 is outside \[0, 1\] of fusion"):
+        damaged.attached(target.model)
+
+
 def test_what_a_trained_calibrator_would_not_read_is_refused(
     tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
 ) -> None:
