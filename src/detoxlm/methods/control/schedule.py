@@ -30,6 +30,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
@@ -117,6 +118,7 @@ def fine_tune_in_iterations(
             "method": made.method,
             "fingerprint": target.architecture.fingerprint,
             "dtype": str(target.model.dtype),
+            "version": metadata.version("detoxlm"),
             "settings": settings.model_dump(mode="json"),
             "texts": [[asdict(one) for one in part or []] for part in (data.corpus, data.harmful, data.pairs)],
             "prompts": as_data(data.prompts),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,8 @@ def checkpoints(
         "method": name,
         "fingerprint": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),
+        "version": metadata.version("detoxlm"),
+        "processes": PartialState().num_processes,  # a step reads a batch of each
         "settings": settings.model_dump(mode="json"),
         "texts": [[[p.ids, p.start] for p in texts] for texts in (ready.harmful, ready.clean, ready.watch.clean)],
         "examples": asdict(ready.texts),  # pairs are made of these
