@@ -550,7 +550,7 @@ def test_checkpoints_are_of_one_version_and_one_number_of_processes(
     name = naming(tiny(), data(letter_scorer), tmp_path)
     names = [name(), name()]
     with monkeypatch.context() as patch:
-        patch.setattr("importlib.metadata.version", lambda _: "another")
+        patch.setattr("importlib.metadata.version", lambda _: "9.9.9")
         names.append(name())
     with monkeypatch.context() as patch:
         patch.setitem(PartialState()._shared_state, "num_processes", 2)
