@@ -433,6 +433,21 @@ def test_a_direction_reads_as_the_tokens_whose_head_rows_it_points_to(tiny: Call
     assert len(found) == 3
 
 
+@pytest.mark.parametrize("shape", ["llama", "gemma2", "gpt2"])
+def test_a_direction_is_read_through_the_final_norm_as_the_model_does_it(
+    shape: str, tiny: Callable[..., Target]
+) -> None:
+    target = tiny(shape)
+    view, generator = target.architecture, torch.Generator().manual_seed(0)
+    weight, direction = torch.randn(2, 32, generator=generator)
+    view.final_norm.weight.copy_(weight)
+    gain = 1 + weight if shape == "gemma2" else weight
+    centred = direction - direction.mean() if shape == "gpt2" else direction  # as a LayerNorm does
+    raised = view.head.weight.cpu() @ (gain * centred)  # above the average of all tokens or not: the same order
+    expected = [str(target.tokenizer.decode([token])).strip() for token in raised.topk(5).indices.tolist()]
+    assert reads_as(target, direction, count=5) == expected
+
+
 def test_directions_that_do_not_read_as_toxic_are_warned_about(
     tiny: Callable[..., Target], letter_scorer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
