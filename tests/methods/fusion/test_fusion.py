@@ -24,7 +24,7 @@ from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods import FitData
 from detoxlm.methods.decoding.attached import attached
 from detoxlm.methods.decoding.rule import SLOPE
-from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings, mixing
+from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings, foreign, mixing
 from detoxlm.methods.fusion.calibrator import cut_calibrator
 from detoxlm.methods.fusion.mixing import completion_loss, own_tensors
 from detoxlm.methods.fusion.mixture import tokenised
@@ -424,6 +424,35 @@ def test_a_calibrator_serves_another_model_from_its_folder(
     assert made[0].tolist() != other.model.generate(**inputs, max_new_tokens=10, do_sample=False).tolist()
     with pytest.raises(UsageError, match="itself aligned"):
         Fusion.fit(own, FitData(), FusionSettings(calibrator=str(tmp_path / "moved")))
+
+
+@pytest.mark.parametrize(("alignment", "name"), [("input", "model.embed_tokens.weight"), ("output", "lm_head.weight")])
+def test_a_calibrator_that_trained_its_embeddings_is_aligned_by_them(
+    alignment: str,
+    name: str,
+    tiny: Callable[..., Target],
+    letter_scorer: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = tiny("qwen2")  # its head is not its embeddings
+    made = fitted(own, letter_scorer, variant="paper", train_embeddings=True)
+    made.save_pretrained(tmp_path / "calibrator")
+    seen: list[torch.Tensor] = []
+    real = foreign.align
+
+    def align(calibrator: torch.Tensor, *others: Any, **more: Any) -> Any:
+        seen.append(calibrator.clone())
+        return real(calibrator, *others, **more)
+
+    monkeypatch.setattr(foreign, "align", align)
+    moved = Fusion.fit(
+        tiny("llama", 1), FitData(), FusionSettings(calibrator=str(tmp_path / "calibrator"), alignment=alignment)
+    )
+    trained = made.tensors[f"mixture.{name}"]
+    assert not torch.equal(trained, own.model.state_dict()[name].cpu()), "or this would show nothing"
+    assert torch.equal(seen[0].cpu(), trained)
+    assert torch.equal(moved.tensors[f"base.{name}"], trained.half()), "and it reads with them"
 
 
 def test_a_calibrator_of_another_model_that_has_lost_its_description_is_refused(
