@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 from devices import as_row, cpu_only, encoded
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
-from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from tokenizing import spaced
+from transformers import LlamaTokenizer, PreTrainedTokenizerBase
 
 from detoxlm import generation
 from detoxlm.errors import DetoxError, UsageError
@@ -574,18 +574,6 @@ def test_the_embedded_model_continues_sensibly_and_alike_in_any_batch(embedded: 
     assert texts[0].startswith(" Paris")
     assert "Thursday" in texts[1]
     assert texts[2].startswith(" five, six")
-
-
-def spaced(kind: str) -> PreTrainedTokenizerFast:
-    """A tokenizer that puts a space before every text, in one of the two ways of SentencePiece models."""
-    words = ["▁", "▁the", "▁new", "'", "s", "▁are", ",", "n", "d", "a", "▁a", "▁and", "▁an", "\n", "<unk>"]
-    inner = Tokenizer(models.Unigram([(word, -1.0) for word in words], unk_id=words.index("<unk>")))
-    if kind == "metaspace":
-        inner.pre_tokenizer = pre_tokenizers.Metaspace()
-    else:
-        inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    inner.decoder = decoders.Metaspace()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")
 
 
 @pytest.mark.parametrize("kind", ["metaspace", "prepend"])

@@ -112,6 +112,21 @@ def test_a_killed_harvest_continues_to_the_same_samples_and_makes_no_finished_ba
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_what_looks_at_the_scores_sees_those_of_before_a_kill_too(target: Target, tmp_path: Path) -> None:
+    def run(scorer: Scorer, name: str) -> list[list[float]]:
+        seen: list[list[float]] = []
+        folder = tmp_path / name
+        harvest(target, PROMPTS, scorer, SAMPLING, batch_size=BATCH, workdir=folder, check=lambda s: seen.append([*s]))
+        return seen
+
+    whole = run(LetterScorer(), "whole")
+    assert len(whole) == 4
+    with pytest.raises(Killed):
+        run(Mortal(2), "killed")
+    assert run(LetterScorer(), "killed") == whole
+    assert run(Mortal(0), "killed") == whole
+
+
 def test_a_finished_harvest_is_read_and_not_made_again(target: Target, made: list[list[str]], tmp_path: Path) -> None:
     first = harvest(target, PROMPTS, LetterScorer(), SAMPLING, batch_size=BATCH, workdir=tmp_path)
     made.clear()

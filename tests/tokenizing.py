@@ -1,8 +1,8 @@
-"""The tokenizer of tiny models."""
+"""The tokenizer of tiny models, and those that put a space before every text."""
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 
@@ -13,3 +13,15 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+
+
+def spaced(kind: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that puts a space before every text, in one of the two ways of SentencePiece models."""
+    words = ["▁", "▁the", "▁new", "'", "s", "▁are", ",", "n", "d", "a", "▁a", "▁and", "▁an", "\n", "<unk>"]
+    inner = Tokenizer(models.Unigram([(word, -1.0) for word in words], unk_id=words.index("<unk>")))
+    if kind == "metaspace":
+        inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    else:
+        inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    inner.decoder = decoders.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")

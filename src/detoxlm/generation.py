@@ -352,23 +352,29 @@ def newest(target: Target, ids: list[int], count: int) -> list[int]:
 
 
 def encode_after(target: Target, text: str) -> list[int]:
-    """Tokenise a text that goes on from another one: no special tokens, and no space that is not there.
+    """Tokenise a text that goes on from another one: no special tokens, and no space that is not there."""
+    return encode_all_after(target.tokenizer, [text])[0]
 
-    SentencePiece tokenizers (Llama 2, Mistral) put one before every text: there the text is read behind an anchor,
-    which is cut off again. Where an anchor and the text grow together into one token, the next one is tried.
+
+def encode_all_after(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Tokenise texts, at least one, each of which goes on from another one, as `encode_after` does.
+
+    SentencePiece tokenizers (Llama 2, Mistral) put a space before every text: there texts are read behind an anchor,
+    which is cut off again. Where the newline grows together with a text into one token, the letter is the anchor.
     """
 
-    def ids(text: str) -> list[int]:
-        return list(target.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def ids(texts: list[str]) -> list[list[int]]:
+        return [list(row) for row in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
-    plain = ids(text)
-    if ids("a,") == ids("a") + ids(","):
-        return plain
-    for anchor in ("\n", "a"):
-        before, both = ids(anchor), ids(anchor + text)
-        if both[: len(before)] == before:
-            return both[len(before) :]
-    return plain
+    found = ids(list(texts))
+    both, left, right = ids(["a,", "a", ","])
+    if both == left + right:
+        return found
+    for anchor in ("a", "\n"):
+        before, *behind = ids([anchor, *(anchor + text for text in texts)])
+        n = len(before)
+        found = [row[n:] if row[:n] == before else kept for row, kept in zip(behind, found, strict=True)]
+    return found
 
 
 def decode(target: Target, ids: list[int]) -> str:

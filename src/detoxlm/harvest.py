@@ -69,7 +69,8 @@ def harvest(
         sampling: how to draw; `samples` continuations per prompt.
         batch_size: sequences at once; `auto`: found while it goes on.
         workdir: where finished batches are kept, so that a killed harvest continues; None keeps nothing.
-        check: sees the toxicity of every batch's continuations, and may raise before the rest is made.
+        check: sees the toxicity of every batch's continuations, of batches kept in `workdir` too, and may raise before
+            the rest is made.
     """
     for note in describe_prompts(target, prompts, sampling):
         log.warning("harvest: %s", note)
@@ -88,6 +89,8 @@ def harvest(
     # a fit may sample in more than one way, and none must wipe out another
     journal = Journal(processes.own_path(workdir / f"harvest-{digest[:12]}.jsonl"), digest) if workdir else None
     rows = [[tuple(row) for row in entry["rows"]] for entry in journal.entries] if journal else []
+    for made in rows if check is not None else ():
+        check([score for *_, score in made])  # else it would judge a harvest that goes on by its last part
     batches = generate(
         target,
         _own(target, prompts, sampling, batch_size),

@@ -145,7 +145,7 @@ class Detoxifier(ABC):
     def check_strength(self, strength: float | None) -> float:
         """Return the strength to use; raise `UsageError` where it is out of range, or no number."""
         if strength is None:
-            return self.default_strength if self.recommended_strength is None else self.recommended_strength
+            strength = self.default_strength if self.recommended_strength is None else self.recommended_strength
         if not isinstance(strength, Real):
             raise UsageError(f"strength: {strength!r} is no number.")
         if not 0 <= strength <= self.max_strength:

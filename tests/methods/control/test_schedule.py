@@ -228,6 +228,29 @@ def test_under_one_auxiliary_model_iterations_are_one_training(
     assert parts.folder is None
 
 
+@pytest.mark.more
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("iterations", [2, 3], ids=["within an iteration", "at the end of one"])
+def test_a_training_that_patience_has_ended_stays_ended_when_it_is_continued(
+    iterations: int, tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = [[Stage("auxiliary", 0)], *([Stage("train", i)] for i in range(1, iterations + 1))]
+    monkeypatch.setattr(schedule, "rounds", lambda *_: trainings)
+    options = settings(steps=6, check_every=2, patience=1, iterations=iterations)
+    undisturbed = fit(tiny(), options)
+    assert undisturbed.fitting["watched"][-1]["step"] == 4
+
+    def killed(_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(rooms, "account_of", killed)
+        fit(tiny(), options, tmp_path)
+    again = fit(tiny(), options, tmp_path)
+    assert same(again, undisturbed)
+    assert again.fitting["watched"] == undisturbed.fitting["watched"]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_later_iterations_are_under_what_new_samples_have_taught(

@@ -433,6 +433,21 @@ def test_a_direction_reads_as_the_tokens_whose_head_rows_it_points_to(tiny: Call
     assert len(found) == 3
 
 
+@pytest.mark.parametrize("shape", ["llama", "gemma2", "gpt2"])
+def test_a_direction_is_read_through_the_final_norm_as_the_model_does_it(
+    shape: str, tiny: Callable[..., Target]
+) -> None:
+    target = tiny(shape)
+    view, generator = target.architecture, torch.Generator().manual_seed(0)
+    weight, direction = torch.randn(2, 32, generator=generator)
+    view.final_norm.weight.copy_(weight)
+    gain = 1 + weight if shape == "gemma2" else weight
+    centred = direction - direction.mean() if shape == "gpt2" else direction  # as a LayerNorm does
+    raised = view.head.weight.cpu() @ (gain * centred)  # above the average of all tokens or not: the same order
+    expected = [str(target.tokenizer.decode([token])).strip() for token in raised.topk(5).indices.tolist()]
+    assert reads_as(target, direction, count=5) == expected
+
+
 def test_directions_that_do_not_read_as_toxic_are_warned_about(
     tiny: Callable[..., Target], letter_scorer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -469,7 +484,9 @@ def test_a_search_keeps_to_its_space_and_finds_nearly_the_best_of_an_enumeration
     assert best_of(trials, 0.02).look["toxicity"] < worst / 2, "or the bound above would say nothing"
 
 
-def test_a_killed_search_goes_on_to_the_same_trials_and_another_searchs_journal_is_not_taken(tmp_path: Path) -> None:
+def test_a_killed_search_goes_on_to_the_same_trials_and_another_searchs_journal_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journal, calls = tmp_path / "search.jsonl", 0
 
     def dies(removal: Removal) -> dict[str, float]:
@@ -488,6 +505,20 @@ def test_a_killed_search_goes_on_to_the_same_trials_and_another_searchs_journal_
     assert calls == 21 + 2, "looks are the same under any limit"
     search_removals(SPACE, dies, limit=0.02, trials=2, seed=3, journal=journal, key="other pairs")
     assert calls == 23 + 2
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "9.9.9")
+    search_removals(SPACE, dies, limit=0.02, trials=2, seed=3, journal=journal, key="other pairs")
+    assert calls == 25 + 2
+
+
+def test_the_looks_of_a_model_in_another_precision_are_not_taken(
+    tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    for dtype in ("float32", "bfloat16"):
+        data = FitData(pairs=PAIRS, scorer=letter_scorer, prompts=["the old", "x"], workdir=tmp_path)
+        Subspace.fit(tiny(dtype=dtype), data, SubspaceSettings(variant="search", trials=1, drift=9.0, rank=2))
+        keys = {json.loads(path.read_text().splitlines()[0])["key"] for path in tmp_path.glob("search*.jsonl")}
+        (tmp_path / "search.jsonl").rename(tmp_path / f"search-{dtype}.jsonl")
+    assert len(keys) == 2
 
 
 def test_the_frontier_is_what_no_other_trial_beats_and_a_limit_that_none_keeps_is_said() -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from devices import as_row, encoded
 from tokenizers import Tokenizer
+from tokenizing import spaced
 from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast, StaticCache
 
@@ -23,10 +24,12 @@ from detoxlm.errors import DetoxError, UsageError
 from detoxlm.methods import FitData
 from detoxlm.methods.decoding.attached import attached
 from detoxlm.methods.decoding.rule import SLOPE
-from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings, mixing
+from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings, foreign, mixing
 from detoxlm.methods.fusion.calibrator import cut_calibrator
 from detoxlm.methods.fusion.mixing import completion_loss, own_tensors
+from detoxlm.methods.fusion.mixture import tokenised
 from detoxlm.methods.fusion.steering import Mixture
+from detoxlm.methods.fusion.texts import score_passages
 from detoxlm.models import Target
 
 TEXT = "over the hills and far away"
@@ -207,8 +210,6 @@ def test_a_diverging_loss_stops_the_fit(tiny: Callable[..., Target], letter_scor
 
 
 def test_prompts_and_completions_are_joined_as_the_paper_does(tiny: Callable[..., Target], letter_scorer: Any) -> None:
-    from detoxlm.methods.fusion.mixture import tokenised
-
     target, settings = tiny(), FusionSettings()
     text = target.tokenizer.decode
     end = target.tokenizer.eos_token_id
@@ -219,6 +220,21 @@ def test_prompts_and_completions_are_joined_as_the_paper_does(tiny: Callable[...
     ids, labels = tokenised(target, Example("The old", " bridge"), settings, False) or ([], [])
     assert text(ids) == "The old bridge"
     assert text([label for label in labels if label != -100]) == " bridge"
+
+
+@pytest.mark.parametrize("kind", ["metaspace", "prepend"])
+@pytest.mark.parametrize("text", ["'s are", " are new", "nd the new", "\nd"])
+def test_what_follows_a_prompt_is_learned_without_a_space_that_is_not_there(
+    kind: str, text: str, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = dataclasses.replace(tiny(), tokenizer=spaced(kind))
+    prompt, whole = target.tokenizer("the new")["input_ids"], target.tokenizer("the new" + text)["input_ids"]
+    followed, alone = score_passages(target, [("the new", text, 0.1), ("", "the new", 0.2)], letter_scorer, 64)
+    assert (followed.ids, followed.start) == (whole, len(prompt))
+    assert alone.ids[alone.start :] == prompt
+    ids, labels = tokenised(target, Example("the new", text), FusionSettings(), False) or ([], [])
+    assert ids == whole
+    assert labels == [-100] * len(prompt) + whole[len(prompt) :]
 
 
 # --- two forms, any pair of models ------------------------------------------------------------------------------------
@@ -410,6 +426,35 @@ def test_a_calibrator_serves_another_model_from_its_folder(
         Fusion.fit(own, FitData(), FusionSettings(calibrator=str(tmp_path / "moved")))
 
 
+@pytest.mark.parametrize(("alignment", "name"), [("input", "model.embed_tokens.weight"), ("output", "lm_head.weight")])
+def test_a_calibrator_that_trained_its_embeddings_is_aligned_by_them(
+    alignment: str,
+    name: str,
+    tiny: Callable[..., Target],
+    letter_scorer: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = tiny("qwen2")  # its head is not its embeddings
+    made = fitted(own, letter_scorer, variant="paper", train_embeddings=True)
+    made.save_pretrained(tmp_path / "calibrator")
+    seen: list[torch.Tensor] = []
+    real = foreign.align
+
+    def align(calibrator: torch.Tensor, *others: Any, **more: Any) -> Any:
+        seen.append(calibrator.clone())
+        return real(calibrator, *others, **more)
+
+    monkeypatch.setattr(foreign, "align", align)
+    moved = Fusion.fit(
+        tiny("llama", 1), FitData(), FusionSettings(calibrator=str(tmp_path / "calibrator"), alignment=alignment)
+    )
+    trained = made.tensors[f"mixture.{name}"]
+    assert not torch.equal(trained, own.model.state_dict()[name].cpu()), "or this would show nothing"
+    assert torch.equal(seen[0].cpu(), trained)
+    assert torch.equal(moved.tensors[f"base.{name}"], trained.half()), "and it reads with them"
+
+
 def test_a_calibrator_of_another_model_that_has_lost_its_description_is_refused(
     tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
 ) -> None:
@@ -462,6 +507,22 @@ def test_a_calibrator_with_another_tokenizer_reads_the_targets_text(
             expected = plain[0, end - 1, :256] - SLOPE * 0.8 * of_turned.sigmoid()
             expected = expected.log_softmax(-1) + plain[0, end - 1, :256].logsumexp(-1)
             assert torch.allclose(got[0, end - 1, :256], expected, atol=0.2)  # weights travel in float16
+
+
+def test_a_default_strength_is_held_to_the_range_of_the_calibrators_variant(
+    tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path
+) -> None:
+    target = tiny()
+    fitted(target, letter_scorer, variant="paper").save_pretrained(tmp_path / "paper")
+    folder = str(tmp_path / "paper")
+    settings = FusionSettings(calibrator=folder, strength=1.5)  # as if for the contrast, whose largest is 4
+    for check in (lambda: Fusion.check(FitData(), settings), lambda: Fusion.fit(target, FitData(), settings)):
+        with pytest.raises(UsageError, match=r"strength: 1.5 is outside \[0, 1\] of fusion"):
+            check()
+    assert Fusion.fit(target, FitData(), FusionSettings(calibrator=folder, strength=0.9)).check_strength(None) == 0.9
+    damaged = FusionDetoxifier(FusionSettings(variant="paper", strength=2), {}, {})
+    with pytest.raises(UsageError, match=r"strength: 2 is outside \[0, 1\] of fusion"):
+        damaged.attached(target.model)
 
 
 def test_what_a_trained_calibrator_would_not_read_is_refused(

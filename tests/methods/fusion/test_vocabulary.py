@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models
+from tokenizing import spaced
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
@@ -67,6 +68,14 @@ def test_stand_ins_are_the_same_spelling_or_its_first_piece(
     assert found[:2].tolist() == [-1, -1]  # special tokens
     first = {2: b"\n", 3: b"\xe2", 4: b" ", 5: b"t", 6: b" ", 7: "é".encode()[:1], 8: b" "}
     assert {i: ours[int(found[i])] for i in first} == first
+
+
+@pytest.mark.parametrize("kind", ["metaspace", "prepend"])
+def test_a_stand_in_has_no_space_that_its_token_has_not(kind: str) -> None:
+    tokenizer = spaced(kind)
+    theirs = spellings(tokenizer, len(tokenizer))
+    found = stand_ins([b"as", b" as", b"nd", b" anda", b"s,", b"\nd"], theirs, tokenizer)
+    assert [theirs[i] for i in found.tolist()] == [b"a", b" a", b"n", b" and", b"s", b"\n"]
 
 
 def test_a_tokenizer_is_the_same_whatever_its_padding(tiny: Callable[..., Target]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
 from devices import as_row, encoded
 from torch.nn import functional as F
 
@@ -533,11 +534,25 @@ def test_a_training_that_has_ended_early_stays_ended_when_it_is_continued(
 def test_checkpoints_of_another_training_are_not_gone_on_from(
     change: dict[str, Any], tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path
 ) -> None:
-    target, names = tiny(), set()
-    for given in (data(letter_scorer), replace(data(letter_scorer), **change)):
-        fitting: dict[str, Any] = {}
-        ready = prepared(
-            target, given, settings(), lambda g=given: texts_for(target, g, settings(), {}), fitting, anchored=True
-        )
-        names.add(checkpoints(tmp_path, target, given, "tasft", settings(), ready).name)
-    assert len(names) == 2
+    before, after = data(letter_scorer), data(letter_scorer, **change)
+    assert naming(tiny(), before, tmp_path)() != naming(tiny(), after, tmp_path)()
+
+
+def naming(target: Target, given: FitData, workdir: Path) -> Callable[[], str]:
+    """Return what names the folder where a training keeps its checkpoints."""
+    ready = prepared(target, given, settings(), lambda: texts_for(target, given, settings(), {}), {}, anchored=True)
+    return lambda: checkpoints(workdir, target, given, "tasft", settings(), ready).name
+
+
+def test_checkpoints_are_of_one_version_and_one_number_of_processes(
+    tiny: Callable[..., Target], letter_scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = naming(tiny(), data(letter_scorer), tmp_path)
+    names = [name(), name()]
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.version", lambda _: "9.9.9")
+        names.append(name())
+    with monkeypatch.context() as patch:
+        patch.setitem(PartialState()._shared_state, "num_processes", 2)
+        names.append(name())
+    assert names[0] == names[1] and len(set(names)) == 3

@@ -13,10 +13,11 @@ in for what would come before it. A stage that no LLM will be held to the outcom
 
 What follows is ours; we do not know the paper's text on it. p stays the untouched target in all iterations: R_j reads
 its states, and q is made of it and R_j. Samples of LLM_j count by p(y) / LLM_j(y), so that every R_j estimates the same
-R, better where the training has gone. Were p the newest LLM, q would move on with it, the constraint would be applied
-once an iteration, and the limit on drift would have no fixed point to be measured from. The texts that are learned stay
-the same too, and so do optimiser, learning rate and order: with the same R throughout, N iterations are one training,
-bit for bit.
+R, better where the training has gone. (But for tails: a sample is of the nucleus of mass 0.9 of LLM_j, while both
+probabilities are of the whole vocabulary. What the nuclei of p and LLM_j leave out is taken to be the same.) Were p the
+newest LLM, q would move on with it, the constraint would be applied once an iteration, and the limit on drift would
+have no fixed point to be measured from. The texts that are learned stay the same too, and so do optimiser, learning
+rate and order: with the same R throughout, N iterations are one training, bit for bit.
 
 A stage reads and writes the work folder alone, and its record (`train-2.json`) is written last. Whatever is killed is
 done again from what the last barrier left, by the same random numbers: the outcome is that of an undisturbed run.
@@ -30,6 +31,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
@@ -117,6 +119,7 @@ def fine_tune_in_iterations(
             "method": made.method,
             "fingerprint": target.architecture.fingerprint,
             "dtype": str(target.model.dtype),
+            "version": metadata.version("detoxlm"),
             "settings": settings.model_dump(mode="json"),
             "texts": [[asdict(one) for one in part or []] for part in (data.corpus, data.harmful, data.pairs)],
             "prompts": as_data(data.prompts),

@@ -22,7 +22,15 @@ from detoxlm.methods.control.settings import ConstrainedSettings
 from detoxlm.methods.control.storage import packed, unpacked
 from detoxlm.methods.control.training import log_probabilities
 from detoxlm.methods.control.tuning import course_of, prepared_for, regularised
-from detoxlm.methods.training.fit import Prepared, account_of, last_checkpoint, tensors_of, trainer_of
+from detoxlm.methods.training.fit import (
+    Prepared,
+    account_of,
+    last_checkpoint,
+    stopped_early,
+    tensors_of,
+    train_from,
+    trainer_of,
+)
 from detoxlm.methods.training.texts import scorer_of
 from detoxlm.methods.weights.tuned import FineTunedDetoxifier
 from detoxlm.models import Target
@@ -139,7 +147,8 @@ def train_model(work: Work, stage: Stage) -> dict[str, Any]:
     target, data, settings = work.target, work.data, work.settings
     until, last = settings.steps * stage.number // settings.iterations, last_checkpoint(work.folder / "training")
     more = stage.number < settings.iterations
-    if work.over or (more and last is not None and int(last.name.removeprefix("checkpoint-")) >= until):
+    reached = 0 if last is None or stopped_early(last, settings) else int(last.name.removeprefix("checkpoint-"))
+    if work.over or (more and reached >= until):
         return {}  # lost after its end, before its record
     auxiliary = unpacked(load_file(work.folder / f"auxiliary-{stage.under}.safetensors"), target.model)
     make = regularised(target, data, settings, work.ready, auxiliary)
@@ -152,7 +161,7 @@ def train_model(work: Work, stage: Stage) -> dict[str, Any]:
     pause = Pause(until, keep)
     if more:
         trainer.add_callback(pause)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    train_from(last, trainer, settings)
     if not pause.reached:
         tensors, fitting = tensors_of(trainer.model, target.model), ready.fitting | account_of(trainer.course)
         work.made(settings, describe_target(target), tensors, fitting).save_pretrained(work.outcome)

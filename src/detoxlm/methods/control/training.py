@@ -65,6 +65,7 @@ def positions(
         violations: how far each violates the constraint, in [0, 1].
         batch_size: texts read at once.
         temperature: at which they were drawn; where it is not 1, weights make up for it.
+            They do not for a nucleus (`own_sampling` draws from one): R is that of continuations from the nucleus.
         drawn: log-probability of each where it was drawn, if that was another model; weights make up for it too.
     """
     lengths = torch.tensor([len(one.ids) - max(1, one.start) for one in continuations])
@@ -107,7 +108,10 @@ def positions(
 def importance(
     logits: torch.Tensor, tokens: torch.Tensor, temperature: float, drawn: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Return p(y) / p_T(y), a scalar, of a continuation drawn at a temperature T.
+    """Return p(y) / p_T(y), a scalar, of a continuation drawn at a temperature T; both of the whole vocabulary.
+
+    Of draws from a nucleus it is right but for what p and p_T leave out of theirs. An exact weight would be 0 for every
+    text that has a token outside the nucleus of p.
 
     Args:
         logits: the model's before each of its tokens [n, V], float32.

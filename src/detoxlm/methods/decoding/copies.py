@@ -35,11 +35,22 @@ def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool) -> PreT
             f"model: {type(model).__name__} cannot be made again with its first {layers} layers ({first_line(error)}); "
             "take the shipped calibrator, or a method that copies none."
         ) from error
-    cut.to(model.device, model.dtype).eval().requires_grad_(False)
+    _give_dtypes(cut, model)
+    cut.eval().requires_grad_(False)
     if not own_embeddings:  # last, so that nothing above touches the target's modules
         cut.set_input_embeddings(view.embeddings)
         cut.set_output_embeddings(view.head)
     return cut
+
+
+def _give_dtypes(cut: PreTrainedModel, model: PreTrainedModel) -> None:
+    """Put `cut` on the device of `model`, every parameter and buffer in the dtype that `model` has it in.
+
+    They differ: a model in bfloat16 has its rotary frequencies in float32; rounded ones turn far positions by radians.
+    """
+    theirs = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+    for name, tensor in (*cut.named_parameters(), *cut.named_buffers()):
+        tensor.data = tensor.data.to(model.device, theirs[name].dtype)
 
 
 def check_copyable(model: PreTrainedModel) -> Architecture:

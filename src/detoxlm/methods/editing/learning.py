@@ -18,6 +18,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,8 @@ def _key(
     texts = [[p.ids for pair in pairs for p in pair], [p.ids for p in harmless]]
     every = [torch.stack([ends[i] for group in groups for _, ends in group]) for i in (0, 1)]
     ends = [hashlib.sha256(end.cpu().contiguous().numpy().tobytes()).hexdigest() for end in every]
-    return digest_of([target.architecture.fingerprint, str(target.model.dtype), ends, texts, *numbers])
+    made_by = [target.architecture.fingerprint, str(target.model.dtype), metadata.version("detoxlm")]
+    return digest_of([made_by, ends, texts, *numbers])
 
 
 def _keep(path: Path | None, state: dict[str, Any], shares: torch.Tensor, optimiser: torch.optim.Optimizer) -> None:

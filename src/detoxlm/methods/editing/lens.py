@@ -15,8 +15,9 @@ def reads_as(target: Target, direction: torch.Tensor, count: int = 8) -> list[st
     particular and still matter.
     """
     view = target.architecture
-    gain = getattr(view.final_norm, "weight", None)
-    scaled = direction.to(view.head.weight) * (1 if gain is None else gain)
-    rows = view.head.weight - view.head.weight.mean(0)
-    best = (rows @ scaled).topk(min(count, len(rows))).indices.tolist()
+    head = view.head.weight
+    v = 100 * direction.to(head)[None]  # so long that the norm's epsilon does not count
+    # asked of the norm itself, as some multiply by their weight and others, such as Gemma's, by 1 + weight
+    normed = (view.final_norm(v) - view.final_norm(-v)).to(head)[0]  # without its bias
+    best = ((head - head.mean(0)) @ normed).topk(min(count, len(head))).indices.tolist()
     return [str(target.tokenizer.decode([token])).strip() for token in best]

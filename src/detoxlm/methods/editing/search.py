@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def search_removals(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    kept = Journal(journal, digest_of([asdict(space), seed, key])) if journal is not None else None
+    digest = digest_of([asdict(space), seed, key, metadata.version("detoxlm")])
+    kept = Journal(journal, digest) if journal is not None else None
     done = [Trial(Removal(**entry["removal"]), entry["look"]) for entry in (kept.entries if kept else [])][:trials]
     with track("searching what to remove", trials, "trials", done=len(done)) as advance:
         for number in range(len(done), trials):

@@ -294,7 +294,7 @@ def _searched(
         trials=settings.trials,
         seed=data.seed,
         key=[
-            target.architecture.fingerprint,
+            [target.architecture.fingerprint, str(target.model.dtype)],  # a fingerprint tells no dtype
             [scorer.name, scorer.version, scorer.revision],
             [[passage.ids for passage in side] for side in (pairs.clean, pairs.toxic)],
             [settings.pooling, settings.skip_sinks, settings.max_length, parts, _watched(data)],

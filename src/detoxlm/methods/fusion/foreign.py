@@ -59,9 +59,7 @@ def realigned(found: FusionDetoxifier, target: Target, settings: FusionSettings,
         return _aligned(base, found.tensors, target, settings, origin, seed)
     trunk = found.calibrator(base.model)
     assert isinstance(trunk, PreTrainedModel)
-    cut = cut_calibrator(base.model, settings.layers, own_embeddings=True)
-    Architecture.of(cut).decoder.load_state_dict(Architecture.of(trunk).decoder.state_dict())
-    return _with_base(cut, {}, base, target, settings, origin, seed)
+    return _with_base(trunk, {}, base, target, settings, origin, seed)
 
 
 def _aligned(
@@ -100,10 +98,10 @@ def _with_base(
     ours = spellings(target.tokenizer, target.architecture.vocab_size)
     pairs = common_tokens(theirs, ours)
     if settings.variant == "paper":
-        view = target.architecture
-        rows = view.embeddings.weight if settings.alignment == "input" else view.head.weight
-        cut_view = base.architecture
-        from_rows = cut_view.embeddings.weight if settings.alignment == "input" else cut_view.head.weight
+        from_rows, rows = (  # of the calibrator itself, which may have trained its own
+            view.embeddings.weight if settings.alignment == "input" else view.head.weight
+            for view in (Architecture.of(cut), target.architecture)
+        )
         tensors["alignment"], fitting["alignment"] = align(from_rows, rows, pairs, seed=seed)
     elif not same or base.architecture.vocab_size != target.architecture.vocab_size:  # rows of padding differ
         vocabulary = stand_ins(ours, theirs, base.tokenizer)

@@ -30,8 +30,8 @@ class Fusion(Method):
 
     @classmethod
     def check(cls, data: FitData, settings: FusionSettings, target: Target | None = None) -> None:
-        """Refuse data that the chosen calibrator would not read, a folder that holds none, and a target too shallow."""
-        choice = _choice(data, settings)
+        """Refuse data that the calibrator would not read, a folder without one, a strength out of range, few layers."""
+        choice, unfitted = _choice(data, settings), settings
         given = _given(data)
         if choice != "own" and given:
             raise UsageError(
@@ -49,8 +49,9 @@ class Fusion(Method):
         elif choice == "shipped":
             if settings.variant == "paper":
                 raise UsageError("calibrator: the shipped one is for variant=contrast; for paper use calibrator=own.")
-        elif target is None:
-            _found(choice)
+        elif target is None:  # later the fit itself finds it
+            unfitted = settings.model_copy(update={"variant": _found(choice).options.variant})
+        FusionDetoxifier(unfitted, {}, {}).check_strength(None)
 
     @classmethod
     def fit(cls, target: Target, data: FitData, settings: FusionSettings) -> FusionDetoxifier:
@@ -58,6 +59,7 @@ class Fusion(Method):
         cls.check(data, settings, target)
         spared = function_tokens(target.tokenizer, target.architecture.vocab_size) if settings.spared else None
         made = _made(target, data, settings)
+        made.check_strength(None)  # a calibrator's variant, and with it the range, may be another than the settings say
         if spared is not None:
             if made.options.variant == "paper":
                 raise UsageError(

@@ -6,7 +6,7 @@ from typing import Any
 
 from detoxlm.data import Example
 from detoxlm.errors import UsageError
-from detoxlm.generation import encode
+from detoxlm.generation import encode, encode_after
 from detoxlm.harvest import Sampled
 from detoxlm.methods.base import FitData, describe_target
 from detoxlm.methods.fusion import mixing
@@ -72,7 +72,7 @@ def tokenised(
     if prompt and not (prompt[-1].isspace() or completion[:1].isspace()) and ended:
         prompt += "\n"  # the paper's form for question and answer; text that continues brings its own space
     before = encode(target, prompt, None) if prompt else []
-    tokens = target.tokenizer(completion, add_special_tokens=not prompt)["input_ids"]
+    tokens = encode_after(target, completion) if prompt else target.tokenizer(completion)["input_ids"]
     if ended and target.tokenizer.eos_token_id is not None:
         tokens = [*tokens, target.tokenizer.eos_token_id]
     ids = (before + tokens)[: settings.max_length]

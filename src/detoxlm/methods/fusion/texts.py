@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from detoxlm.errors import UsageError
-from detoxlm.generation import encode
+from detoxlm.generation import encode, encode_after
 from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData
 from detoxlm.methods.fusion.settings import FusionSettings
@@ -43,9 +43,11 @@ def score_passages(target: Target, rows: Sequence[Row], scorer: Scorer, max_leng
     start = next(token for token in (first, end, 0) if token is not None)
     passages = []
     for i, (context, text, toxicity) in enumerate(rows):
-        before = (encode(target, context, None) if context else [start])[-(max_length // 2) :]
-        tokens = target.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
-        tokens = tokens[: max_length - len(before)]
+        if context:
+            before, tokens = encode(target, context, None)[-(max_length // 2) :], encode_after(target, text)
+        else:
+            before, tokens = [start], target.tokenizer(text, add_special_tokens=False)["input_ids"]
+        tokens = tokens[: max_length - len(before)] if text.strip() else []
         if tokens:
             passages.append(Passage(before + tokens, len(before), known[i] if toxicity is None else toxicity))
     return passages

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from detoxlm.generation import encode_all_after
+
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -106,7 +108,7 @@ def stand_ins(target: list[bytes | None], calibrator: list[bytes | None], tokeni
         except UnicodeDecodeError:  # a part of a character spells nothing yet
             continue
     if left:
-        encoded = tokenizer([text for _, text in left], add_special_tokens=False)["input_ids"]
+        encoded = encode_all_after(tokenizer, [text for _, text in left])  # tokens go on from others
         for (i, _), pieces in zip(left, encoded, strict=True):
             if pieces:
                 found[i] = pieces[0]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +168,17 @@ def train_copy(
     if last := last_checkpoint(folder):
         log.warning("%s holds checkpoints of this very training: it goes on from %s.", folder, last.name)
     trainer = trainer_of(target, seed, settings, watch, make, course, folder)
-    if last and (steps := stopped_early(last, settings)):
+    train_from(last, trainer, settings)
+    return tensors_of(trainer.model, target.model), account_of(trainer.course)
+
+
+def train_from(checkpoint: Path | None, trainer: Looking, settings: TrainingSettings) -> None:
+    """Train, from a checkpoint where there is one; a training that has ended by itself there is not gone on with."""
+    if checkpoint and (steps := stopped_early(checkpoint, settings)):
         trainer.args.max_steps = steps
         read = steps * trainer.args.train_batch_size * trainer.args.world_size
         trainer.train_dataset = trainer.train_dataset.select(range(read))
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
-    return tensors_of(trainer.model, target.model), account_of(trainer.course)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -258,6 +264,8 @@ def checkpoints(
         "method": name,
         "fingerprint": target.architecture.fingerprint,
         "dtype": str(target.model.dtype),
+        "version": metadata.version("detoxlm"),
+        "processes": PartialState().num_processes,  # a step reads a batch of each
         "settings": settings.model_dump(mode="json"),
         "texts": [[[p.ids, p.start] for p in texts] for texts in (ready.harmful, ready.clean, ready.watch.clean)],
         "examples": asdict(ready.texts),  # pairs are made of these
