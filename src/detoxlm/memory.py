@@ -5,38 +5,35 @@ from __future__ import annotations
 import math
 import resource
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 
-def start_peak() -> None:
-    """Begin a new peak, where the system can: Linux resets the process's high-water mark, CUDA its own counter."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+def begin(*devices: torch.device) -> int:
+    """Begin a new peak on devices, where the system can, and return the bytes that are used now, as `peak` counts them.
+
+    CUDA resets a counter of each GPU, Linux the process's high-water mark.
+    """
+    gpus = _gpus(devices)
+    for gpu in gpus:
+        torch.cuda.reset_peak_memory_stats(gpu)
     with suppress(OSError):  # other systems: the peak since the process started, which is still an upper bound
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_mb() -> float:
-    """Return the peak since `start_peak` in MB (10^6 bytes): GPU memory where a GPU was used, else resident memory."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() / 1e6
-    return _resident_peak() / 1e6
-
-
-def begin(device: torch.device) -> int:
-    """Begin a new peak, as `start_peak`, and return the bytes that are used now."""
-    start_peak()
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
+    if gpus:
+        return sum(map(torch.cuda.memory_allocated, gpus))
     return _kilobytes("/proc/self/status", "VmRSS") or _resident_peak()
 
 
-def peak(device: torch.device) -> int:
-    """Return the most bytes that were used since `begin`: of a GPU, else resident memory."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident_peak()
+def peak(*devices: torch.device) -> int:
+    """Return the most bytes that were used since `begin`: of all GPUs among the devices, else resident memory.
+
+    Of several GPUs it is the sum of what each had at its own most.
+    """
+    gpus = _gpus(devices)
+    return sum(map(torch.cuda.max_memory_allocated, gpus)) if gpus else _resident_peak()
 
 
 def free(device: torch.device) -> float:
@@ -45,6 +42,10 @@ def free(device: torch.device) -> float:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(torch.cuda.mem_get_info(device)[0] + unused)
     return _kilobytes("/proc/meminfo", "MemAvailable") or math.inf
+
+
+def _gpus(devices: Iterable[torch.device]) -> set[torch.device]:
+    return {device for device in devices if device.type == "cuda"}
 
 
 def _resident_peak() -> int:

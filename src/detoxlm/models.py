@@ -75,6 +75,12 @@ class Target:
         return self.model.device
 
     @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """What its weights are on: one device, or all that a device map shares them out over."""
+        shared = {str(torch.device(one)) for one in getattr(self.model, "hf_device_map", {}).values()}
+        return tuple(map(torch.device, sorted(shared))) if len(shared) > 1 else (self.device,)
+
+    @property
     def info(self) -> ModelInfo:
         """What results record about this model."""
         return ModelInfo(
@@ -83,7 +89,7 @@ class Target:
             architecture=self.architecture.name,
             parameters=self.model.num_parameters(),
             dtype=str(self.model.dtype).removeprefix("torch."),
-            device=_devices(self.model),
+            device=", ".join(map(str, self.devices)),
             quantization=quantization_of(self.model),
         )
 
@@ -269,12 +275,6 @@ def _has_finite_logits(model: PreTrainedModel) -> bool:
     except Exception:  # what models of others raise is no closed set
         return True
     return bool(torch.isfinite(logits).all())
-
-
-def _devices(model: PreTrainedModel) -> str:
-    """Return the device that a model is on, or all of them."""
-    shared = {str(torch.device(one)) for one in getattr(model, "hf_device_map", {}).values()}
-    return ", ".join(sorted(shared)) if len(shared) > 1 else str(model.device)
 
 
 def _locate(name: str, revision: str | None) -> tuple[str, str]:

@@ -204,20 +204,22 @@ class InVllm(Here):
         ids = {i: encode(self.target, prompts[i], sampling.max_new_tokens) for i in order}
         longest = max((len(one) for one in ids.values()), default=0) + sampling.max_new_tokens
         each = sampling.samples * sampling.max_new_tokens
+        # vLLM works in this process, on the first GPU where there is one; the target may be on a CPU beside it
+        devices = {*self.target.devices, *([torch.device("cuda:0")] if torch.cuda.is_available() else [])}
         if order:
             self.vllm.started(self.target, longest, rows)
         with track("generating", len(prompts) * each, "tokens", done=skip * each) as advance:
             for start in range(0, len(order), size):
                 part = order[start : start + size]
                 began = time.perf_counter()
-                memory.start_peak()
+                memory.begin(*devices)
                 written = self._continued([(prompts[i], ids[i]) for i in part], sampling)
                 made = [
                     Generation(i, prompts[i], [text for text, _ in own], [kept for _, kept in own])
                     for i, own in zip(part, written, strict=True)
                 ]
                 lengths = [[len(kept) for kept in one.token_ids] for one in made]
-                yield Written(made, lengths, time.perf_counter() - began, memory.peak_mb())
+                yield Written(made, lengths, time.perf_counter() - began, memory.peak(*devices) / 1e6)
                 advance(len(part) * each)
 
     def _continued(
