@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Callable
@@ -68,6 +69,8 @@ class Target:
     revision: str
     #: What a reader must know of how it was loaded, a sentence each.
     notes: tuple[str, ...] = ()
+    #: The token that the tokenizer's maker pads with, and the side; None: the tokenizer is as its maker left it.
+    own_padding: tuple[str | None, str] | None = field(default=None, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -92,6 +95,16 @@ class Target:
             device=", ".join(map(str, self.devices)),
             quantization=quantization_of(self.model),
         )
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer as its maker left it: how we pad batches is no part of a model."""
+        tokenizer: Any = self.tokenizer
+        if self.own_padding is not None:
+            tokenizer = copy.deepcopy(tokenizer)
+            tokenizer.pad_token, tokenizer.padding_side = self.own_padding
+            if hasattr(tokenizer, "backend_tokenizer"):  # which writes, and reads again, the padding of the last batch
+                tokenizer.backend_tokenizer.no_padding()
+        tokenizer.save_pretrained(folder)
 
 
 def load_target(
@@ -143,11 +156,12 @@ def load_target(
         log.warning("model: %s", notes[0])
         loaded = _load(name, revision, replace(how, dtype=torch.float32))
     model, tokenizer = loaded.model.eval().requires_grad_(False), loaded.tokenizer
+    own_padding = tokenizer.pad_token, tokenizer.padding_side
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
     shown_name = EMBEDDED_TARGET if name == "embedded" else name
-    return Target(model, tokenizer, Architecture.of(model), shown_name, loaded.revision, notes)
+    return Target(model, tokenizer, Architecture.of(model), shown_name, loaded.revision, notes, own_padding)
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class Vllm:
         else:
             with quiet_transformers():
                 target.model.save_pretrained(folder)
-                target.tokenizer.save_pretrained(folder)
+                target.save_tokenizer(folder)
         return str(folder)
 
     def close(self) -> None:
