@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,6 +74,49 @@ def test_a_measurement_has_the_peak_of_all_devices_of_its_model(
     monkeypatch.setattr(Target, "devices", (FIRST, THIRD))
     written = list(Here(target).write(["the old", "bridge"], Sampling(max_new_tokens=2), 1, 0))
     assert [one.peak_mb for one in written] == [301.0, 301.0]
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({}, 10**9),
+        ({"memory.max": "max", "memory.current": "700"}, 10**9),
+        ({"memory.max": "1000", "memory.current": "700"}, 300),
+        ({"memory.max": "1000", "memory.current": "700", "memory.stat": "anon 9\ninactive_file 200\nfile 5"}, 500),
+        ({"memory.max": "1000", "memory.current": "1001"}, 0),
+        ({"memory.max": str(10**12), "memory.current": "1"}, 10**9),
+        ({"a/b/memory.max": "2000", "a/b/memory.current": "1", "a/memory.max": "50", "a/memory.current": "8"}, 42),
+        ({"memory/memory.limit_in_bytes": "1000", "memory/memory.usage_in_bytes": "600"}, 400),
+        (
+            {
+                "memory/c/memory.limit_in_bytes": "1000",
+                "memory/c/memory.usage_in_bytes": "600",
+                "memory/c/memory.stat": "inactive_file 1\ntotal_inactive_file 30",
+            },
+            430,
+        ),
+        ({"memory/memory.limit_in_bytes": str(2**63 - 4096), "memory/memory.usage_in_bytes": "600"}, 10**9),
+    ],
+    ids=["none", "no limit", "v2", "v2, files", "v2, full", "v2, wide", "v2, above", "v1", "v1, own", "v1, no limit"],
+)
+def test_what_is_left_on_a_cpu_is_what_the_container_has_left_where_that_is_less(
+    files: dict[str, str], left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    real = Path.read_text
+    said = {
+        "/proc/self/cgroup": "4:memory:/c\n3:cpu,cpuacct:/elsewhere\n0::/a/b\n",
+        "/proc/meminfo": f"MemFree: 5 kB\nMemAvailable:   {10**9 // 1024} kB\n",
+    }
+
+    def read_text(path: Path, *args: Any, **kwargs: Any) -> str:
+        return said.get(str(path)) or real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path)
+    assert memory.free(CPU) == pytest.approx(left, abs=1024 if left == 10**9 else 0)
 
 
 @pytest.mark.parametrize(
