@@ -21,6 +21,7 @@ from refusals import refused
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from detoxlm.errors import UsageError
 from detoxlm.methods import Detoxifier
 from detoxlm.models import EMBEDDED_TARGET, Target, load_target
 from detoxlm.scorers.base import Scorer
@@ -85,6 +86,16 @@ def test_the_base_may_be_named_from_the_adapters_own_folder(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert load_target(str(folder), device=DEVICE).architecture.fingerprint == absolute
+
+
+def test_the_revision_of_a_base_that_is_here_is_passed_over_and_a_users_is_refused(
+    adapted: Callable[..., Path],
+) -> None:
+    folder = adapted(revision="main")  # as PEFT may write it, of a base on the Hub that was put here since
+    assert json.loads((folder / "adapter_config.json").read_text())["revision"] == "main"
+    assert load_target(str(folder), device=DEVICE).revision.startswith("local on ")
+    with pytest.raises(UsageError, match=r"^revision: .*lora' is on this machine"):
+        load_target(str(folder), device=DEVICE, revision="main")
 
 
 def test_an_adapter_on_an_adapter_has_both(adapted: Callable[..., Path], tmp_path: Path) -> None:

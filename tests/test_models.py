@@ -181,6 +181,17 @@ def test_a_path_that_is_no_folder_is_refused_without_asking_the_hub(
     assert network_calls == []
 
 
+@pytest.mark.parametrize("name", ["{tmp}/model", "{tmp}/model.gguf", "embedded", EMBEDDED])
+def test_a_revision_of_what_is_on_this_machine_is_refused(
+    name: str, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.gguf").write_text("not read")
+    monkeypatch.setattr(models, "_embedded_gguf", lambda: tmp_path / "model.gguf")
+    with pytest.raises(UsageError, match=r"^revision: .* is on this machine, .* leave it out\.$") as caught:
+        load_target(name.format(tmp=tmp_path), device=DEVICE, revision="v2")
+    one_line(caught)
+
+
 @pytest.mark.parametrize("missing", [("pad",), ("pad", "eos"), ("pad", "eos", "bos")])
 def test_padding_is_possible_without_a_pad_token(missing: tuple[str, ...], copied: Path) -> None:
     settings = json.loads((copied / "tokenizer_config.json").read_text())

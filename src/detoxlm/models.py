@@ -134,20 +134,25 @@ def load_target(
         max_memory: with such a map, the most that each device gives: `0=10GiB,cpu=20GiB`, or a mapping.
         quantization: `4bit` or `8bit` (bitsandbytes, on a GPU), `int8` (torchao, of the weights alone, on a CPU too). A
             checkpoint that is quantised already needs nothing here.
-        revision: the Hub revision (branch, tag or commit).
+        revision: the Hub revision (branch, tag or commit); what is on this machine has none.
         trust_remote_code: run model code that the repository brings. Off unless the user asks.
         check: sees the configuration before weights are read, of an adapter that of its base, and may raise.
 
     Raises:
         UsageError: no such model here or on the Hub, no safetensors or tokenizer in it, no causal LM, an architecture
             that transformers does not know, code of its own that is not trusted, an adapter that does not fit its
-            base, a dtype, device or quantisation that cannot be used here, or a device map that fits nowhere.
+            base, a revision of what is on this machine, a dtype, device or quantisation that cannot be used here, or a
+            device map that fits nowhere.
         DetoxError: a GGUF file that cannot be read.
     """
     placement = placement_of(device, device_map, max_memory)
     check_quantization(quantization, placement.device)
     how = _How(placement, dtype_of(dtype, placement.device), quantization, trust_remote_code, check)
     name = _asked_for(name)
+    if revision is not None and _is_here(name):
+        raise UsageError(
+            f"revision: {name!r} is on this machine, and revisions are of models on the Hub; leave it out."
+        )
     loaded = _load(name, revision, how)
     notes: tuple[str, ...] = ()
     if how.dtype != torch.float32 and not _has_finite_logits(loaded.model.eval()):
@@ -289,6 +294,13 @@ def _has_finite_logits(model: PreTrainedModel) -> bool:
     except Exception:  # what models of others raise is no closed set
         return True
     return bool(torch.isfinite(logits).all())
+
+
+def _is_here(name: str) -> bool:
+    """Tell whether a model is on this machine: not where the package of `embedded` is missing, and the Hub has it."""
+    if name == "embedded":
+        return _embedded_gguf() is not None
+    return bool(name.strip()) and Path(name).expanduser().exists()
 
 
 def _locate(name: str, revision: str | None) -> tuple[str, str]:

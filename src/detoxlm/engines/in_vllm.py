@@ -119,6 +119,7 @@ class Vllm:
         most = getattr(target.model.config.get_text_config(), "max_position_embeddings", ROOM)
         with waiting("starting vLLM"):
             checkpoint = self._checkpoint(target)
+            options = self._options if self._folder is None else {**self._options, "revision": None}  # written here
             Vllm._begun = True
             from vllm import LLM
 
@@ -130,7 +131,7 @@ class Vllm:
                 enforce_eager=not torch.cuda.is_available(),  # on a CPU compiling takes longer than it saves
                 generation_config="vllm",  # what is not asked for is not the model's to decide
                 logits_processors=[] if self._detoxifier is None else [_PROCESSOR],
-                **self._options,
+                **options,
             )
 
     def _checkpoint(self, target: Target) -> str:
