@@ -118,10 +118,10 @@ def peak(options: argparse.Namespace) -> dict[str, Any]:
     """Generate once and print the peak: run by `speed`, in a process of its own."""
     target = load_target(options.model)
     detoxifier = Fusion.fit(target, FitData(), FusionSettings()) if options.fused else None
-    memory.start_peak()
+    memory.begin(*target.devices)
     with detoxifier.attached(target.model) if detoxifier else nullcontext():
         tokens_per_second(target, builtin_prompts("measure")[:64], 32, 20)
-    print(memory.peak_mb())
+    print(memory.peak(*target.devices) / 1e6)
     return {}
 
 

@@ -199,7 +199,7 @@ def once(options: argparse.Namespace) -> dict[str, Any]:
     found = read_pairs(options.pairs, limit=500).items if options.pairs else _made_up(500)
     clean, toxic = (passages(target, [("", text) for text in side], 64) for side in _sides(found))
     sentence_embeddings(target, clean[:1], pooling="all", skip_sinks=False)  # weights are mapped as they are touched
-    memory.start_peak()
+    memory.begin(*target.devices)
     started = time.perf_counter()
     if options.kind == "ours":
         embedded = [sentence_embeddings(target, texts, pooling="all", skip_sinks=False) for texts in (clean, toxic)]
@@ -207,7 +207,7 @@ def once(options: argparse.Namespace) -> dict[str, Any]:
             toxic_directions(positive, negative, 1, 10)
     elif options.kind == "released":
         _released(target, [p.ids for p in clean], [p.ids for p in toxic])
-    print(json.dumps({"seconds": time.perf_counter() - started, "peak_mb": memory.peak_mb()}))
+    print(json.dumps({"seconds": time.perf_counter() - started, "peak_mb": memory.peak(*target.devices) / 1e6}))
     return {}
 
 

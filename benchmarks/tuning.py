@@ -158,9 +158,9 @@ def _steps(options: argparse.Namespace, kind: str) -> dict[str, float]:
             return loss
 
         made.training_step = clocked
-        memory.start_peak()
+        memory.begin(*target.devices)
         made.train()
-    return {"seconds": sorted(seconds[1:])[len(seconds) // 2], "peak_mb": memory.peak_mb()}
+    return {"seconds": sorted(seconds[1:])[len(seconds) // 2], "peak_mb": memory.peak(*target.devices) / 1e6}
 
 
 #: Steps that are timed; the first warms up and does not count.

@@ -21,6 +21,7 @@ from refusals import refused
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from detoxlm.errors import UsageError
 from detoxlm.methods import Detoxifier
 from detoxlm.models import EMBEDDED_TARGET, Target, load_target
 from detoxlm.scorers.base import Scorer
@@ -39,7 +40,7 @@ def adapted(tiny_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., P
         settings = {"r": 2, "target_modules": MODULES[kind], "task_type": "CAUSAL_LM", **options}
         model = peft.get_peft_model(base, peft.LoraConfig(fan_in_fan_out=kind == "gpt2", **settings))
         for name, parameter in model.named_parameters():
-            if "lora_B" in name:
+            if "lora_B" in name or "trainable_tokens_delta" in name:
                 torch.nn.init.normal_(parameter, std=0.5)
         model.save_pretrained(tmp_path / "lora")
         return tmp_path / "lora"
@@ -87,6 +88,16 @@ def test_the_base_may_be_named_from_the_adapters_own_folder(
     assert load_target(str(folder), device=DEVICE).architecture.fingerprint == absolute
 
 
+def test_the_revision_of_a_base_that_is_here_is_passed_over_and_a_users_is_refused(
+    adapted: Callable[..., Path],
+) -> None:
+    folder = adapted(revision="main")  # as PEFT may write it, of a base on the Hub that was put here since
+    assert json.loads((folder / "adapter_config.json").read_text())["revision"] == "main"
+    assert load_target(str(folder), device=DEVICE).revision.startswith("local on ")
+    with pytest.raises(UsageError, match=r"^revision: .*lora' is on this machine"):
+        load_target(str(folder), device=DEVICE, revision="main")
+
+
 def test_an_adapter_on_an_adapter_has_both(adapted: Callable[..., Path], tmp_path: Path) -> None:
     first = adapted().rename(tmp_path / "first")
     second = shutil.copytree(first, tmp_path / "second")
@@ -100,15 +111,17 @@ def test_an_adapter_on_an_adapter_has_both(adapted: Callable[..., Path], tmp_pat
     torch.testing.assert_close(twice[name].cpu(), weights[name].cpu() + scale * b @ a, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", MODULES)
 def test_tokens_that_the_adapter_was_trained_with_have_their_embeddings(
-    tiny_folder: Callable[..., Path], tmp_path: Path
+    kind: str, tiny_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_folder("llama"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder(kind))
     tokenizer.add_tokens([f"[NEW{i}]" for i in range(5)])
-    base = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"))
+    base = AutoModelForCausalLM.from_pretrained(tiny_folder(kind))
     base.resize_token_embeddings(len(tokenizer))
     torch.nn.init.normal_(base.get_input_embeddings().weight[-5:], std=0.3)
-    config = peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    options = {"target_modules": MODULES[kind], "fan_in_fan_out": kind == "gpt2"}
+    config = peft.LoraConfig(r=2, task_type="CAUSAL_LM", **options)
     peft.get_peft_model(base, config).save_pretrained(tmp_path / "lora", save_embedding_layers=True)
     tokenizer.save_pretrained(tmp_path / "lora")
     target = load_target(str(tmp_path / "lora"), device=DEVICE)
@@ -117,12 +130,25 @@ def test_tokens_that_the_adapter_was_trained_with_have_their_embeddings(
     assert torch.isfinite(logits(target.model, target)).all() and last == [len(tokenizer) - 1]
     shutil.copy(tmp_path / "lora" / "tokenizer.json", tmp_path)
     lora = {
-        name: one
-        for name, one in load_file(tmp_path / "lora" / "adapter_model.safetensors").items()
-        if "embed" not in name and "lm_head" not in name
+        name: one for name, one in load_file(tmp_path / "lora" / "adapter_model.safetensors").items() if "lora_" in name
     }
     save_file(lora, tmp_path / "lora" / "adapter_model.safetensors", metadata={"format": "pt"})
     refused(tmp_path / "lora", r"5 tokens|resize_token_embeddings")
+
+
+def test_an_adapter_that_trained_single_tokens_changes_their_embeddings_alone(
+    adapted: Callable[..., Path], tiny: Callable[..., Target]
+) -> None:
+    tokens = [97, 101]
+    folder = adapted(trainable_token_indices=tokens)
+    base, target = tiny(), load_target(str(folder), device=DEVICE, dtype="float32")
+    before, after = (one.model.get_input_embeddings().weight for one in (base, target))
+    assert after.shape == before.shape
+    assert (after != before).any(1).nonzero()[:, 0].tolist() == tokens
+    reference = peft.PeftModel.from_pretrained(tiny().model, folder)
+    assert torch.allclose(logits(target.model, target), logits(reference, target), atol=1e-4)
+    edit(folder, trainable_token_indices=[97, 100_000])
+    refused(folder, "does not fit its base")
 
 
 @pytest.mark.parametrize("base", [None, "", {}, 7])

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from fits import fit
 
+from detoxlm import continuing
 from detoxlm.continuing import continue_file
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling, generate, sample_batch
@@ -88,6 +89,36 @@ def test_a_killed_run_ends_with_the_same_bytes(place: Path, tiny_folder: Callabl
     kept = chunks.read_bytes() if chunks.exists() else b""
     assert kept and not Path("out.jsonl").exists()
     run(model, "out.jsonl", max_new_tokens=60)
+    assert Path("out.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
+
+
+def test_with_auto_the_batches_are_those_of_a_run_that_was_not_killed(
+    place: Path, tiny_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    batches: list[int] = []
+    real, lives = continuing.sample_batch, [100]
+
+    def counted(target: Any, prompts: list[str], sampling: Sampling) -> Any:
+        if not lives[0]:
+            raise Killed
+        lives[0] -= 1
+        batches.append(len(prompts))
+        return real(target, prompts, sampling)
+
+    monkeypatch.setattr(continuing, "sample_batch", counted)
+    model, options = tiny_folder("llama"), {"batch_size": "auto", "samples": 8, "max_new_tokens": 2}
+    run(model, "whole.jsonl", **options)
+    assert batches == [4] * 7 + [2], "32 sequences at once, however fast that is"
+    batches.clear()
+    lives[0] = 3
+    with pytest.raises(Killed):
+        run(model, "out.jsonl", **options)
+    lives[0] = 100
+    run(model, "out.jsonl", **options)
+    assert batches == [4] * 7 + [2]
     assert Path("out.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
 
 

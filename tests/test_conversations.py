@@ -19,7 +19,6 @@ from detoxlm.conversations import (
     Form,
     as_data,
     fault_of,
-    restored,
     shortened,
     template_args_of,
 )
@@ -130,18 +129,22 @@ def test_a_harvest_that_goes_on_still_knows_its_conversations(
     again = harvest(chatty, CHATS[:3], letter_scorer, sampling, batch_size=2, workdir=tmp_path)
     assert again == first and len(again) >= 3
     assert all(isinstance(one.prompt, Conversation) for one in again)
+    alike = ["Why?", CHATS[1], CHATS[3], "Why?"]
+    assert len(set(map(str, alike))) == 1, "to a reader"
+    fresh, read = (harvest(chatty, alike, letter_scorer, sampling, batch_size=2, workdir=tmp_path) for _ in range(2))
+    for made in (fresh, read):
+        assert {one.number for one in made} == {0, 1, 2, 3}
+        assert all(one.prompt == "Why?" and as_data([one.prompt]) == as_data([alike[one.number]]) for one in made)
     other = copy.deepcopy(chatty)
     other.tokenizer.chat_template = TEMPLATE.replace("<assistant>", "<answer>")
     harvest(other, CHATS[:3], letter_scorer, sampling, batch_size=2, workdir=tmp_path)
-    assert len(list(tmp_path.glob("harvest-*.jsonl"))) == 2, "another template is other work"
+    assert len(list(tmp_path.glob("harvest-*.jsonl"))) == 3, "another template is other work"
 
 
 def test_copies_and_other_processes_keep_the_turns() -> None:
     chat = Conversation(TURNS, template_args={"mood": "x"}, kind="plain", rule={"lower": True})
     for other in (copy.deepcopy(chat), pickle.loads(pickle.dumps(chat))):
         assert as_data([other]) == as_data([chat]) and other == chat
-    assert restored([chat])(str(chat)) is chat
-    assert restored([chat])("unknown") == "unknown"
 
 
 # --- the window -------------------------------------------------------------------------------------------------------

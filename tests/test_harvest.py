@@ -72,12 +72,14 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def test_every_continuation_with_text_is_there_once_with_its_score(target: Target, letter_scorer: Scorer) -> None:
     texts = [
-        (g.prompt, text)
+        (g.prompt, text, g.index)
         for batch in generate(target, PROMPTS, SAMPLING, batch_size=BATCH)
         for g in batch.generations
         for text in g.texts
     ]
-    expected = [Sampled(prompt, text, text.count("e") / len(text)) for prompt, text in texts if text.strip()]
+    expected = [
+        Sampled(prompt, text, text.count("e") / len(text), number) for prompt, text, number in texts if text.strip()
+    ]
     assert len(texts) == 21
     assert 5 < len(expected) < 20  # some were empty and some were not
     assert harvest(target, PROMPTS, letter_scorer, SAMPLING, batch_size=BATCH) == expected

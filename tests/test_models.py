@@ -26,7 +26,7 @@ from devices import DEVICE, as_row
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from detoxlm import gguf_cache, models, preflight
 from detoxlm.errors import DetoxError, UsageError
@@ -181,6 +181,17 @@ def test_a_path_that_is_no_folder_is_refused_without_asking_the_hub(
     assert network_calls == []
 
 
+@pytest.mark.parametrize("name", ["{tmp}/model", "{tmp}/model.gguf", "embedded", EMBEDDED])
+def test_a_revision_of_what_is_on_this_machine_is_refused(
+    name: str, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.gguf").write_text("not read")
+    monkeypatch.setattr(models, "_embedded_gguf", lambda: tmp_path / "model.gguf")
+    with pytest.raises(UsageError, match=r"^revision: .* is on this machine, .* leave it out\.$") as caught:
+        load_target(name.format(tmp=tmp_path), device=DEVICE, revision="v2")
+    one_line(caught)
+
+
 @pytest.mark.parametrize("missing", [("pad",), ("pad", "eos"), ("pad", "eos", "bos")])
 def test_padding_is_possible_without_a_pad_token(missing: tuple[str, ...], copied: Path) -> None:
     settings = json.loads((copied / "tokenizer_config.json").read_text())
@@ -194,6 +205,26 @@ def test_padding_is_possible_without_a_pad_token(missing: tuple[str, ...], copie
 
 def test_a_pad_token_that_the_tokenizer_has_is_kept(copied: Path) -> None:
     assert load_target(str(copied), device=DEVICE).tokenizer.pad_token == "<pad>"
+
+
+@pytest.mark.parametrize("missing", [(), ("pad",), ("pad", "eos")])
+def test_a_saved_tokenizer_is_as_it_came_and_not_padded_as_our_batches_are(
+    missing: tuple[str, ...], copied: Path, tmp_path: Path
+) -> None:
+    settings = {**json.loads((copied / "tokenizer_config.json").read_text()), "padding_side": "right"}
+    for name in missing:
+        settings.pop(f"{name}_token")
+    (copied / "tokenizer_config.json").write_text(json.dumps(settings))
+    target = load_target(str(copied), device=DEVICE)
+    target.tokenizer(["ab", "abcd"], padding=True)
+    target.save_tokenizer(tmp_path / "saved")
+    assert target.tokenizer.pad_token is not None and target.tokenizer.padding_side == "left", "here it stays so"
+    came, saved = (AutoTokenizer.from_pretrained(folder) for folder in (copied, tmp_path / "saved"))
+    assert saved.special_tokens_map == came.special_tokens_map and came.pad_token == (None if missing else "<pad>")
+    assert saved.padding_side == came.padding_side == "right"
+    assert json.loads((tmp_path / "saved" / "tokenizer.json").read_text())["padding"] is None
+    assert saved("Hi!")["input_ids"] == came("Hi!")["input_ids"]
+    assert saved.decode(saved("Hi!")["input_ids"], skip_special_tokens=True) == "Hi!", "whose last byte is token 0"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 from fits import fit
 from test_recipes import task
 
-from detoxlm import memory, sizing
+from detoxlm import memory, processes, sizing
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling, generate
 from detoxlm.harvest import harvest
@@ -233,11 +233,18 @@ def raised(error: Exception) -> None:
     raise error
 
 
-def test_a_scorer_that_runs_out_of_memory_goes_on_with_smaller_batches() -> None:
+@pytest.mark.parametrize("count", [1, 2], ids=["alone", "as one of two processes"])
+def test_a_scorer_keeps_its_own_batch_size_and_halves_it_where_memory_runs_out(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "place", lambda: (0, count))
+    tried: list[int] = []
+
     class Small(Scorer):
         name, version, revision, batch_size, device = "small", "1", "test", 8, CPU
 
         def _score_batch(self, texts: list[str]) -> np.ndarray:
+            tried.append(len(texts))
             if len(texts) > 3:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return np.array([len(text) / 100 for text in texts])
@@ -246,3 +253,4 @@ def test_a_scorer_that_runs_out_of_memory_goes_on_with_smaller_batches() -> None
     texts = ["x" * n for n in range(1, 30)]
     assert np.allclose(scorer.score(texts), np.arange(1, 30) / 100)
     assert scorer.batch_size == 2
+    assert tried[:4] == [8, 4, 2, 2]

@@ -141,9 +141,7 @@ def merged(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
     from peft import PeftConfig, get_peft_model
 
     try:
-        with safe_open(adapter.folder / ADAPTER_WEIGHTS, "pt") as file:
-            rows = {name: file.get_slice(name).get_shape()[0] for name in file.keys() if "embed" in name}  # noqa: SIM118
-        _make_room(model, rows)
+        _make_room(model, adapter.folder / ADAPTER_WEIGHTS)
         with quiet_transformers(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is left out or made up is looked for below
             config = PeftConfig.from_pretrained(str(adapter.folder))
@@ -154,7 +152,7 @@ def merged(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
             whole: PreTrainedModel = wrapped.merge_and_unload(safe_merge=True)
     except UsageError:
         raise
-    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         what = " ".join(str(error).split())
         raise UsageError(
             f"model: the adapter {adapter.name!r} does not fit its base {adapter.base!r}: {what[:200]}. Give "
@@ -166,11 +164,20 @@ def merged(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
     return whole
 
 
-def _make_room(model: PreTrainedModel, rows: dict[str, int]) -> None:
+def _make_room(model: PreTrainedModel, weights: Path) -> None:
     """Give the base as many embeddings as the adapter brings along: it was trained with tokens that were added."""
-    wanted = {count for name, count in rows.items() if "lora_" not in name}
-    if len(wanted) == 1 and wanted != {model.get_input_embeddings().weight.shape[0]}:
-        model.resize_token_embeddings(wanted.pop(), mean_resizing=False)
+    embeddings = model.get_input_embeddings()
+    path = next(name for name, module in model.named_modules() if module is embeddings)
+    with safe_open(weights, "pt") as file:
+        # the whole table, whatever it is wrapped in; a LoRA of it and single tokens that were trained are no table
+        whole = [
+            name
+            for name in file.keys()  # noqa: SIM118 - it is no mapping
+            if name.startswith(f"base_model.model.{path}.") and name.endswith(".weight") and "lora_" not in name
+        ]
+        rows = {file.get_slice(name).get_shape()[0] for name in whole}
+    if len(rows) == 1 and rows != {embeddings.weight.shape[0]}:
+        model.resize_token_embeddings(rows.pop(), mean_resizing=False)
 
 
 def _check_all_used(adapter: Adapter, missing: Sequence[str], unexpected: Sequence[str]) -> None:

@@ -41,7 +41,7 @@ def save_checkpoint(
         folder_written_atomically(folder, replaces=CHECKPOINT_FILE) as temporary,
     ):
         merged.save_pretrained(temporary)
-        target.tokenizer.save_pretrained(temporary)
+        target.save_tokenizer(temporary)
         (temporary / CHECKPOINT_FILE).write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
         (temporary / "README.md").write_text(card or _unmeasured_card(target, info), encoding="utf-8", errors="replace")
 
@@ -56,7 +56,7 @@ def save_adapter(target: Target, detoxifier: Detoxifier, strength: float | None,
     """
     with waiting("writing the adapter"), folder_written_atomically(folder, replaces=ADAPTER_CONFIG) as temporary:
         detoxifier.save_adapter(target.model, temporary, strength)
-        target.tokenizer.save_pretrained(temporary)
+        target.save_tokenizer(temporary)
         (temporary / "README.md").write_text(_adapter_card(target, detoxifier.info(strength)), encoding="utf-8")
 
 

@@ -22,14 +22,11 @@ from detoxlm.methods import Detoxifier
 from detoxlm.models import Target
 from detoxlm.progress import track, waiting
 from detoxlm.settings import ChatOptions, GenerateSettings
-from detoxlm.sizing import Sizes, asked
+from detoxlm.sizing import START, asked
 from detoxlm.versions import versions
 from detoxlm.workflows import detoxifier_of, sampling_of, target_of
 
 log = logging.getLogger(__name__)
-
-#: Sequences of a chunk where batches find their own size; a kill costs one chunk.
-_TOGETHER = 1024
 
 
 class Writing:
@@ -43,9 +40,12 @@ class Writing:
         """
         target = target_of(model, settings, detoxifier)
         self._target: Target | None = target
-        self._sampling, self._sizes = sampling_of(settings), Sizes(settings.batch_size, target.device)
-        #: Rows of a chunk: a batch, or what `auto` makes several of.
-        self.rows = max(1, (_TOGETHER if self._sizes.automatic else self._sizes.size) // settings.samples)
+        self._sampling = sampling_of(settings)
+        size = asked(settings.batch_size, target.device)
+        if size == "auto":  # it would find others after a kill and in every worker; logits' last digits depend on them
+            size = START
+        #: Rows of a chunk, which is a batch.
+        self.rows = max(1, size // settings.samples)
         #: The model's window in words, and how many tokens of it are left for a prompt; None: it does not say.
         self.window = f"the window of {target.name} has {window_of(target)}"
         self._room = None if window_of(target) is None else (window_of(target) or 0) - self._sampling.max_new_tokens
@@ -56,8 +56,7 @@ class Writing:
             "model": f"{target.name} {target.architecture.fingerprint} {target.info.dtype}",
             "detoxifier": "none" if detoxifier is None else detoxifier.content[:16],
             "strength": None,
-            # the last digits of logits depend on the batch, so its size is a part of what names a run
-            "--batch-size": asked(settings.batch_size, target.device),
+            "--batch-size": size,
         }
         self._attached = ExitStack()
         if detoxifier is not None:
@@ -71,13 +70,10 @@ class Writing:
         self._target = None
 
     def write(self, texts: Sequence[str]) -> tuple[list[list[str]], int]:
-        """Return the continuations of each prompt of a chunk, and how many prompts were cut to the model's window."""
+        """Return the continuations of each prompt of a batch, and how many prompts were cut to the model's window."""
         target, room, prompts = self._target, self._room, trimmed(texts)
         assert target is not None  # nobody writes with what is closed
-        parts = self._sizes.over(
-            prompts, lambda part: sample_batch(target, part, self._sampling), each=self._sampling.samples
-        )
-        made = [[decode(target, ids) for ids in row] for _, part in parts for row in part]
+        made = [[decode(target, ids) for ids in row] for row in sample_batch(target, prompts, self._sampling)]
         return made, 0 if room is None else sum(len(encode(target, one, None)) > room for one in prompts)
 
     def __call__(self, texts: Sequence[str]) -> bytes:

@@ -258,12 +258,6 @@ def as_data(prompts: Sequence[str] | None) -> list[Any] | None:
     ]
 
 
-def restored(prompts: Sequence[str]) -> Callable[[str], str]:
-    """Return what gives back the prompt that reads as a text: JSON keeps of a conversation what a reader sees."""
-    known = {str(prompt): prompt for prompt in prompts}
-    return lambda text: known.get(text, text)
-
-
 def rendered(tokenizer: PreTrainedTokenizerBase, model: str, conversation: Conversation) -> str:
     """Return a conversation as the template writes it, with the beginning of the answer.
 

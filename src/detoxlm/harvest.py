@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detoxlm import processes
-from detoxlm.conversations import Conversation, as_data, form_of, restored, template_sha256
+from detoxlm.conversations import Conversation, as_data, form_of, template_sha256
 from detoxlm.generation import Sampling, describe_prompts, generate, plan_batches, trimmed
 from detoxlm.journal import Journal, digest_of
 from detoxlm.models import Target
@@ -29,6 +29,9 @@ class Sampled:
     prompt: str
     continuation: str
     toxicity: float
+    #: The prompt's place among those that were given to `harvest`; None: it is from elsewhere. Files keep that in place
+    #: of the text, for a conversation reads like the text that it is a turn of.
+    number: int | None = None
 
 
 def own_sampling(samples: int, seed: int) -> Sampling:
@@ -83,7 +86,7 @@ def harvest(
         "scorer": [scorer.name, scorer.version, scorer.revision],
         "batch_size": asked(batch_size, target.device),
         **({"template": template_sha256(target.tokenizer)} if form_of(prompts) == "chat" else {}),
-        "entries": "with how many prompts",
+        "entries": "with how many prompts, and each prompt's number",
     }
     digest = digest_of(key)
     # a fit may sample in more than one way, and none must wipe out another
@@ -91,16 +94,17 @@ def harvest(
     rows = [[tuple(row) for row in entry["rows"]] for entry in journal.entries] if journal else []
     for made in rows if check is not None else ():
         check([score for *_, score in made])  # else it would judge a harvest that goes on by its last part
+    own = _own(target, prompts, sampling, batch_size)
     batches = generate(
         target,
-        _own(target, prompts, sampling, batch_size),
+        [prompts[i] for i in own],
         sampling,
         batch_size=batch_size,
         description="harvesting",
         skip=sum(entry["prompts"] for entry in journal.entries) if journal else 0,
     )
     for batch in batches:
-        pairs = [(g.prompt, text) for g in batch.generations for text in g.texts if text.strip()]
+        pairs = [(own[g.index], text) for g in batch.generations for text in g.texts if text.strip()]
         scores = scorer.score([text for _, text in pairs]).tolist()
         made = [(*pair, score) for pair, score in zip(pairs, scores, strict=True)]
         rows.append(made)
@@ -110,14 +114,13 @@ def harvest(
             journal.append({"rows": made, "prompts": len(batch.generations)})
     if journal:
         journal.close()
-    prompt_of, whole = restored(prompts), processes.in_turn(processes.gathered(rows))
-    return [Sampled(prompt_of(prompt), *rest) for batch in whole for prompt, *rest in batch]
+    whole = processes.in_turn(processes.gathered(rows))
+    return [Sampled(prompts[i], text, score, i) for batch in whole for i, text, score in batch]
 
 
-def _own(target: Target, prompts: list[str], sampling: Sampling, batch_size: BatchSize) -> list[str]:
-    """Return the prompts that this process continues: all of them where it is alone."""
+def _own(target: Target, prompts: list[str], sampling: Sampling, batch_size: BatchSize) -> list[int]:
+    """Return the numbers of the prompts that this process continues: all of them where it is alone."""
     number, count = processes.place()
     if count == 1:
-        return prompts
-    planned = plan_batches(target, prompts, sampling.samples, batch_size)
-    return [prompts[i] for i in processes.dealt(planned, number, count)]
+        return list(range(len(prompts)))
+    return processes.dealt(plan_batches(target, prompts, sampling.samples, batch_size), number, count)

@@ -56,18 +56,28 @@ def tensors_counted() -> Iterator[None]:
         reader.tqdm = bar
 
 
+def lacking(loading: dict[str, Any]) -> list[str]:
+    """Return the names of weights that transformers would go on with random numbers in place of.
+
+    Args:
+        loading: what `from_pretrained` says with `output_loading_info` and `ignore_mismatched_sizes`; it raises without
+            the latter where weights are of another shape than the configuration says.
+    """
+    return sorted({*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])})
+
+
 def check_complete(name: str, loading: dict[str, Any]) -> None:
-    """Refuse a model where transformers would go on with random numbers in place of weights.
+    """Refuse a model that lacks weights.
 
     Args:
         name: of the model, for the message.
-        loading: what `from_pretrained` says with `output_loading_info`.
+        loading: as of `lacking`.
 
     Raises:
         UsageError: weights are missing, or of another shape than the configuration says.
     """
-    if lacking := sorted({*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}):
+    if without := lacking(loading):
         raise UsageError(
-            f"model: {name!r} is damaged: {lacking[0]} and {len(lacking) - 1} more weights of its configuration are "
+            f"model: {name!r} is damaged: {without[0]} and {len(without) - 1} more weights of its configuration are "
             "missing or of another shape."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Callable
@@ -68,11 +69,19 @@ class Target:
     revision: str
     #: What a reader must know of how it was loaded, a sentence each.
     notes: tuple[str, ...] = ()
+    #: The token that the tokenizer's maker pads with, and the side; None: the tokenizer is as its maker left it.
+    own_padding: tuple[str | None, str] | None = field(default=None, repr=False)
 
     @property
     def device(self) -> torch.device:
         """Where the model's inputs go."""
         return self.model.device
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """What its weights are on: one device, or all that a device map shares them out over."""
+        shared = {str(torch.device(one)) for one in getattr(self.model, "hf_device_map", {}).values()}
+        return tuple(map(torch.device, sorted(shared))) if len(shared) > 1 else (self.device,)
 
     @property
     def info(self) -> ModelInfo:
@@ -83,9 +92,19 @@ class Target:
             architecture=self.architecture.name,
             parameters=self.model.num_parameters(),
             dtype=str(self.model.dtype).removeprefix("torch."),
-            device=_devices(self.model),
+            device=", ".join(map(str, self.devices)),
             quantization=quantization_of(self.model),
         )
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer as its maker left it: how we pad batches is no part of a model."""
+        tokenizer: Any = self.tokenizer
+        if self.own_padding is not None:
+            tokenizer = copy.deepcopy(tokenizer)
+            tokenizer.pad_token, tokenizer.padding_side = self.own_padding
+            if hasattr(tokenizer, "backend_tokenizer"):  # which writes, and reads again, the padding of the last batch
+                tokenizer.backend_tokenizer.no_padding()
+        tokenizer.save_pretrained(folder)
 
 
 def load_target(
@@ -115,20 +134,25 @@ def load_target(
         max_memory: with such a map, the most that each device gives: `0=10GiB,cpu=20GiB`, or a mapping.
         quantization: `4bit` or `8bit` (bitsandbytes, on a GPU), `int8` (torchao, of the weights alone, on a CPU too). A
             checkpoint that is quantised already needs nothing here.
-        revision: the Hub revision (branch, tag or commit).
+        revision: the Hub revision (branch, tag or commit); what is on this machine has none.
         trust_remote_code: run model code that the repository brings. Off unless the user asks.
         check: sees the configuration before weights are read, of an adapter that of its base, and may raise.
 
     Raises:
         UsageError: no such model here or on the Hub, no safetensors or tokenizer in it, no causal LM, an architecture
             that transformers does not know, code of its own that is not trusted, an adapter that does not fit its
-            base, a dtype, device or quantisation that cannot be used here, or a device map that fits nowhere.
+            base, a revision of what is on this machine, a dtype, device or quantisation that cannot be used here, or a
+            device map that fits nowhere.
         DetoxError: a GGUF file that cannot be read.
     """
     placement = placement_of(device, device_map, max_memory)
     check_quantization(quantization, placement.device)
     how = _How(placement, dtype_of(dtype, placement.device), quantization, trust_remote_code, check)
     name = _asked_for(name)
+    if revision is not None and _is_here(name):
+        raise UsageError(
+            f"revision: {name!r} is on this machine, and revisions are of models on the Hub; leave it out."
+        )
     loaded = _load(name, revision, how)
     notes: tuple[str, ...] = ()
     if how.dtype != torch.float32 and not _has_finite_logits(loaded.model.eval()):
@@ -137,11 +161,12 @@ def load_target(
         log.warning("model: %s", notes[0])
         loaded = _load(name, revision, replace(how, dtype=torch.float32))
     model, tokenizer = loaded.model.eval().requires_grad_(False), loaded.tokenizer
+    own_padding = tokenizer.pad_token, tokenizer.padding_side
     if tokenizer.pad_token is None:  # only fills the left of shorter prompts, under a zero attention mask
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "left"
     shown_name = EMBEDDED_TARGET if name == "embedded" else name
-    return Target(model, tokenizer, Architecture.of(model), shown_name, loaded.revision, notes)
+    return Target(model, tokenizer, Architecture.of(model), shown_name, loaded.revision, notes, own_padding)
 
 
 @dataclass(frozen=True)
@@ -271,10 +296,11 @@ def _has_finite_logits(model: PreTrainedModel) -> bool:
     return bool(torch.isfinite(logits).all())
 
 
-def _devices(model: PreTrainedModel) -> str:
-    """Return the device that a model is on, or all of them."""
-    shared = {str(torch.device(one)) for one in getattr(model, "hf_device_map", {}).values()}
-    return ", ".join(sorted(shared)) if len(shared) > 1 else str(model.device)
+def _is_here(name: str) -> bool:
+    """Tell whether a model is on this machine: not where the package of `embedded` is missing, and the Hub has it."""
+    if name == "embedded":
+        return _embedded_gguf() is not None
+    return bool(name.strip()) and Path(name).expanduser().exists()
 
 
 def _locate(name: str, revision: str | None) -> tuple[str, str]:

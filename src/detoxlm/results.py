@@ -211,7 +211,8 @@ class Cost(Stored):
 
     tokens_per_second: float = Field(description="Generated tokens per second of generation time, all samples.")
     peak_memory_mb: float | None = Field(
-        description="Peak resident memory of the process, MB (10^6 bytes); None: the model ran on another machine."
+        description="Peak memory while the model wrote, MB (10^6 bytes): of all GPUs that it is on, on a CPU resident "
+        "memory of the process; None: the model ran on another machine."
     )
     generation_seconds: float
     total_seconds: float

@@ -36,21 +36,27 @@ R = TypeVar("R")
 class Sizes:
     """The batch sizes of one stretch of work.
 
-    With `auto` the first batch is of `start` sequences. Batches are doubled while that makes them faster, up to what
+    With `auto` the first batch is of `START` sequences. Batches are doubled while that makes them faster, up to what
     the memory that one has taken leaves room for. What runs out of memory is made again in halves, and no batch is as
     large any more. What is made of a sequence must not depend on its batch; then nothing does but the time.
     """
 
-    def __init__(self, size: BatchSize, device: torch.device, *, start: int | None = None, grows: bool = True) -> None:
-        """Take what was asked for, where the work is done and, for `auto`, the first size and whether it is doubled."""
-        start = START if start is None else start
-        size = asked(size, device)
-        self.automatic = size == "auto"
+    def __init__(self, size: BatchSize, device: torch.device) -> None:
+        """Take what was asked for, and where the work is done."""
+        known = asked(size, device)
+        self._halving = self._growing = known == "auto"
         #: How many sequences the next batch has at most.
-        self.size = start if size == "auto" else size
-        self._device, self._growing = device, self.automatic and grows
+        self.size = START if known == "auto" else known
+        self._device = device
         #: Tokens a second, of the size before.
         self._rate = 0.0
+
+    @classmethod
+    def halved(cls, size: int, device: torch.device) -> Sizes:
+        """Return those of work with a size of its own, in several processes too: it is halved, and never doubled."""
+        sizes = cls(size, device)
+        sizes._halving = True
+        return sizes
 
     def over(
         self,
@@ -88,7 +94,7 @@ class Sizes:
         try:
             made = work(part)
         except (MemoryError, RuntimeError) as error:
-            if not self.automatic or not is_out_of_memory(error):
+            if not self._halving or not is_out_of_memory(error):
                 raise
             if len(part) == 1:
                 raise DetoxError(

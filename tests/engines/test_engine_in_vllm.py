@@ -173,6 +173,7 @@ def test_a_detoxifier_on_logits_acts_inside_and_an_edit_is_in_the_checkpoint(
     edit = engine(target, fit(target, "surgery", letter_scorer), 1.0, edited=edited)
     list(edit.write(PROMPTS, sampling, 8, 0))
     assert played.started[1]["model"] == str(written[0]) and played.started[1]["files"] == ["weights"]
+    assert played.started[1]["revision"] is None, "that is of what the Hub has"
     assert played.started[1]["logits_processors"] == [] and played.params[-1].extra_args is None
     edit.close()
     assert not written[0].exists()

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from detoxlm.errors import DetoxError
 from detoxlm.scorers import Scorer
@@ -76,6 +77,36 @@ def test_batch_size_of_the_wrapper_is_used(path):
     cached.batch_size = 2
     cached.score(["a", "b", "c"])
     assert [len(batch) for batch in inner.asked] == [2, 1]
+
+
+def test_dimensions_come_from_disk_where_toxicity_is_the_only_one(path):
+    CachedScorer(Counting(), path).score(["a", "bb"])
+    inner, steps = Counting(), []
+    found = CachedScorer(inner, path).score_dimensions(["a", "ccc", "bb"], steps.append)
+    assert {name: scores.tolist() for name, scores in found.items()} == {"toxicity": [0.01, 0.03, 0.02]}
+    assert inner.asked == [["ccc"]] and sum(steps) == 3
+    CachedScorer(Counting(), path).score_dimensions(["dddd"])
+    CachedScorer(inner, path).score(["dddd"])
+    assert inner.asked == [["ccc"]], "and they are kept there"
+
+
+def test_further_dimensions_are_the_scorers_own_with_its_halved_batches(path):
+    class Several(Counting):
+        dimensions, device = ("toxicity", "insult"), torch.device("cpu")
+
+        def _score_dimensions_batch(self, texts):
+            self.asked.append(len(texts))
+            if len(texts) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return np.array([[len(text) / 100, 0.5] for text in texts])
+
+    inner, steps = Several(), []
+    cached = CachedScorer(inner, path)
+    found = cached.score_dimensions(["a", "bb", "ccc", "dddd", "eeeee"], steps.append)
+    assert found["toxicity"].tolist() == [0.01, 0.02, 0.03, 0.04, 0.05]
+    assert found["insult"].tolist() == [0.5] * 5
+    assert inner.asked == [4, 2, 2, 1] and sum(steps) == 5
+    assert cached.batch_size == 2, "and so it stays"
 
 
 def test_no_text_is_stored(path):

@@ -152,6 +152,18 @@ def test_a_model_without_a_trained_head_is_refused(tmp_path):
         HubScorer(str(tmp_path), label="LABEL_1", device="cpu")
 
 
+def test_a_head_of_another_shape_than_the_configuration_says_is_refused(tmp_path):
+    save_classifier(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    labels = dict(enumerate(["fine", "Toxic", "rude", "late"]))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "id2label": labels, "label2id": {}}))
+    with pytest.raises(
+        UsageError, match=r"lack classifier\.\w+, or have it in another shape than config\.json"
+    ) as caught:
+        HubScorer(str(tmp_path), label="Toxic", device="cpu")
+    assert "\n" not in str(caught.value)
+
+
 def test_pickled_weights_are_refused(tmp_path):
     model = save_classifier(tmp_path)
     (tmp_path / "model.safetensors").unlink()

@@ -87,12 +87,13 @@ class Here(Engine):
     def write(self, prompts: Sequence[str], sampling: Sampling, batch_size: BatchSize, skip: int) -> Iterator[Written]:
         """See `Engine`; batches are of prompts of like length."""
         batches = generate(self.target, prompts, sampling, batch_size=batch_size, skip=skip)
+        devices = self.target.devices
         attach = self._attach or nullcontext
         while True:
-            memory.start_peak()
+            memory.begin(*devices)
             with attach():  # around the generation of one batch only: scorer and judge must see an untouched model
                 batch = next(batches, None)
-            peak = memory.peak_mb()
+            peak = memory.peak(*devices) / 1e6
             if batch is None:
                 return
             lengths = [[len(ids) for ids in one.token_ids] for one in batch.generations]

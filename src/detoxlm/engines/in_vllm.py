@@ -119,6 +119,7 @@ class Vllm:
         most = getattr(target.model.config.get_text_config(), "max_position_embeddings", ROOM)
         with waiting("starting vLLM"):
             checkpoint = self._checkpoint(target)
+            options = self._options if self._folder is None else {**self._options, "revision": None}  # written here
             Vllm._begun = True
             from vllm import LLM
 
@@ -130,7 +131,7 @@ class Vllm:
                 enforce_eager=not torch.cuda.is_available(),  # on a CPU compiling takes longer than it saves
                 generation_config="vllm",  # what is not asked for is not the model's to decide
                 logits_processors=[] if self._detoxifier is None else [_PROCESSOR],
-                **self._options,
+                **options,
             )
 
     def _checkpoint(self, target: Target) -> str:
@@ -146,7 +147,7 @@ class Vllm:
         else:
             with quiet_transformers():
                 target.model.save_pretrained(folder)
-                target.tokenizer.save_pretrained(folder)
+                target.save_tokenizer(folder)
         return str(folder)
 
     def close(self) -> None:
@@ -204,20 +205,22 @@ class InVllm(Here):
         ids = {i: encode(self.target, prompts[i], sampling.max_new_tokens) for i in order}
         longest = max((len(one) for one in ids.values()), default=0) + sampling.max_new_tokens
         each = sampling.samples * sampling.max_new_tokens
+        # vLLM works in this process, on the first GPU where there is one; the target may be on a CPU beside it
+        devices = {*self.target.devices, *([torch.device("cuda:0")] if torch.cuda.is_available() else [])}
         if order:
             self.vllm.started(self.target, longest, rows)
         with track("generating", len(prompts) * each, "tokens", done=skip * each) as advance:
             for start in range(0, len(order), size):
                 part = order[start : start + size]
                 began = time.perf_counter()
-                memory.start_peak()
+                memory.begin(*devices)
                 written = self._continued([(prompts[i], ids[i]) for i in part], sampling)
                 made = [
                     Generation(i, prompts[i], [text for text, _ in own], [kept for _, kept in own])
                     for i, own in zip(part, written, strict=True)
                 ]
                 lengths = [[len(kept) for kept in one.token_ids] for one in made]
-                yield Written(made, lengths, time.perf_counter() - began, memory.peak_mb())
+                yield Written(made, lengths, time.perf_counter() - began, memory.peak(*devices) / 1e6)
                 advance(len(part) * each)
 
     def _continued(

@@ -106,7 +106,7 @@ class Scorer(ABC):
             return
         from detoxlm.sizing import Sizes  # with torch, which scorers without a model do without
 
-        sizes = Sizes("auto", self.device, start=self.batch_size, grows=False)
+        sizes = Sizes.halved(self.batch_size, self.device)
         for made in sizes.over(texts, score_batch):
             self.batch_size = sizes.size
             yield made

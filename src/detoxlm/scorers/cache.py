@@ -45,10 +45,18 @@ class CachedScorer(Scorer):
         """Wrap `scorer`; `path` is the SQLite file, None: `scores/scores.sqlite` in the cache folder."""
         self.inner = scorer
         self.name, self.version, self.revision = scorer.name, scorer.version, scorer.revision
-        self.batch_size, self.validity = scorer.batch_size, scorer.validity
-        self.dimensions = scorer.dimensions
+        self.validity, self.dimensions = scorer.validity, scorer.dimensions
         self._path = path or cache_dir() / "scores" / "scores.sqlite"
         self._usable, self._prepared, self._read_only = True, False, False
+
+    @property
+    def batch_size(self) -> int:
+        """The inner scorer's, which halves it where memory runs out."""
+        return self.inner.batch_size
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        self.inner.batch_size = size
 
     def score(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
         """Return the toxicity of each text as `Scorer.score` does; only texts not on disk reach the inner scorer.
@@ -76,9 +84,9 @@ class CachedScorer(Scorer):
         for key, value in known.items():
             put(key, value)
         missing = [key for key in copies if key not in known]
-        self.inner.batch_size = self.batch_size
-        for start in range(0, len(missing), self.batch_size):
-            chunk = missing[start : start + self.batch_size]
+        size = self.batch_size
+        for start in range(0, len(missing), size):
+            chunk = missing[start : start + size]
             values = self.inner.score([texts[copies[key][0]] for key in chunk])
             self._store(list(zip(chunk, values.tolist(), strict=True)))
             for key, value in zip(chunk, values.tolist(), strict=True):
@@ -88,9 +96,17 @@ class CachedScorer(Scorer):
     def _score_batch(self, texts: list[str]) -> np.ndarray:
         return self.score(texts)
 
-    def _score_dimensions_batch(self, texts: list[str]) -> np.ndarray:
-        # Only the headline is kept on disk.
-        return self.inner._score_dimensions_batch(texts)
+    def score_dimensions(
+        self, texts: Sequence[str], progress: Callable[[int], None] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return every dimension as `Scorer.score_dimensions` does; from disk where the headline is all there is.
+
+        Raises:
+            UsageError, DetoxError: as `score`.
+        """
+        if self.dimensions == Scorer.dimensions:
+            return {"toxicity": self.score(texts, progress)}
+        return self.inner.score_dimensions(texts, progress)  # only the headline is kept on disk
 
     def _lookup(self, keys: list[bytes]) -> dict[bytes, float]:
         found: dict[bytes, float] = {}

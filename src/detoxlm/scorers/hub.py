@@ -114,7 +114,7 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     from detoxlm.files import refuse_pointers
-    from detoxlm.loading import quiet_transformers
+    from detoxlm.loading import lacking, quiet_transformers
     from detoxlm.preflight import check_has_tokenizer, check_vocabulary, rows_of
 
     where = f"{model}@{revision}" if revision else model
@@ -136,6 +136,7 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
                 trust_remote_code=False,
                 dtype="float32",
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
             )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
@@ -147,11 +148,10 @@ def _load(model: str, revision: str | None) -> tuple[Any, Any, Any]:
             f"scorer: hub:{where} cannot be loaded: {first_line(error)} Check the name (owner/name or a folder), the "
             "revision and the network; the model must be a text classifier stored as safetensors."
         ) from None
-    if info["missing_keys"]:
-        # transformers would fill these at random and the scores would be noise.
-        first = sorted(info["missing_keys"])[0]
+    if without := lacking(info):
         raise UsageError(
-            f"scorer: hub:{where} is no trained text classifier: its weights lack {first}. Choose a fine-tuned model."
+            f"scorer: hub:{where} is no trained text classifier: its weights lack {without[0]}, or have it in another "
+            "shape than config.json says. Choose a fine-tuned model."
         )
     check_vocabulary(tokenizer, rows_of(config.to_dict()), f"hub:{where}", "scorer")
     return config, tokenizer, network

@@ -15,6 +15,7 @@ import torch
 from devices import as_row, cpu_only
 from safetensors.torch import load_file, save_file
 
+from detoxlm.conversations import Conversation
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.harvest import Sampled
 from detoxlm.methods import FitData
@@ -334,10 +335,30 @@ def test_a_model_that_violates_nothing_any_more_keeps_its_auxiliary_model(
     work = Work(tiny(), data, settings(iterations=2), ConstrainedDetoxifier, tmp_path)
     before = {"read.bias": torch.arange(8.0)}
     save_file(before, tmp_path / "auxiliary-0.safetensors")
-    for samples in ([], [["x", "y", 0.0], ["x", "z", 0.0]]):
+    for samples in ([], [[0, "y", 0.0], [0, "z", 0.0]]):
         write_json(tmp_path / "samples-1.json", {"samples": samples, "log_p": [-1.0] * len(samples)})
         assert train_auxiliary(work, Stage("auxiliary", 1)) == {"source": "kept"}
         assert torch.equal(load_file(tmp_path / "auxiliary-1.safetensors")["read.bias"], before["read.bias"])
+
+
+def test_samples_come_back_with_the_prompts_that_were_asked(
+    tiny: Callable[..., Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [" Why?", Conversation([{"role": "user", "content": "Why?"}])]  # alike to a reader, and not to a model
+    work = Work(
+        tiny(), FitData(prompts=prompts, scorer=HighBytes()), settings(iterations=2), ConstrainedDetoxifier, tmp_path
+    )
+    save_file({"read.bias": torch.zeros(8)}, tmp_path / "auxiliary-0.safetensors")
+    write_json(tmp_path / "samples-1.json", {"samples": [[0, "y", 0.0], [1, "z", 1.0]], "log_p": [-1.0, -1.0]})
+
+    def seen(_: Target, made: list[Sampled], **__: Any) -> None:
+        assert made == [Sampled("Why?", "y", 0.0, 0), Sampled(prompts[1], "z", 1.0, 1)]
+        assert [isinstance(one.prompt, Conversation) for one in made] == [False, True]
+        raise InterruptedError
+
+    monkeypatch.setattr(rooms, "trained_on", seen)
+    with pytest.raises(InterruptedError):
+        train_auxiliary(work, Stage("auxiliary", 1))
 
 
 def test_a_checkpoint_whose_saving_was_cut_short_is_passed_over(tmp_path: Path) -> None:

@@ -124,4 +124,4 @@ def save_target(work: Work) -> None:
     if not (work.folder / "target").exists():
         with quiet_transformers(), folder_written_atomically(work.folder / "target") as folder:
             work.target.model.save_pretrained(folder)
-            work.target.tokenizer.save_pretrained(folder)
+            work.target.save_tokenizer(folder)

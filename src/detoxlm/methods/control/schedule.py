@@ -127,6 +127,7 @@ def fine_tune_in_iterations(
             "scorer": [scorer.name, scorer.version, scorer.revision],
             "seed": data.seed,
             "batch_size": asked(data.batch_size, target.device),
+            "samples": "with each prompt's number",
         }
         folder = workdir / f"iterations-{digest_of(key)[:12]}"
         if folder.exists():

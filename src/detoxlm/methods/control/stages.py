@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +13,8 @@ from typing import Any, Literal
 from safetensors.torch import load_file, save
 from transformers import TrainerCallback
 
-from detoxlm.conversations import restored
 from detoxlm.files import write_atomically
+from detoxlm.generation import trimmed
 from detoxlm.harvest import Sampled, counts, harvest, own_sampling
 from detoxlm.methods.base import FitData, describe_target
 from detoxlm.methods.control.fit import fit_auxiliary, sample_passages, trained_on
@@ -100,9 +100,8 @@ def sample_and_label(work: Work, stage: Stage) -> dict[str, Any]:
         drawn = log_probabilities(
             target, sample_passages(target, made), batch_size=data.batch_size, temperature=settings.temperature
         )
-    write_json(
-        work.folder / f"samples-{stage.number}.json", {"samples": [astuple(one) for one in made], "log_p": drawn}
-    )
+    samples = [(one.number, one.continuation, one.toxicity) for one in made]
+    write_json(work.folder / f"samples-{stage.number}.json", {"samples": samples, "log_p": drawn})
     return counts(prompts, made)
 
 
@@ -114,8 +113,8 @@ def train_auxiliary(work: Work, stage: Stage) -> dict[str, Any]:
         write_atomically(path, save(fit_auxiliary(work.target, work.data, work.settings, fitting)))
         return {"fitting": fitting}
     read = json.loads((work.folder / f"samples-{stage.number}.json").read_text(encoding="utf-8"))
-    prompt_of = restored(work.data.to_continue())
-    made = [Sampled(prompt_of(prompt), *rest) for prompt, *rest in read["samples"]]
+    prompts = trimmed(work.data.to_continue())  # as the harvest has read them
+    made = [Sampled(prompts[i], text, score, i) for i, text, score in read["samples"]]
     before = load_file(work.folder / f"auxiliary-{stage.number - 1}.safetensors")
     scores = [one.toxicity for one in made]
     if not made or max(scores) - min(scores) < 1e-3:  # a model that violates nothing any more teaches nothing
