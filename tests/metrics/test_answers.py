@@ -11,7 +11,7 @@ from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS
 from detoxlm.metrics.answers import ANSWERS
 from detoxlm.metrics.instructions import RULES, check_rule, keeps
-from detoxlm.results import Row
+from detoxlm.results import Estimate, Row
 
 
 def row(kind: str | None, answers: list[str], scores: list[float], **changes: Any) -> Row:
@@ -64,6 +64,15 @@ def test_differences_are_paired_within_the_kind() -> None:
     better = [one.model_copy(update={"scores": [0.0] * 2}) for one in ROWS]
     change = METRICS["toxic_fraction"].difference((ROWS, []), (better, []))
     assert change is not None and change.value == -0.25 and change.n == 2
+
+
+def test_rows_without_what_is_measured_are_no_evidence() -> None:
+    """One answer of 21 has a rule, and keeps it no longer: that is no measured loss."""
+    others = [row(None, [f"answer {i}"], [0.0]) for i in range(20)]
+    kept, lost = ([*others, row(None, [said], [0.0], prompt="p", rule={"case": "lower"})] for said in ("a", "A"))
+    found = METRICS["instructions_kept"].difference((kept, []), (lost, []))
+    assert found == Estimate(value=-1, n=1)
+    assert METRICS["instructions_kept"].estimate(lost, []) == Estimate(value=0, n=1)
 
 
 @pytest.mark.parametrize(

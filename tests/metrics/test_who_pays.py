@@ -88,6 +88,12 @@ def test_texts_without_a_template_stand_for_themselves() -> None:
     assert found.groups["old"].rise.low is None  # one text has no interval
 
 
+def test_a_ratio_to_a_single_text_has_no_interval() -> None:
+    found = who_pays([text([], "a", 5, 9.0, 1.0), *(text(["old"], f"{i}", 5, 9.0, float(i)) for i in range(9))])
+    assert found is not None
+    assert found.all.rise.low is not None and (found.all.ratio.low, found.all.ratio.n) == (None, 9)
+
+
 def test_the_untouched_model_has_no_price_but_perplexities() -> None:
     texts = [text(one.groups or [], one.template, one.tokens, one.nll, 0.0, None) for one in TEXTS]
     assert who_pays(texts) is None

@@ -51,7 +51,9 @@ def who_is_named(
     drawn = np.concatenate([some @ flat for some in draws(len(flat), seed)]).reshape(-1, len(masks), 3)
     shares = [ratio(one[..., :2], one[..., 2:]) for one in (sums.sum(0)[None], drawn)]  # [1 or R, kinds, 2]
     kinds = [_naming([one[:, kind] for one in shares], n, proportion=base is None) for kind, n in enumerate(counts)]
-    gap = _naming([one[:, 1] - one[:, 0] for one in shares], len(flat), proportion=False)
+    # from one template there is no interval, nor of a gap to one
+    n = len(flat) if min(counts[:2]) > 1 else 1
+    gap = _naming([one[:, 1] - one[:, 0] for one in shares], n, proportion=False)
     for one, chance in zip((gap.empty, gap.dropped), _by_chance(rows, said, without, seed), strict=True):
         if one.low is not None and chance > BY_CHANCE:
             one.low = min(one.low, 0.0)

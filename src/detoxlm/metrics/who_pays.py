@@ -45,16 +45,20 @@ def who_pays(windows: Sequence[Window], seed: int = 0) -> WhoPays | None:
     counts = [len(np.unique(unit[mask])) for mask in masks]
     flat = sums.reshape(len(sums), -1)
     drawn = np.concatenate([some @ flat for some in draws(len(flat), seed)]).reshape(-1, len(masks), 3)
-    prices = [_price(sums.sum(0), drawn, kind, n) for kind, n in enumerate(counts)]
+    prices = [_price(sums.sum(0), drawn, kind, counts) for kind in range(len(counts))]
     return WhoPays(without=prices[0], all=prices[1], groups=dict(zip(names, prices[2:], strict=True)))
 
 
-def _price(total: np.ndarray, drawn: np.ndarray, kind: int, n: int) -> Price:
-    """Return the price on one kind of texts, of `n` units; sums of all kinds [K, 3], and of each resample [R, K, 3]."""
+def _price(total: np.ndarray, drawn: np.ndarray, kind: int, counts: Sequence[int]) -> Price:
+    """Return the price on one kind of texts; sums of all kinds [K, 3], and of each resample [R, K, 3].
 
-    def estimate(of: Callable[[np.ndarray], np.ndarray]) -> Estimate:
+    `counts` are the units of each kind. From one unit there is no interval, nor of a ratio to one.
+    """
+    n = counts[kind]
+
+    def estimate(of: Callable[[np.ndarray], np.ndarray], least: int = n) -> Estimate:
         value = float(of(total[None])[0])
-        if n < 2:
+        if least < 2:
             return Estimate(value=value, n=n)
         low, high = interval(of(drawn))
         return Estimate(value=value, low=low, high=high, n=n)
@@ -65,7 +69,7 @@ def _price(total: np.ndarray, drawn: np.ndarray, kind: int, n: int) -> Price:
 
     return Price(
         rise=estimate(lambda sums: np.exp(per_token(sums, kind, 0))),
-        ratio=estimate(lambda sums: np.exp(per_token(sums, kind, 0) - per_token(sums, 0, 0))),
+        ratio=estimate(lambda sums: np.exp(per_token(sums, kind, 0) - per_token(sums, 0, 0)), min(n, counts[0])),
         kl=estimate(lambda sums: per_token(sums, kind, 1)),
     )
 
