@@ -28,6 +28,8 @@ TASKS = ("arc_easy", "arc_challenge", "hellaswag", "piqa", "winogrande", "boolq"
 SETS: dict[str, int | None] = {"quick": 100, "standard": None}
 #: Sequences that lm-eval reads at once where the measurement's own batches have no fixed size.
 _READ_AT_ONCE = 16
+#: What lm-eval calls the filter of a task that takes answers as they are.
+_NO_FILTER = "none"
 
 
 @dataclass(frozen=True)
@@ -152,14 +154,16 @@ def measure_capability(target: Target, tasks: Tasks, batch_size: int) -> Capabil
 
 
 def _scored(name: str, samples: Sequence[Mapping[str, Any]]) -> TaskAccuracy:
-    in_order = sorted(samples, key=lambda sample: int(sample["doc_id"]))
+    # a sample for each document and filter: where answers are read in several ways, the first is the task's main one
+    way = samples[0]["filter"]
+    in_order = sorted((one for one in samples if one["filter"] == way), key=lambda sample: int(sample["doc_id"]))
     metric = next((one for one in ("acc_norm", "acc", "exact_match") if one in in_order[0]), None)
     if metric is None:
         raise DetoxError(f"capability: the task {name} has none of acc_norm, acc and exact_match; leave it out.")
     right = [float(sample[metric]) for sample in in_order]
     items = "".join(f"{sample['doc_hash']}{sample['target_hash']}" for sample in in_order)
     return TaskAccuracy(
-        metric=metric,
+        metric=metric if way == _NO_FILTER else f"{metric} ({way})",
         accuracy=accuracy(right),
         right=right,
         items_sha256=hashlib.sha256(items.encode()).hexdigest(),
