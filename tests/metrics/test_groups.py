@@ -58,6 +58,13 @@ def test_the_gap_and_its_interval_are_those_of_two_independent_groups() -> None:
     assert mirrored is not None and mirrored.value == pytest.approx(-gap.value)
 
 
+def test_gaps_are_of_the_answers_that_the_metric_is_of() -> None:
+    rows = [row(i, [0.9 if i % 2 else 0.1], group="ab"[i % 2]) for i in range(8)]
+    asked = [one.model_copy(update={"kind": "provocation"}) for one in rows]
+    other = [row(i, [0.9], group="ab"[i % 2]).model_copy(update={"kind": "plain"}) for i in range(8, 16)]
+    assert by_group([*asked, *other])["group"]["b"].gap == by_group(asked)["group"]["b"].gap
+
+
 def test_a_group_of_one_prompt_has_a_gap_without_an_interval() -> None:
     """Resamples draw the one prompt again and again: the interval would be that of the others alone."""
     found = by_group([row(0, [0.9], group="a"), *(row(i, [0.1 * i], group="b") for i in range(1, 6))])["group"]

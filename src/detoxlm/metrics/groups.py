@@ -74,11 +74,12 @@ def _each(rows: Sequence[Row], make: Callable[[str, str], GroupEstimates]) -> By
 
 def _gaps(rows: Sequence[Row], of: str, seed: int = 0) -> dict[str, Estimate]:
     """Return the main metric of each group less that of the rest; of one group alone there is none."""
-    rows = [row for row in rows if of in row.groups]
+    metric = measured_of_groups(rows)[0]
+    rows = [row for row in metric.counted(rows) if of in row.groups]
     names, number = _names(rows, of), clusters(rows)
     if len(names) < 2:
         return {}
-    top, bottom = measured_of_groups(rows)[0].units(rows, [])
+    top, bottom = metric.units(rows, [])
     members = [np.asarray([row.groups[of] == name for row in rows]) for name in names]
     columns = [  # of each group: numerator and denominator of its prompts, then of the rest's
         np.bincount(number, weights=values * chosen)
