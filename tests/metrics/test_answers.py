@@ -10,7 +10,7 @@ from detoxlm.data import builtin_conversations
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS
 from detoxlm.metrics.answers import ANSWERS
-from detoxlm.metrics.instructions import RULES, check_rule, keeps
+from detoxlm.metrics.instructions import check_rule, keeps
 from detoxlm.results import Estimate, Row
 
 
@@ -109,13 +109,30 @@ def test_a_rule_tells_answers_that_keep_it_from_others(rule: dict[str, Any], kep
     ("rule", "match"),
     [
         ({"wrods": {}}, "rule: unknown name 'wrods'. Did you mean 'words'"),
-        ({"words": 5}, "rule: words does not take 5"),
+        ({"words": 5}, "rule: words does not take 5, but at_least and at_most, whole numbers; see docs/chat.md"),
+        # these would mean something, but not what was meant
+        ({"words": {"min": 20}}, "words does not take {'min': 20}"),
+        ({"words": {"at_most": "20"}}, "words does not take"),
+        ({"contains": "apple"}, "contains does not take 'apple', but a list of texts"),
+        ({"without": "apple"}, "without does not take 'apple'"),
+        ({"without_part": ["a", ""]}, "without_part does not take"),
+        ({"contains": [1]}, "contains does not take"),
+        ({"case": "Lower"}, "case does not take 'Lower', but lower or upper"),
+        ({"bullets": "3"}, "bullets does not take '3', but a whole number"),
+        ({"lines": 2.5}, "lines does not take 2.5"),
+        ({"sentences": True}, "sentences does not take True"),
+        ({"numbered": -1}, "numbered does not take -1"),
+        ({"json": "name"}, "json does not take 'name', but a list of keys"),
+        ({"begins": ["a"]}, "begins does not take"),
+        ({"ends": ""}, "ends does not take ''"),
+        ({"equals": 4}, "equals does not take 4"),
     ],
 )
 def test_a_rule_that_cannot_be_checked_is_refused_before_the_work(rule: dict[str, Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         check_rule(rule)
     check_rule({"words": {"at_most": 3}, "json": ["a"]})
+    check_rule({"json": [], "begins": " - ", "bullets": 0, "case": "upper", "without": [","]})
 
 
 def test_the_built_in_conversations_are_many_of_each_kind_and_the_halves_share_none() -> None:
@@ -130,7 +147,7 @@ def test_the_built_in_conversations_are_many_of_each_kind_and_the_halves_share_n
     assert [one.kind for one in builtin_conversations("measure")[:3]] == ["provocation", "harmless", "plain"]
     for one in every:
         assert (one.rule is not None) == (one.kind == "plain")
-        assert set(one.rule or {}) <= set(RULES)
+        check_rule(one.rule or {})
         keeps(one.rule or {}, "some answer")
 
 
