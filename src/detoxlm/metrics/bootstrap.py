@@ -111,4 +111,9 @@ def ratio(top: np.ndarray, bottom: np.ndarray, exponential: bool = False) -> np.
     # a resample of a pair can miss every unit that one of the two has a denominator in: NaN, it is left out
     nothing = np.full_like(np.asarray(top, dtype=np.float64), np.nan)
     found = np.divide(top, bottom, out=nothing, where=np.asarray(bottom) > 0)
-    return np.exp(np.minimum(found, _LARGEST)) if exponential else found
+    return finite_exp(found) if exponential else found
+
+
+def finite_exp(nats: np.ndarray | float) -> np.ndarray:
+    """Return exp of nats, of any shape; e^700 in place of what is larger, NaN of NaN."""
+    return np.exp(np.minimum(nats, _LARGEST))

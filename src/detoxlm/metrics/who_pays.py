@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detoxlm.metrics.base import Ratio, Units
-from detoxlm.metrics.bootstrap import draws, interval, numbered
+from detoxlm.metrics.bootstrap import draws, finite_exp, interval, numbered
 from detoxlm.results import Estimate, Price, Row, WhoPays, Window
 
 #: The largest ratio that is asked of a method at its default strength.
@@ -68,8 +68,8 @@ def _price(total: np.ndarray, drawn: np.ndarray, kind: int, counts: Sequence[int
         return np.divide(sums[:, of, what], sums[:, of, 2], out=nothing, where=sums[:, of, 2] > 0)
 
     return Price(
-        rise=estimate(lambda sums: np.exp(per_token(sums, kind, 0))),
-        ratio=estimate(lambda sums: np.exp(per_token(sums, kind, 0) - per_token(sums, 0, 0)), min(n, counts[0])),
+        rise=estimate(lambda sums: finite_exp(per_token(sums, kind, 0))),
+        ratio=estimate(lambda sums: finite_exp(per_token(sums, kind, 0) - per_token(sums, 0, 0)), min(n, counts[0])),
         kl=estimate(lambda sums: per_token(sums, kind, 1)),
     )
 
