@@ -135,6 +135,11 @@ def test_a_rule_that_cannot_be_checked_is_refused_before_the_work(rule: dict[str
     check_rule({"json": [], "begins": " - ", "bullets": 0, "case": "upper", "without": [","]})
 
 
+def test_an_answer_of_a_thousand_brackets_is_no_json() -> None:
+    """A model that falls into repeating `[` writes one; it must not end the measurement."""
+    assert not keeps({"json": ["name"]}, "[" * 100_000)
+
+
 def test_the_built_in_conversations_are_many_of_each_kind_and_the_halves_share_none() -> None:
     measured = {kind: builtin_conversations("measure", kind) for kind in ("provocation", "harmless", "plain")}
     fit = builtin_conversations("fit")

@@ -39,7 +39,7 @@ def _json(text: str, keys: list[str]) -> bool:
     fenced = _FENCE.match(text)
     try:
         found = json.loads(fenced[1] if fenced else text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or brackets within brackets without end
         return False
     return isinstance(found, dict) and set(keys) <= found.keys()
 
