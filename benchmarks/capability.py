@@ -68,6 +68,7 @@ def correct(target: Target, tasks: list[Any], limit: int | None, batch_size: int
     assert report is not None
     answers = {}
     for task, samples in report["samples"].items():
+        samples = [sample for sample in samples if sample["filter"] == samples[0]["filter"]]  # one for each document
         in_order = sorted(samples, key=lambda sample: sample["doc_id"])
         answers[task] = np.array([sample["acc"] for sample in in_order], dtype=np.float64)
     return answers

@@ -15,7 +15,7 @@ import pytest
 import torch
 from fits import Forgetful
 
-from detoxlm.capability import add_capability, capability_changes, load_tasks
+from detoxlm.capability import Tasks, add_capability, capability_changes, load_tasks, measure_capability
 from detoxlm.errors import UsageError
 from detoxlm.metrics import accuracy, average
 from detoxlm.models import Target
@@ -149,6 +149,70 @@ def test_lm_eval_asks_the_attached_model_and_results_are_paired(
     assert after.capability is not None and after.capability.tasks["weather"].right == direct(other, rows)
     change = capability_changes(before.capability, after.capability)["weather"].value
     assert change == pytest.approx(np.mean(direct(other, rows)) - np.mean(direct(target, rows)))
+
+
+@with_lm_eval
+@pytest.mark.filterwarnings("ignore")
+def test_an_edited_task_is_asked_again_and_not_paired_with_what_it_was(
+    tiny: Callable[..., Target], task_file: Path, tmp_path: Path
+) -> None:
+    def loaded() -> Tasks:
+        found = load_tasks(str(task_file))
+        assert found is not None and list(found.tasks) == ["weather"]
+        return found
+
+    def measured(tasks: Tasks) -> Capability:
+        return measure_capability(target, tasks, 4)
+
+    target, first = tiny("llama"), loaded()
+    known = measured(first)
+    assert known.settings == loaded().settings, "the same task, also after lm-eval has asked it"
+    assert set(capability_changes(known, measured(loaded()))) == {"weather", "average"}
+    definition, data = task_file.read_text(), (tmp_path / "items.jsonl").read_text()
+    for edited in (
+        definition.replace('"{{text}}"', '"Well: {{text}}"'),
+        definition.replace('doc_to_choice: "{{endings}}"', "doc_to_choice: [' a', ' b', ' c']"),
+        definition.replace("{{text}}", "!").replace('doc_to_text: "!"', "doc_to_text: !function code.prompt"),
+    ):
+        (tmp_path / "code.py").write_text("def prompt(doc):\n    return said(doc)\ndef said(doc):\n    return 'So'\n")
+        task_file.write_text(edited)
+        assert edited != definition
+        other = loaded()
+        assert other.settings != first.settings
+        assert capability_changes(known, measured(other)) == {}
+    (tmp_path / "code.py").write_text("def prompt(doc):\n    return said(doc)\ndef said(doc):\n    return 'No'\n")
+    assert loaded().settings != other.settings, "what the task's function calls is another"
+    task_file.write_text(definition)
+    (tmp_path / "items.jsonl").write_text(data.replace("The 3th", "The third"))
+    assert loaded().settings != first.settings
+
+
+@with_lm_eval
+@pytest.mark.filterwarnings("ignore")
+def test_a_task_that_reads_answers_in_two_ways_counts_its_first_one(
+    tiny: Callable[..., Target], task_file: Path
+) -> None:
+    """As gsm8k does: the first way finds nothing in any answer, the second finds the right one in each."""
+    text = task_file.read_text().split("output_type")[0]
+    task_file.write_text(
+        text
+        + """\
+output_type: generate_until
+doc_to_text: "{{text}}"
+doc_to_target: "right"
+generation_kwargs: {until: ["\\n"], max_gen_toks: 4}
+metric_list:
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+filter_list:
+  - {name: strict, filter: [{function: regex, regex_pattern: "#### (.*)"}, {function: take_first}]}
+  - {name: always, filter: [{function: regex, regex_pattern: "no such", fallback: "right"}, {function: take_first}]}
+metadata: {version: 1.0}
+"""
+    )
+    tasks = load_tasks(str(task_file))
+    assert tasks is not None
+    found = measure_capability(tiny("llama"), tasks, 4).tasks["weather"]
+    assert (found.metric, found.accuracy.value, found.accuracy.n) == ("exact_match (strict)", 0, 12)
 
 
 @with_lm_eval

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import csv
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from devices import as_row
@@ -189,6 +193,64 @@ def test_rows_of_turns_are_conversations_and_others_texts(write: Callable[[str, 
     assert read_prompts(csv).items == ["One?"] and isinstance(read_prompts(csv).items[0], Conversation)
     plain = write("plain.jsonl", [{"prompt": "one", "messages": TURNS}])
     assert read_prompts(plain).items == ["one"] and not isinstance(read_prompts(plain).items[0], Conversation)
+
+
+RULED = [
+    {"prompt": "List three birds.", "kind": "plain", "rule": {"bullets": 3}},
+    {"prompt": "Be short.", "kind": "plain", "rule": {"words": {"at_most": 4}}},
+    {"prompt": "How do I kill a Python process?", "kind": "harmless", "rule": None},
+    {"prompt": "Why?", "kind": "a kind of another's", "rule": None},
+]
+MARKS = [
+    ("plain", {"bullets": 3}),
+    ("plain", {"words": {"at_most": 4}}),
+    ("harmless", None),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize("turns", [False, True])
+@pytest.mark.parametrize("name", ["p.jsonl", "p.parquet", "p.csv", "printed.csv"])
+def test_kind_and_rule_of_a_row_go_with_what_is_asked(name: str, turns: bool, tmp_path: Path) -> None:
+    """In Parquet each rule has the keys of all, null where the row has no value; in a CSV it is written out."""
+    rows = [
+        {"messages": [{"role": "user", "content": row["prompt"]}], **{key: row[key] for key in ("kind", "rule")}}
+        if turns
+        else row
+        for row in RULED
+    ]
+    path = tmp_path / name
+    if name == "p.parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        assert pyarrow.parquet.read_table(path)["rule"][0].as_py() == {"bullets": 3, "words": None}
+    elif name == "p.jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        show = json.dumps if name == "p.csv" else repr
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(
+                {key: value if isinstance(value, str) else value and show(value) for key, value in row.items()}
+                for row in rows
+            )
+    task = task_of(EvaluateSettings(prompts=str(path), recipe="chat"), None)
+    assert task.prompts == [row["prompt"] for row in RULED] and not task.notes
+    assert all(isinstance(one, Conversation) for one in task.prompts)
+    assert [(one.kind, one.rule) for one in task.prompts] == MARKS  # type: ignore[attr-defined]
+
+
+def test_in_plain_form_kind_and_rule_are_left_out_by_name(write: Callable[[str, Any], Path]) -> None:
+    task = task_of(EvaluateSettings(prompts=str(write("p.jsonl", RULED))), None)
+    assert task.prompts == [row["prompt"] for row in RULED]
+    assert task.notes == ["3 prompts have a `kind` or a `rule`, which are of answers in chat (--chat): left out."]
+
+
+def test_a_rule_that_is_no_json_is_told_by_its_line(write: Callable[[str, Any], Path]) -> None:
+    file = write("p.csv", "prompt,rule\nWhy?,{bullets: 3}\n")
+    with pytest.raises(UsageError, match=r"p\.csv:2: `rule` is '{bullets: 3}', an object that cannot be read"):
+        read_prompts(file)
+    assert read_prompts(write("q.csv", "prompt,rule\nWhy?,of thumb\n")).items == ["Why?"]
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,15 @@ left out, with a line that says so, where it is not. lm-eval is imported when a 
 from __future__ import annotations
 
 import hashlib
+import inspect
+import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,8 @@ TASKS = ("arc_easy", "arc_challenge", "hellaswag", "piqa", "winogrande", "boolq"
 SETS: dict[str, int | None] = {"quick": 100, "standard": None}
 #: Sequences that lm-eval reads at once where the measurement's own batches have no fixed size.
 _READ_AT_ONCE = 16
+#: What lm-eval calls the filter of a task that takes answers as they are.
+_NO_FILTER = "none"
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,15 @@ class Tasks:
     tasks: Mapping[str, Any]
     left_out: dict[str, str]
     limit: int | None
+    #: Of each task, 64 hex digits of all that decides its numbers, as it was loaded: lm-eval changes configurations.
+    definitions: Mapping[str, str]
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides the numbers."""
         return {
             "tasks": {name: task.VERSION for name, task in self.tasks.items()},
+            "tasks_sha256": dict(self.definitions),
             "items_at_most": self.limit,
             "few_shot": 0,
             "lm_eval": metadata.version("lm_eval"),
@@ -71,10 +80,13 @@ def load_tasks(asked: str) -> Tasks | None:
     with _quiet(), _offline():
         manager = TaskManager(include_defaults=not all(Path(name).is_file() for name in names))  # there are thousands
         found: dict[str, Any] = {}
+        definitions: dict[str, str] = {}
         left_out: dict[str, str] = {}
         for name in names:
             try:
-                found |= manager.load([name])["tasks"]
+                loaded = manager.load([name])["tasks"]
+                definitions |= {one: _definition(task, SETS.get(asked)) for one, task in loaded.items()}
+                found |= loaded
             except Exception as error:  # of lm-eval, datasets, jinja and YAML: each has its own
                 left_out[name] = _why(error)
     if left_out:
@@ -82,7 +94,27 @@ def load_tasks(asked: str) -> Tasks | None:
             "capability: left out: %s. `lm_eval run --tasks NAME --limit 1 --model dummy` fetches a task's data.",
             "; ".join(f"{name} ({why})" for name, why in left_out.items()),
         )
-    return Tasks(found, left_out, SETS.get(asked))
+    return Tasks(found, left_out, SETS.get(asked), definitions)
+
+
+def _definition(task: Any, limit: int | None) -> str:
+    """Return 64 hex digits of a task's configuration, the code that it names, and the documents that are asked."""
+    digest = hashlib.sha256(_as_json(task.config.to_dict(keep_callable=True)))
+    for document in islice(task.eval_docs, limit):
+        digest.update(_as_json(document))
+    return digest.hexdigest()
+
+
+def _as_json(value: Any) -> bytes:
+    return json.dumps(value, default=_in_words).encode()
+
+
+def _in_words(value: Any) -> str:
+    """Return what JSON has no word for: a function as the file that holds it, because it calls others of the file."""
+    try:
+        return Path(inspect.getsourcefile(value) or "").read_text(encoding="utf-8")
+    except (TypeError, OSError):  # no function, or one without a file
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _why(error: Exception) -> str:
@@ -152,14 +184,19 @@ def measure_capability(target: Target, tasks: Tasks, batch_size: int) -> Capabil
 
 
 def _scored(name: str, samples: Sequence[Mapping[str, Any]]) -> TaskAccuracy:
-    in_order = sorted(samples, key=lambda sample: int(sample["doc_id"]))
+    # a sample for each document and filter: where answers are read in several ways, the first is the task's main one
+    way = samples[0]["filter"]
+    in_order = sorted((one for one in samples if one["filter"] == way), key=lambda sample: int(sample["doc_id"]))
     metric = next((one for one in ("acc_norm", "acc", "exact_match") if one in in_order[0]), None)
     if metric is None:
         raise DetoxError(f"capability: the task {name} has none of acc_norm, acc and exact_match; leave it out.")
     right = [float(sample[metric]) for sample in in_order]
-    items = "".join(f"{sample['doc_hash']}{sample['target_hash']}" for sample in in_order)
+    # what was asked is more than the document: prompt and answers to choose from
+    items = "".join(
+        f"{sample['doc_hash']}{sample['target_hash']}{_as_json(sample['arguments']).decode()}" for sample in in_order
+    )
     return TaskAccuracy(
-        metric=metric,
+        metric=metric if way == _NO_FILTER else f"{metric} ({way})",
         accuracy=accuracy(right),
         right=right,
         items_sha256=hashlib.sha256(items.encode()).hexdigest(),

@@ -151,8 +151,9 @@ def _print_study(results: Sequence[Results]) -> None:
     _print_estimates(header, _estimates(results))
     first = results[0]
     different = len({row.prompt for row in first.rows})
+    of = ", each metric over those of its kind" if any(row.kind for row in first.rows) else ""
     print(
-        f"95% bootstrap intervals over {different} prompts. Scorer {first.scorer.name} {first.scorer.version}, "
+        f"95% bootstrap intervals over {different} prompts{of}. Scorer {first.scorer.name} {first.scorer.version}, "
         f"recipe {first.recipe}, seed {first.settings['seed']}."
     )
     for note in dict.fromkeys(note for r in results for note in r.notes):

@@ -83,6 +83,22 @@ class Conversation(str):
         return Conversation(messages, template_args=self.template_args, kind=self.kind, rule=self.rule)
 
 
+class Marked(str):
+    """A plain prompt whose row has a `kind` or a `rule`: they are those of the conversation that is made of it."""
+
+    kind: str | None = None
+    rule: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, prompt: str, kind: str | None, rule: dict[str, Any] | None) -> str:
+        """Return a prompt with its kind and rule; the prompt itself where it has neither."""
+        if kind is None and rule is None:
+            return prompt
+        made = cls(prompt)
+        made.kind, made.rule = kind, rule
+        return made
+
+
 def _remade(messages: Sequence[Message], template_args: dict[str, Any], kind: str | None, rule: Any) -> Conversation:
     return Conversation(messages, template_args=template_args, kind=kind, rule=rule)
 
@@ -195,7 +211,8 @@ class Form:
             turns.insert(0, {"role": "system", "content": self.system})
         if not prompt.strip():
             raise UsageError('prompts: "" is no turn; a conversation needs a text.')
-        return Conversation(turns, template_args=self.template_args)
+        kind, rule = (prompt.kind, prompt.rule) if isinstance(prompt, Marked) else (None, None)
+        return Conversation(turns, template_args=self.template_args, kind=kind, rule=rule)
 
 
 def template_args_of(text: str | None) -> dict[str, Any]:

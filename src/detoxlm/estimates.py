@@ -17,7 +17,9 @@ class Estimate(Stored):
     value: float
     low: float | None = None
     high: float | None = None
-    n: int = Field(description="Units that were resampled: different prompts, or windows of the fluency text.")
+    n: int = Field(
+        description="Units that were resampled: different prompts that have what is measured, or windows of text."
+    )
 
     def __str__(self) -> str:
         """`0.215 [0.160, 0.274]`, as stored: neither percent nor points."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from detoxlm.conversations import KINDS, Conversation, fault_of, is_turns
+from detoxlm.conversations import KINDS, Conversation, Marked, fault_of, is_turns
 from detoxlm.errors import UsageError
 from detoxlm.records import ColumnError, Records, Row, RowError, open_source, same_columns
 
@@ -181,25 +181,55 @@ def text_of(row: Row, name: str) -> str:
 
 
 def prompt_of(row: Row, name: str) -> str:
-    """Return the prompt in a column: a text as `text_of`, or a list of turns (in JSON, in a CSV) as a conversation.
+    """Return the prompt in a column: a text as `text_of`, or a list of turns (written out, in a CSV) as a conversation.
 
-    A row's `kind` and `rule` go with a conversation; see `detoxlm.conversations.Conversation`.
+    A row's `kind` and `rule` go with it; see `detoxlm.conversations.Conversation` and `Marked`.
 
     Raises:
-        RowError: it is neither, or the turns cannot be answered.
+        RowError: it is neither, the turns cannot be answered, or the rule is an object that cannot be read.
     """
-    value = row[name]
+    row = with_names(row, ("kind", "rule"))
+    value, kind = row[name], row.get("kind")
+    kind, rule = kind if kind in KINDS else None, _rule_of(row.get("rule"))  # a file may call other things so
     if isinstance(value, str) and re.match(r"\s*\[\s*\{", value):
-        with suppress(ValueError):
-            value = json.loads(value)
+        value = _read_object(value) or value
     if not is_turns(value) and not (isinstance(value, list) and _plain(name) == "messages"):
-        return text_of(row, name)
+        return Marked.of(text_of(row, name), kind, rule)
     if fault := fault_of(value):
         raise RowError(f"`{name}`: {fault}")
-    row = with_names(row, ("kind", "rule"))
-    kind, rule = row.get("kind"), row.get("rule")
-    # a file may call other things so
-    return Conversation(value, kind=kind if kind in KINDS else None, rule=rule if isinstance(rule, dict) else None)
+    return Conversation(value, kind=kind, rule=rule)
+
+
+def _rule_of(value: Any) -> dict[str, Any] | None:
+    """Return the rule in a cell: an object, or one written out (in a CSV); None: it is none.
+
+    Raises:
+        RowError: it is written as an object, and cannot be read.
+    """
+    if isinstance(value, str) and value.lstrip()[:1] == "{" and _is_written(value):
+        written = value
+        if not isinstance(value := _read_object(written), dict):
+            raise RowError(f"`rule` is {written!r:.40}, an object that cannot be read; write JSON")
+    return (_given(value) or None) if isinstance(value, dict) else None
+
+
+def _given(rule: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule without what it leaves open: in Parquet every row has the keys of all, with null for no value."""
+    found = {key: _given(value) if isinstance(value, dict) else value for key, value in rule.items()}
+    return {key: value for key, value in found.items() if value is not None and value != {}}
+
+
+def _is_written(value: str) -> bool:
+    stripped = value.strip()
+    return stripped[:1] + stripped[-1:] in ("{}", "[]")
+
+
+def _read_object(value: str) -> Any:
+    """Return what a cell spells in JSON or as Python prints it; None: it spells nothing."""
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return read(value.strip())
+    return None
 
 
 def _written_object(name: str, value: str) -> Any:
@@ -208,16 +238,9 @@ def _written_object(name: str, value: str) -> Any:
     Raises:
         RowError: a list, or an object without a `text`: no model should be asked to continue that.
     """
-    stripped = value.strip()
-    if stripped[:1] + stripped[-1:] not in ("{}", "[]"):
+    if not _is_written(value):
         return value
-    found: Any = None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(stripped)
-            break
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
+    found = _read_object(value)
     if isinstance(found, dict) and isinstance(found.get("text"), str):
         return found
     if isinstance(found, dict | list) and found:

@@ -187,7 +187,9 @@ class GroupEstimates(Stored):
 class TaskAccuracy(Stored):
     """What a model gets right in one task of lm-eval."""
 
-    metric: str = Field(description="lm-eval's name of what is counted: acc_norm where the task has it, else acc.")
+    metric: str = Field(
+        description="lm-eval's name of what is counted, as `acc_norm`; with the filter that read the answers, if any."
+    )
     accuracy: Estimate = Field(description="Mean over items, with an interval over items.")
     right: list[float] = Field(description="Of each item, in the task's order: 1 right, 0 wrong.")
     items_sha256: str = Field(description="Hash of the items: results are paired where it is the same.")

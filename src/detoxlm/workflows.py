@@ -13,7 +13,7 @@ from typing import Any
 from detoxlm.capability import add_capability, load_tasks
 from detoxlm.checkpoints import save_adapter, save_checkpoint
 from detoxlm.checks import baseline_for, check_baseline_scorer, check_export_folder, check_of
-from detoxlm.conversations import Form, form_of
+from detoxlm.conversations import Form, Marked, form_of
 from detoxlm.data import (
     Loaded,
     builtin_conversations,
@@ -175,7 +175,12 @@ def _prompts_of(options: MeasureOptions, recipe: Recipe, form: Form) -> _Asked:
         loaded = read_prompts(
             options.prompts, column=options.column, limit=options.limit, skip_bad_rows=options.skip_bad_rows
         )
-        return _Asked(form.asked(loaded.items), loaded.source, loaded.rows, _skipped(loaded))
+        asked = _Asked(form.asked(loaded.items), loaded.source, loaded.rows, _skipped(loaded))
+        if unused := sum(isinstance(prompt, Marked) for prompt in asked.prompts):
+            asked.notes.append(
+                f"{unused:,} prompts have a `kind` or a `rule`, which are of answers in chat (--chat): left out."
+            )
+        return asked
     every = builtin_measured(recipe)
     source = "built-in" + (f" {recipe.builtin}" if recipe.builtin else "") + " prompts"
     asked = _Asked(form.asked(every[: options.limit], beginnings=True), source, len(every))

@@ -116,6 +116,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pyte
         ([row(prompt_sha256=7)], r":1: `prompt_sha256` is 7, not 64 hex digits"),
         (b"{\n" + json.dumps(row()).encode() + b"\n", r":1: no JSON"),
         (b"\xff\xfe\n", r":1: no JSON"),
+        (b"[" * 100_000 + b"\n", r":1: no JSON"),
         (b"", r"has no label yet; `detoxlm label FILE -o .*labels.jsonl` adds some"),
     ],
 )

@@ -10,8 +10,8 @@ from detoxlm.data import builtin_conversations
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS
 from detoxlm.metrics.answers import ANSWERS
-from detoxlm.metrics.instructions import RULES, check_rule, keeps
-from detoxlm.results import Row
+from detoxlm.metrics.instructions import check_rule, keeps
+from detoxlm.results import Estimate, Row
 
 
 def row(kind: str | None, answers: list[str], scores: list[float], **changes: Any) -> Row:
@@ -66,6 +66,15 @@ def test_differences_are_paired_within_the_kind() -> None:
     assert change is not None and change.value == -0.25 and change.n == 2
 
 
+def test_rows_without_what_is_measured_are_no_evidence() -> None:
+    """One answer of 21 has a rule, and keeps it no longer: that is no measured loss."""
+    others = [row(None, [f"answer {i}"], [0.0]) for i in range(20)]
+    kept, lost = ([*others, row(None, [said], [0.0], prompt="p", rule={"case": "lower"})] for said in ("a", "A"))
+    found = METRICS["instructions_kept"].difference((kept, []), (lost, []))
+    assert found == Estimate(value=-1, n=1)
+    assert METRICS["instructions_kept"].estimate(lost, []) == Estimate(value=0, n=1)
+
+
 @pytest.mark.parametrize(
     ("rule", "kept", "broken"),
     [
@@ -100,13 +109,35 @@ def test_a_rule_tells_answers_that_keep_it_from_others(rule: dict[str, Any], kep
     ("rule", "match"),
     [
         ({"wrods": {}}, "rule: unknown name 'wrods'. Did you mean 'words'"),
-        ({"words": 5}, "rule: words does not take 5"),
+        ({"words": 5}, "rule: words does not take 5, but at_least and at_most, whole numbers; see docs/chat.md"),
+        # these would mean something, but not what was meant
+        ({"words": {"min": 20}}, "words does not take {'min': 20}"),
+        ({"words": {"at_most": "20"}}, "words does not take"),
+        ({"contains": "apple"}, "contains does not take 'apple', but a list of texts"),
+        ({"without": "apple"}, "without does not take 'apple'"),
+        ({"without_part": ["a", ""]}, "without_part does not take"),
+        ({"contains": [1]}, "contains does not take"),
+        ({"case": "Lower"}, "case does not take 'Lower', but lower or upper"),
+        ({"bullets": "3"}, "bullets does not take '3', but a whole number"),
+        ({"lines": 2.5}, "lines does not take 2.5"),
+        ({"sentences": True}, "sentences does not take True"),
+        ({"numbered": -1}, "numbered does not take -1"),
+        ({"json": "name"}, "json does not take 'name', but a list of keys"),
+        ({"begins": ["a"]}, "begins does not take"),
+        ({"ends": ""}, "ends does not take ''"),
+        ({"equals": 4}, "equals does not take 4"),
     ],
 )
 def test_a_rule_that_cannot_be_checked_is_refused_before_the_work(rule: dict[str, Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
         check_rule(rule)
     check_rule({"words": {"at_most": 3}, "json": ["a"]})
+    check_rule({"json": [], "begins": " - ", "bullets": 0, "case": "upper", "without": [","]})
+
+
+def test_an_answer_of_a_thousand_brackets_is_no_json() -> None:
+    """A model that falls into repeating `[` writes one; it must not end the measurement."""
+    assert not keeps({"json": ["name"]}, "[" * 100_000)
 
 
 def test_the_built_in_conversations_are_many_of_each_kind_and_the_halves_share_none() -> None:
@@ -121,7 +152,7 @@ def test_the_built_in_conversations_are_many_of_each_kind_and_the_halves_share_n
     assert [one.kind for one in builtin_conversations("measure")[:3]] == ["provocation", "harmless", "plain"]
     for one in every:
         assert (one.rule is not None) == (one.kind == "plain")
-        assert set(one.rule or {}) <= set(RULES)
+        check_rule(one.rule or {})
         keeps(one.rule or {}, "some answer")
 
 

@@ -113,14 +113,43 @@ def test_other_shares_keep_their_bootstrap_interval_and_other_metrics_have_no_bo
     assert width(bootstrap(*mean_units(np.zeros(20)))) == 0
 
 
-def test_resamples_without_a_denominator_say_nothing() -> None:
-    """Two prompts, one with empty continuations only: a quarter of the resamples have no token to judge."""
-    got = bootstrap(np.array([0.0, 30.0]), np.array([0.0, 10.0]), exponential=True)
-    assert (got.value, got.low, got.high) == pytest.approx((math.exp(3),) * 3)
-    pair = paired_bootstrap(
-        (np.array([0.0, 30.0]), np.array([0.0, 10.0])), (np.array([0.0, 20.0]), np.array([0.0, 10.0]))
-    )
-    assert (pair.value, pair.low, pair.high) == pytest.approx((-1.0,) * 3)
+def with_nothing(units: Units, more: int) -> Units:
+    """The same units between `more` that have nothing of what is measured."""
+    top, bottom = (np.concatenate([np.zeros(more // 2), one, np.zeros(more - more // 2)]) for one in units)
+    return top, bottom
+
+
+@pytest.mark.parametrize("proportion", [False, True])
+@pytest.mark.parametrize("hits", [0, 2, 4])
+def test_units_without_a_denominator_are_no_evidence(hits: int, proportion: bool) -> None:
+    """Four answers have a rule and 300 have none: the interval is that of four, the exact bound too."""
+    units = mean_units(np.array([1.0] * hits + [0.0] * (4 - hits)))
+    assert bootstrap(*with_nothing(units, 300), proportion=proportion) == bootstrap(*units, proportion=proportion)
+    other = mean_units(np.array([0.0, 1.0, 0.0, 0.0]))
+    pair = paired_bootstrap(with_nothing(units, 300), with_nothing(other, 300))
+    assert pair == paired_bootstrap(units, other) and pair.n == 4
+
+
+def test_one_unit_with_a_denominator_has_no_interval_however_many_others_there_are() -> None:
+    one, other = (np.array([30.0]), np.array([10.0])), (np.array([20.0]), np.array([10.0]))
+    got = bootstrap(*with_nothing(one, 40), exponential=True)
+    assert got == Estimate(value=float(np.exp(3.0)), n=1)
+    assert paired_bootstrap(with_nothing(one, 40), with_nothing(other, 40)) == Estimate(value=-1.0, n=1)
+
+
+def test_a_pair_needs_two_units_on_each_side_and_draws_those_of_either() -> None:
+    """The detoxified model falls silent after all prompts but the first ones."""
+    values, there = np.array([3.0, 1.0, 2.0, 5.0, 4.0]), np.ones(5)
+    for left, bounded in ((1, False), (2, True)):
+        kept = np.arange(5) < left
+        got = paired_bootstrap((values, there), (values * kept, there * kept))
+        assert got.value == pytest.approx(values[:left].mean() - 3) and got.n == 5
+        assert (got.low is not None) is bounded
+    # a resample may miss both units of one side: it says nothing, and the others are all resamples that have one
+    chosen = [draw for draw in itertools.product(range(5), repeat=5) if min(draw) < 2]
+    exact = [values[[i for i in draw if i < 2]].mean() - values[list(draw)].mean() for draw in chosen]
+    low, high = np.percentile(exact, [2.5, 97.5])
+    assert (got.low, got.high) == (pytest.approx(low, abs=0.1), pytest.approx(high, abs=0.1))
 
 
 def test_a_ratio_whose_exp_is_infinite_stays_finite() -> None:

@@ -157,6 +157,10 @@ def test_those_called_toxic_are_as_often_toxic_as_their_bins_say() -> None:
     assert found is not None and found.value == pytest.approx((2 * 50.5 / 101 + 90.5 / 101) / 3)
     assert found.low is not None and found.high is not None and found.low < found.value < found.high
     assert agreeing(rows([0.1], [0.4]), readers) is None
+    quiet = [[0.1, 0.2]] * 50  # prompts without a text that is called toxic say nothing of those that are
+    assert agreeing(rows(*quiet, [0.1, 0.6], [0.9, 0.5]), readers) == agreeing(rows([0.1, 0.6], [0.9, 0.5]), readers)
+    alone = agreeing(rows(*quiet, [0.1, 0.6]), readers)
+    assert alone is not None and (alone.low, alone.n) == (None, 1)
 
 
 # --- simulated judges -----------------------------------------------------------------------------------------------

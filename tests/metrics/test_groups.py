@@ -58,6 +58,22 @@ def test_the_gap_and_its_interval_are_those_of_two_independent_groups() -> None:
     assert mirrored is not None and mirrored.value == pytest.approx(-gap.value)
 
 
+def test_gaps_are_of_the_answers_that_the_metric_is_of() -> None:
+    rows = [row(i, [0.9 if i % 2 else 0.1], group="ab"[i % 2]) for i in range(8)]
+    asked = [one.model_copy(update={"kind": "provocation"}) for one in rows]
+    other = [row(i, [0.9], group="ab"[i % 2]).model_copy(update={"kind": "plain"}) for i in range(8, 16)]
+    assert by_group([*asked, *other])["group"]["b"].gap == by_group(asked)["group"]["b"].gap
+
+
+def test_a_group_of_one_prompt_has_a_gap_without_an_interval() -> None:
+    """Resamples draw the one prompt again and again: the interval would be that of the others alone."""
+    found = by_group([row(0, [0.9], group="a"), *(row(i, [0.1 * i], group="b") for i in range(1, 6))])["group"]
+    for name, sign in (("a", 1), ("b", -1)):
+        gap = found[name].gap
+        assert gap is not None and (gap.low, gap.high) == (None, None)
+        assert gap.value == pytest.approx(sign * (1 - 0.2))  # of 0.1 to 0.5 one is toxic
+
+
 def test_changes_are_paired_within_their_group() -> None:
     base, now = made(), made(shift=-0.05)
     changes = group_differences(base, now)["group"]

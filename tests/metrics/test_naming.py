@@ -74,6 +74,13 @@ def test_intervals_resample_templates_and_all_groups_alike() -> None:
         assert estimate.n == 9
 
 
+def test_a_gap_to_a_single_template_has_no_interval() -> None:
+    found = who_is_named([row(0, [], "x", True), *(row(i, ["deaf"], "x", i % 2 == 0) for i in range(6))])
+    assert found is not None
+    assert found.all.dropped.low is not None
+    assert (found.gap.dropped.value, found.gap.dropped.low) == (0.5, None)
+
+
 def test_what_a_template_drops_of_everybody_cancels_out_of_the_gap() -> None:
     """Half of the templates name nobody, and of the others each says who, but for one group."""
     rows = [

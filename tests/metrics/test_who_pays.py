@@ -9,7 +9,7 @@ import pytest
 
 from detoxlm.metrics import METRICS, who_pays
 from detoxlm.metrics.bootstrap import RESAMPLES, draws
-from detoxlm.results import Window
+from detoxlm.results import WhoPays, Window
 
 
 def text(
@@ -86,6 +86,23 @@ def test_texts_without_a_template_stand_for_themselves() -> None:
     assert found is not None
     assert (found.without.rise.n, found.groups["old"].rise.n) == (2, 1)
     assert found.groups["old"].rise.low is None  # one text has no interval
+
+
+def test_a_ratio_to_a_single_text_has_no_interval() -> None:
+    found = who_pays([text([], "a", 5, 9.0, 1.0), *(text(["old"], f"{i}", 5, 9.0, float(i)) for i in range(9))])
+    assert found is not None
+    assert found.all.rise.low is not None and (found.all.ratio.low, found.all.ratio.n) == (None, 9)
+
+
+def test_a_price_whose_exp_is_infinite_stays_a_number_that_results_can_hold() -> None:
+    """JSON has no infinity: a results.json with one could not be read again."""
+    found = who_pays([text(groups, f"{i}", 2, 9.0, 2000.0 * i) for i in range(4) for groups in ([], ["old"])])
+    assert found is not None
+    for price in (found.without, found.all, found.groups["old"]):
+        for estimate in (price.rise, price.ratio):
+            assert all(value is not None and math.isfinite(value) for value in (estimate.value, estimate.high))
+    assert found.all.rise.value > 1e100
+    assert WhoPays.model_validate_json(found.model_dump_json()) == found
 
 
 def test_the_untouched_model_has_no_price_but_perplexities() -> None:

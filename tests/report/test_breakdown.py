@@ -11,7 +11,7 @@ from report_pages import Page
 from detoxlm.errors import UsageError
 from detoxlm.metrics import accuracy, average, by_group, group_differences
 from detoxlm.report import model_card, recommended
-from detoxlm.report.breakdown import by_groups, by_tasks
+from detoxlm.report.breakdown import by_groups, by_tasks, left_out
 from detoxlm.report.facts import arrange
 from detoxlm.report.html import render
 from detoxlm.results import Capability, Estimate, Results, TaskAccuracy
@@ -136,3 +136,27 @@ def test_capability_has_a_row_for_each_task_and_a_loss_is_in_the_headline() -> N
     card = model_card([base, now], base_model=None)
     assert "| piqa (4 items, acc) | 75.0%" in card and "-25.0 points" in card.replace("−", "-")
     assert by_tasks(arrange([make(), make(0.5)])) is None
+
+
+def test_a_run_that_was_asked_other_items_than_the_untouched_model_has_no_capability_beside_it() -> None:
+    """`run --capability quick` and later standard on one folder: the strength of then keeps the numbers of then."""
+    loss = Estimate(value=-0.25, low=-0.4, high=-0.1, n=4)
+    base, now = able(make(), [1.0, 1.0, 1.0, 0.0] * 9), able(make(0.5), [1.0, 0.0] * 18, loss)
+    old = able(make(0.25), [1.0, 1.0, 0.0, 0.0], loss)
+    for one, limit in ((base, None), (now, None), (old, 100)):
+        assert one.capability is not None
+        one.capability.settings = {"items_at_most": limit}
+    assert old.capability is not None
+    old.capability.tasks["arc_easy"] = old.capability.tasks["piqa"]
+    old.capability.left_out = {"winogrande": "it was not there then"}
+    study = arrange([base, old, now])
+    table = by_tasks(study)
+    assert table is not None
+    assert [row[:2] for row in table.rows] == [
+        ("piqa", "36 items, acc"),
+        ("average", "mean of the tasks, each weighing the same"),
+    ]
+    for _, _, (first, then, shown) in table.rows:
+        assert first.metrics and shown.metrics and shown.difference
+        assert not then.metrics and not then.difference
+    assert left_out(study) == ["boolq is left out: its data set is not in the cache"]

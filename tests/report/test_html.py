@@ -13,7 +13,7 @@ from report_factory import MEASURED, make, with_opinion
 from report_pages import Page
 
 from detoxlm.errors import UsageError
-from detoxlm.metrics import METRICS
+from detoxlm.metrics import METRICS, TOXICITY, estimates
 from detoxlm.report import write_report
 from detoxlm.report.facts import arrange
 from detoxlm.report.words import headline
@@ -350,6 +350,24 @@ def test_filter_lists_hold_what_they_say(tmp_path: Path) -> None:
     assert len(lists["random"]) == 13
     values = [element.attributes["value"] for element in page.root.one("fieldset").all("input")]
     assert values == list(lists)
+
+
+def test_of_several_kinds_plot_table_and_precision_are_of_the_answers_that_the_toxic_fraction_is_of(
+    tmp_path: Path,
+) -> None:
+    one = make()
+    for i, row in enumerate(one.rows):
+        row.kind = ("provocation", "harmless", "plain")[i % 3]
+        row.scores = [0.9, 0.9, 0.1] if i % 3 == 0 else [0.0, 0.0, 0.2]
+    one.metrics |= estimates(TOXICITY, one.rows, [])
+    page = page_of([one], tmp_path)[0].root
+    plots = page.by_id("plots").text
+    assert "Share of continuations at or above a score ≥ 0.1 ≥ 0.25 ≥ 0.5 ≥ 0.75" in plots
+    assert "untouched 100.0% 66.7% 66.7% 66.7%" in plots
+    [drawn] = [svg for svg in page.by_id("plots").all("svg") if "Distribution" in (svg.attributes["aria-label"] or "")]
+    assert "Continuations scored 0.5 or more: untouched 66.7%." in (drawn.attributes["aria-label"] or "")
+    limits = page.by_id("limits").text
+    assert "With 4 prompts, a toxic fraction" in limits and "4 prompts are few" in limits
 
 
 def test_limits_follow_the_data(untouched: Results, tmp_path: Path) -> None:

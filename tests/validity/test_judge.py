@@ -65,6 +65,10 @@ def test_failures_are_the_widest_gaps_each_text_once() -> None:
         ("d", 0.2, 1.0),
         ("e", 0.1, 0.6),
     ]
+    # two readers label one text differently: its widest gap decides its place
+    twice = LabelledSet("s", ["x", "y", "x"], np.array([0.0, 0.2, 0.4]))
+    found = measure_set(twice, np.full(3, 0.9), failures=2, resamples=5).false_positives
+    assert [(failure.text, failure.target) for failure in found] == [("x", 0.0), ("y", 0.2)]
     none = measure_set(LabelledSet("s", texts, target), score, failures=0, resamples=5)
     assert none.false_positives == none.false_negatives == []
 

@@ -87,7 +87,7 @@ def _read(path: Path) -> tuple[list[Label], list[int], int]:
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -95,7 +95,7 @@ def _is_json(line: bytes) -> bool:
 def _label(line: bytes, place: str) -> Label:
     try:
         row: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"labels: {place}: no JSON ({error}). {_FIX}") from None
     if not isinstance(row, dict) or "label" not in row or "text_sha256" not in row:
         raise UsageError(

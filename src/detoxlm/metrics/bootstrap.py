@@ -19,15 +19,19 @@ def bootstrap(
 ) -> Estimate:
     """Estimate `sum(top) / sum(bottom)` (or its exp) and its interval, resampling units with replacement.
 
+    Units whose denominator is 0 (a prompt without a rule, or with empty continuations alone) have nothing of what is
+    measured: they are no evidence, and not drawn. From a single unit with a denominator there is no interval.
+
     Args:
         top: numerator of each unit, float64 [N].
         bottom: denominator of each unit, float64 [N], not all zero.
         exponential: the metric is exp of the ratio (perplexity).
         proportion: a share of 0% or 100% resamples to itself, which would claim certainty; its open side is then
-            the exact binomial bound over the N units, 1 - 0.025^(1/N).
+            the exact binomial bound over the n units that are drawn, 1 - 0.025^(1/n).
         seed: seed of the resampling.
     """
-    n = len(top)
+    counted = bottom > 0
+    top, bottom, n = top[counted], bottom[counted], int(counted.sum())
     value = float(ratio(top.sum(), bottom.sum(), exponential))
     if n < 2:
         return Estimate(value=value, n=n)
@@ -46,16 +50,29 @@ def paired_bootstrap(
     exponential: bool = False,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate `metric(now) - metric(base)`, resampling the same units in both; arrays [N] as in `bootstrap`."""
-    n = len(base[0])
-    if len(now[0]) != n:
-        raise ValueError(f"paired bootstrap: {n} units against {len(now[0])}; the two must answer the same prompts")
+    """Estimate `metric(now) - metric(base)`, resampling the same units in both; arrays [N] as in `bootstrap`.
+
+    Drawn are the units with a denominator in either of the two. There is no interval where one of the two has fewer
+    than two such units: it would be as wide as the other's alone.
+    """
+    if len(now[0]) != len(base[0]):
+        raise ValueError(
+            f"paired bootstrap: {len(base[0])} units against {len(now[0])}; the two must answer the same prompts"
+        )
+    counted = (base[1] > 0) | (now[1] > 0)
+    base, now = ((top[counted], bottom[counted]) for top, bottom in (base, now))
+    n = int(counted.sum())
     value = float(ratio(now[0].sum(), now[1].sum(), exponential) - ratio(base[0].sum(), base[1].sum(), exponential))
-    if n < 2:
+    if not several(base[1], now[1]):
         return Estimate(value=value, n=n)
     tops, bottoms, base_tops, base_bottoms = resampled((*now, *base), seed)
     low, high = interval(ratio(tops, bottoms, exponential) - ratio(base_tops, base_bottoms, exponential))
     return Estimate(value=value, low=low, high=high, n=n)
+
+
+def several(*bottoms: np.ndarray) -> bool:
+    """Tell whether each of some denominators [N] is there in two units or more: from fewer there is no interval."""
+    return all(np.count_nonzero(bottom) > 1 for bottom in bottoms)
 
 
 def upper_bound(n: int) -> float:
@@ -91,7 +108,12 @@ def resampled(values: tuple[np.ndarray, ...], seed: int) -> np.ndarray:
 
 def ratio(top: np.ndarray, bottom: np.ndarray, exponential: bool = False) -> np.ndarray:
     """Return top / bottom, or its exp, arrays of one shape; NaN where the bottom is 0."""
-    # a resample can miss every unit with a denominator (all its continuations empty): NaN, it is left out
+    # a resample of a pair can miss every unit that one of the two has a denominator in: NaN, it is left out
     nothing = np.full_like(np.asarray(top, dtype=np.float64), np.nan)
     found = np.divide(top, bottom, out=nothing, where=np.asarray(bottom) > 0)
-    return np.exp(np.minimum(found, _LARGEST)) if exponential else found
+    return finite_exp(found) if exponential else found
+
+
+def finite_exp(nats: np.ndarray | float) -> np.ndarray:
+    """Return exp of nats, of any shape; e^700 in place of what is larger, NaN of NaN."""
+    return np.exp(np.minimum(nats, _LARGEST))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detoxlm.metrics.base import Metric, Seen, clusters
-from detoxlm.metrics.bootstrap import interval, resampled, upper_bound
+from detoxlm.metrics.bootstrap import interval, resampled, several, upper_bound
 from detoxlm.metrics.readers import ReaderTable
 from detoxlm.metrics.toxicity import THRESHOLD
 from detoxlm.results import Estimate, Row, Window
@@ -47,9 +47,11 @@ class Corrected(Metric):
         (before, all_before), (after, all_after) = (_counts(self.counted(rows), readers) for rows, _ in (base, now))
         if not all_before.sum() or not all_after.sum():
             return None
+        asked = (all_before > 0) | (all_after > 0)  # as in `paired_bootstrap`: others are no evidence
+        before, all_before, after, all_after = (one[asked] for one in (before, all_before, after, all_after))
         p, n = readers.probabilities, len(all_after)
         value = float(after.sum(0) @ p / all_after.sum() - before.sum(0) @ p / all_before.sum())
-        if n < 2:
+        if not several(all_before, all_after):
             return Estimate(value=value, n=n)
         sums = resampled((*after.T, all_after, *before.T, all_before), seed)
         half, drawn = len(p) + 1, readers.drawn(seed).T
@@ -91,6 +93,7 @@ def _counts(rows: Sequence[Row], readers: ReaderTable, least: float = 0.0) -> tu
 def _share(counts: np.ndarray, total: np.ndarray, readers: ReaderTable, seed: int) -> Estimate | None:
     if not total.sum():
         return None
+    counts, total = counts[total > 0], total[total > 0]  # as in `bootstrap`: others are no evidence
     n, value = len(total), float(counts.sum(0) @ readers.probabilities / total.sum())
     if n < 2:
         return Estimate(value=value, n=n)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detoxlm.metrics.base import Ratio, clusters
-from detoxlm.metrics.bootstrap import interval, ratio, resampled
+from detoxlm.metrics.bootstrap import interval, ratio, resampled, several
 from detoxlm.metrics.toxicity import EMPTY, FRACTION, MAXIMUM, MEAN, PROBABILITY
 from detoxlm.results import ByGroup, Estimate, GroupEstimates, Row
 
@@ -27,7 +27,8 @@ def by_group(rows: Sequence[Row]) -> ByGroup:
     """Return what was measured of each group: what the groups are of -> group -> estimates. {}: rows have no groups.
 
     A group's `gap` is the main metric of its prompts less that of all others of the same kind, with an interval from a
-    bootstrap over all prompts. (The largest gap of many groups is partly luck: read it with its interval.)
+    bootstrap over all prompts; a group of one prompt, or beside one, has a gap without an interval. (The largest gap
+    of many groups is partly luck: read it with its interval.)
     """
 
     def estimates(of: str, name: str) -> GroupEstimates:
@@ -73,11 +74,12 @@ def _each(rows: Sequence[Row], make: Callable[[str, str], GroupEstimates]) -> By
 
 def _gaps(rows: Sequence[Row], of: str, seed: int = 0) -> dict[str, Estimate]:
     """Return the main metric of each group less that of the rest; of one group alone there is none."""
-    rows = [row for row in rows if of in row.groups]
+    metric = measured_of_groups(rows)[0]
+    rows = [row for row in metric.counted(rows) if of in row.groups]
     names, number = _names(rows, of), clusters(rows)
     if len(names) < 2:
         return {}
-    top, bottom = measured_of_groups(rows)[0].units(rows, [])
+    top, bottom = metric.units(rows, [])
     members = [np.asarray([row.groups[of] == name for row in rows]) for name in names]
     columns = [  # of each group: numerator and denominator of its prompts, then of the rest's
         np.bincount(number, weights=values * chosen)
@@ -85,12 +87,14 @@ def _gaps(rows: Sequence[Row], of: str, seed: int = 0) -> dict[str, Estimate]:
         for chosen in (member, ~member)
         for values in (top, bottom)
     ]
+    bottoms = np.stack(columns).reshape(len(names), 2, 2, -1)[:, :, 1]  # [groups, group or rest, prompts]
     drawn = resampled(tuple(columns), seed).reshape(len(names), 2, 2, -1)
     whole = np.asarray([column.sum() for column in columns]).reshape(len(names), 2, 2)
     found = {}
     for i, name in enumerate(names):
-        mine, rest = (ratio(drawn[i, side, 0], drawn[i, side, 1]) for side in (0, 1))
-        low, high = interval(mine - rest)
         value = whole[i, 0, 0] / whole[i, 0, 1] - whole[i, 1, 0] / whole[i, 1, 1]
-        found[name] = Estimate(value=float(value), low=low, high=high, n=len(columns[0]))
+        found[name] = Estimate(value=float(value), n=len(columns[0]))
+        if several(*bottoms[i]):
+            mine, rest = (ratio(drawn[i, side, 0], drawn[i, side, 1]) for side in (0, 1))
+            found[name].low, found[name].high = interval(mine - rest)
     return found

@@ -39,7 +39,7 @@ def _json(text: str, keys: list[str]) -> bool:
     fenced = _FENCE.match(text)
     try:
         found = json.loads(fenced[1] if fenced else text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or brackets within brackets without end
         return False
     return isinstance(found, dict) and set(keys) <= found.keys()
 
@@ -62,15 +62,42 @@ RULES: dict[str, Callable[[str, Any], bool]] = {
 }
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _are_limits(value: Any) -> bool:
+    return isinstance(value, dict) and {*value} <= {"at_least", "at_most"} and all(map(_is_count, value.values()))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+#: Key -> what it takes, in words and as a test. A value of another kind would often mean something without an error: a
+#: text in place of a list is one of letters.
+_TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "words": ("at_least and at_most, whole numbers", _are_limits),
+    **dict.fromkeys(("sentences", "lines", "bullets", "numbered"), ("a whole number", _is_count)),
+    **dict.fromkeys(("contains", "without", "without_part"), ("a list of texts", _are_texts)),
+    "case": ("lower or upper", lambda value: value in ("lower", "upper")),
+    **dict.fromkeys(("begins", "ends", "equals"), ("a text", _is_text)),
+    "json": ("a list of keys", _are_texts),
+}
+
+
 def check_rule(rule: Mapping[str, Any]) -> None:
     """Raise `UsageError` where a rule cannot be checked: an unknown key, or a value that the key does not take."""
     for key, value in rule.items():
         if key not in RULES:
             raise unknown_name("rule", key, list(RULES))
-        try:
-            RULES[key]("Some text.", value)
-        except (TypeError, AttributeError, ValueError) as error:
-            raise UsageError(f"rule: {key} does not take {value!r:.40} ({error}); see docs/chat.md.") from None
+        what, fits = _TAKES[key]
+        if not fits(value):
+            raise UsageError(f"rule: {key} does not take {value!r:.40}, but {what}; see docs/chat.md.")
 
 
 def keeps(rule: Mapping[str, Any], answer: str) -> bool:

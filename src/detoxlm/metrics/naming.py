@@ -51,7 +51,8 @@ def who_is_named(
     drawn = np.concatenate([some @ flat for some in draws(len(flat), seed)]).reshape(-1, len(masks), 3)
     shares = [ratio(one[..., :2], one[..., 2:]) for one in (sums.sum(0)[None], drawn)]  # [1 or R, kinds, 2]
     kinds = [_naming([one[:, kind] for one in shares], n, proportion=base is None) for kind, n in enumerate(counts)]
-    gap = _naming([one[:, 1] - one[:, 0] for one in shares], len(flat), proportion=False)
+    alone = min(counts[:2]) < 2  # from one template there is no interval, nor of a gap to one
+    gap = _naming([one[:, 1] - one[:, 0] for one in shares], len(flat), proportion=False, alone=alone)
     for one, chance in zip((gap.empty, gap.dropped), _by_chance(rows, said, without, seed), strict=True):
         if one.low is not None and chance > BY_CHANCE:
             one.low = min(one.low, 0.0)
@@ -81,12 +82,15 @@ def _counted(rows: Sequence[IdentityRow]) -> np.ndarray:
     return np.asarray([(not row.continuation.strip(), not row.named) for row in rows], dtype=float)
 
 
-def _naming(shares: Sequence[np.ndarray], n: int, *, proportion: bool) -> Naming:
-    """Return both estimates from the shares [1, 2] and those of the resamples [R, 2], of `n` templates."""
+def _naming(shares: Sequence[np.ndarray], n: int, *, proportion: bool, alone: bool = False) -> Naming:
+    """Return both estimates from the shares [1, 2] and those of the resamples [R, 2], of `n` templates.
+
+    `alone`: there is no interval, because a side of a gap has a single template.
+    """
 
     def estimate(column: int) -> Estimate:
         value = float(shares[0][0, column])
-        if n < 2:
+        if n < 2 or alone:
             return Estimate(value=value, n=n)
         low, high = interval(shares[1][:, column])
         if proportion and value in (0.0, 1.0):  # as in `bootstrap`: it resamples to itself, which is no certainty

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from detoxlm.metrics.base import Ratio, Units
-from detoxlm.metrics.bootstrap import draws, interval, numbered
+from detoxlm.metrics.bootstrap import draws, finite_exp, interval, numbered
 from detoxlm.results import Estimate, Price, Row, WhoPays, Window
 
 #: The largest ratio that is asked of a method at its default strength.
@@ -45,16 +45,20 @@ def who_pays(windows: Sequence[Window], seed: int = 0) -> WhoPays | None:
     counts = [len(np.unique(unit[mask])) for mask in masks]
     flat = sums.reshape(len(sums), -1)
     drawn = np.concatenate([some @ flat for some in draws(len(flat), seed)]).reshape(-1, len(masks), 3)
-    prices = [_price(sums.sum(0), drawn, kind, n) for kind, n in enumerate(counts)]
+    prices = [_price(sums.sum(0), drawn, kind, counts) for kind in range(len(counts))]
     return WhoPays(without=prices[0], all=prices[1], groups=dict(zip(names, prices[2:], strict=True)))
 
 
-def _price(total: np.ndarray, drawn: np.ndarray, kind: int, n: int) -> Price:
-    """Return the price on one kind of texts, of `n` units; sums of all kinds [K, 3], and of each resample [R, K, 3]."""
+def _price(total: np.ndarray, drawn: np.ndarray, kind: int, counts: Sequence[int]) -> Price:
+    """Return the price on one kind of texts; sums of all kinds [K, 3], and of each resample [R, K, 3].
 
-    def estimate(of: Callable[[np.ndarray], np.ndarray]) -> Estimate:
+    `counts` are the units of each kind. From one unit there is no interval, nor of a ratio to one.
+    """
+    n = counts[kind]
+
+    def estimate(of: Callable[[np.ndarray], np.ndarray], least: int = n) -> Estimate:
         value = float(of(total[None])[0])
-        if n < 2:
+        if least < 2:
             return Estimate(value=value, n=n)
         low, high = interval(of(drawn))
         return Estimate(value=value, low=low, high=high, n=n)
@@ -64,8 +68,8 @@ def _price(total: np.ndarray, drawn: np.ndarray, kind: int, n: int) -> Price:
         return np.divide(sums[:, of, what], sums[:, of, 2], out=nothing, where=sums[:, of, 2] > 0)
 
     return Price(
-        rise=estimate(lambda sums: np.exp(per_token(sums, kind, 0))),
-        ratio=estimate(lambda sums: np.exp(per_token(sums, kind, 0) - per_token(sums, 0, 0))),
+        rise=estimate(lambda sums: finite_exp(per_token(sums, kind, 0))),
+        ratio=estimate(lambda sums: finite_exp(per_token(sums, kind, 0) - per_token(sums, 0, 0)), min(n, counts[0])),
         kl=estimate(lambda sums: per_token(sums, kind, 1)),
     )
 

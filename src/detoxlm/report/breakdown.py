@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from detoxlm.metrics import ACCURACY, AVERAGE, Metric, measured_of_groups
 from detoxlm.report.facts import Run, Study
 from detoxlm.report.nested import Block
-from detoxlm.results import Estimate, GroupEstimates
+from detoxlm.results import Capability, Estimate, GroupEstimates
 
 
 @dataclass(frozen=True)
@@ -71,27 +71,36 @@ def _plain(name: str) -> str:
 
 
 def by_tasks(study: Study) -> Breakdown | None:
-    """Return what the runs get right in lm-eval's tasks, the mean of all last; None: it was not measured."""
-    runs = [run for run in study.runs if run.results and run.results.capability and run.results.capability.tasks]
-    tasks = dict.fromkeys(name for run in runs for name in _capability(run))
+    """Return what the runs get right in lm-eval's tasks, the mean of all last; None: it was not measured.
+
+    A run that was asked otherwise than the untouched model (other tasks, another number of items) has nothing here: a
+    folder that was measured again may hold such ones.
+    """
+    measured = _asked_alike(study)
+    tasks = dict.fromkeys(name for found in measured.values() for name in _accuracies(found))
     if not tasks:
         return None
-    base = _capability(study.untouched) if study.untouched else {}
+    base = _accuracies(measured.get(study.untouched.label)) if study.untouched else {}
     rows = []
     for name in sorted(tasks, key=lambda name: name == AVERAGE):
         parts = []
         for run in study.runs:
-            comparison = run.results.comparison if run.results else None
+            now = _accuracies(measured.get(run.label))
+            comparison = run.results.comparison if run.results and now else None
             changes = comparison.capability if comparison else {}
-            parts.append(
-                _part(run, _as_metric(_capability(run), name), _as_metric(base, name), _as_metric(changes, name))
-            )
-        rows.append((name, _said_of_task(runs, name), parts))
+            parts.append(_part(run, _as_metric(now, name), _as_metric(base, name), _as_metric(changes, name)))
+        rows.append((name, _said_of_task(next(iter(measured.values())), name), parts))
     return Breakdown("Capability", ACCURACY, rows)
 
 
-def _capability(run: Run) -> dict[str, Estimate]:
-    found = run.results.capability if run.results else None
+def _asked_alike(study: Study) -> dict[str, Capability]:
+    """Return by label what the runs get right, of those that were asked as the first one was: the untouched model."""
+    found = {run.label: run.results.capability for run in study.runs if run.results and run.results.capability}
+    asked = next((one.settings for one in found.values()), None)
+    return {label: one for label, one in found.items() if one.settings == asked}
+
+
+def _accuracies(found: Capability | None) -> dict[str, Estimate]:
     if found is None or not found.tasks:
         return {}
     average = {} if found.average is None else {AVERAGE: found.average}
@@ -102,15 +111,14 @@ def _as_metric(found: Mapping[str, Estimate], name: str) -> dict[str, Estimate]:
     return {ACCURACY.name: found[name]} if name in found else {}
 
 
-def _said_of_task(runs: list[Run], name: str) -> str:
+def _said_of_task(capability: Capability, name: str) -> str:
     if name == AVERAGE:
         return "mean of the tasks, each weighing the same"
-    capability = next(run.results.capability for run in runs if run.results and run.results.capability)
     task = capability.tasks[name]
     return f"{task.accuracy.n:,} items, {task.metric}"
 
 
 def left_out(study: Study) -> list[str]:
     """Say of each task of capability that was left out why, a sentence each."""
-    found = {name: why for one in study.measured if one.capability for name, why in one.capability.left_out.items()}
+    found = {name: why for one in _asked_alike(study).values() for name, why in one.left_out.items()}
     return [f"{name} is left out: {why}" for name, why in found.items()]

@@ -10,6 +10,7 @@ from typing import Literal
 from detoxlm.errors import UsageError
 from detoxlm.metrics import METRICS, Metric
 from detoxlm.metrics.readers import labels_of
+from detoxlm.metrics.toxicity import FRACTION
 from detoxlm.results import PRINTS, Cost, Estimate, Results
 
 Verdict = Literal["better", "worse", "same", "slight", "changed", "unknown"]
@@ -57,8 +58,9 @@ class Run:
 
     @property
     def scores(self) -> list[float]:
-        """The toxicity of every continuation; empty where only the metrics are known."""
-        return [score for row in self.results.rows for score in row.scores] if self.results else []
+        """The toxicity of every continuation that the toxic fraction is of; empty where only the metrics are known."""
+        rows = FRACTION.counted(self.results.rows) if self.results else []
+        return [score for row in rows for score in row.scores]
 
 
 @dataclass(frozen=True)

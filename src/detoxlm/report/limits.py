@@ -118,19 +118,19 @@ def _precision(study: Study) -> str:
         f"{corrected}, another fit of the detoxifier, or another seed of it. "
     )
     metric = first_measured(study.runs, TOXICITY)
-    widths = [
-        _half_width(run.metrics[metric.name])
-        for run in study.runs
-        if metric is not None and bounded(run.metrics.get(metric.name))
+    known_to = [
+        run.metrics[metric.name] for run in study.runs if metric is not None and bounded(run.metrics.get(metric.name))
     ]
-    if metric is not None and widths:
-        half, unit = max(widths) * metric.scale, " points" if metric.scale == 100 else ""
+    # of conversations of several kinds only some are asked for toxicity, and equal prompts count once
+    prompts = min((estimate.n for estimate in known_to), default=study.prompts)
+    if metric is not None and known_to:
+        half, unit = max(map(_half_width, known_to)) * metric.scale, " points" if metric.scale == 100 else ""
         text += (
-            f"With {_count(study.prompts, 'prompt')}, a {metric.label.lower()} is known to about "
+            f"With {_count(prompts, 'prompt')}, a {metric.label.lower()} is known to about "
             f"±{half:.{max(metric.digits, 1)}f}{unit}."
         )
-    if study.prompts < FEW_PROMPTS:
-        text += f" {_count(study.prompts, 'prompt')} are few: take the page as a first look, not as evidence."
+    if prompts < FEW_PROMPTS:
+        text += f" {_count(prompts, 'prompt')} are few: take the page as a first look, not as evidence."
     return text
 
 

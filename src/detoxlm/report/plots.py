@@ -68,6 +68,7 @@ FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 
 def score_distribution(runs: Sequence[Run]) -> str:
     """Plot, for every score, the share of continuations scored that high or higher; empty without scores.
 
+    The continuations are those that the toxic fraction is of (of conversations of several kinds, the provoked answers).
     At 0.5 a curve's height is the toxic fraction of the table, so plot and table can be read against each other.
     """
     known = [(index, run) for index, run in enumerate(runs) if run.scores]

@@ -210,4 +210,7 @@ def _failures(data: LabelledSet, resampled: Resampled, wrong: np.ndarray, count:
     score, target = resampled.score, resampled.target
     found = [Failure(data.texts[i], score[i].item(), target[i].item()) for i in np.flatnonzero(wrong).tolist()]
     found.sort(key=lambda failure: -abs(failure.score - failure.target))
-    return list({failure.text: failure for failure in reversed(found)}.values())[::-1][:count] if count else []
+    widest: dict[str, Failure] = {}
+    for failure in found:
+        widest.setdefault(failure.text, failure)
+    return list(widest.values())[:count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -31,3 +32,8 @@ def test_a_look_at_the_untouched_model_sees_no_drift_and_the_same_things_twice(
     changed = watch(target.model)
     assert changed["drift"] > 0.01
     assert changed["perplexity"] != first["perplexity"]
+    with torch.no_grad():
+        target.architecture.final_norm.weight.mul_(1e5)
+    assert 1e100 < watch(target.model)["perplexity"] < math.inf, (
+        "a training that has broken its model is still looked at"
+    )

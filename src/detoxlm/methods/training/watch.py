@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from detoxlm.data import neutral_text
 from detoxlm.generation import Sampling, decode, planned, sample_batch
 from detoxlm.likelihood import fluency_windows, measure_window
 from detoxlm.methods.training.anchors import Anchor, coarse_kl
+from detoxlm.metrics.bootstrap import finite_exp
 from detoxlm.metrics.refusals import as_prompt, instructions, refuses
 from detoxlm.models import Target
 from detoxlm.passages import Passage, padded, read_in_batches
@@ -51,7 +51,7 @@ class Watch:
         scores = self.scorer.score([text if text.strip() else "." for text in texts])
         answers = self._continuations(watched, self.questions, Sampling(max_new_tokens=ANSWER))
         windows = [measure_window(watched, ids, count, None) for ids, count in self.windows]
-        perplexity = math.exp(sum(w.nll for w in windows) / sum(w.tokens for w in windows))
+        perplexity = float(finite_exp(sum(w.nll for w in windows) / sum(w.tokens for w in windows)))
         lengths = [len(self.target.tokenizer(answer)["input_ids"]) for answer in answers]
         return {
             "toxicity": round(float(scores.mean()), 5),
