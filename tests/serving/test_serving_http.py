@@ -169,6 +169,26 @@ def test_a_conversation_is_read_by_the_chat_template(serve_model: Any, fusion: A
     assert "no chat template" in error_of(plain.ask("chat/completions", **body), 400)["message"]
 
 
+def chatting(target: Target, template: str = TEMPLATE, token: str | None = None) -> Served:
+    """A tiny model with a chat template, and a token that it has no embedding of."""
+    tokenizer = copy.deepcopy(target.tokenizer)
+    tokenizer.chat_template = template
+    while token is not None and token not in tokenizer.get_vocab():  # the ids of the tiny models go on behind the bytes
+        rows, count = target.model.get_input_embeddings().weight.shape[0], len(tokenizer)
+        tokenizer.add_tokens([token if count >= rows else f"<unused{count}>"], special_tokens=True)
+    return Served(replace(target, tokenizer=tokenizer), "tiny", {})
+
+
+def test_a_conversation_with_a_token_that_the_model_does_not_know_is_refused(serve_model: Any, fusion: Any) -> None:
+    server = serve_model(served=chatting(fusion[0], token="<picture>"))
+    other = {"messages": [{"role": "user", "content": "what is <picture>"}]}
+    found = error_of(server.ask("chat/completions", **other), 400)
+    assert found["param"] == "messages" and "the token '<picture>' in them has no embedding" in found["message"]
+    assert text_of(server.ask(prompt="the old", max_tokens=3))
+    empty = serve_model(served=chatting(fusion[0], "{{ '' }}"))
+    assert "makes no tokens" in error_of(empty.ask("chat/completions", **other), 400)["message"]
+
+
 def test_stops_and_several_prompts(serve_model: Any) -> None:
     server = serve_model()
     body = {"max_tokens": 40, "temperature": 0, "detoxlm": {"strength": 0}}

@@ -91,7 +91,7 @@ class Asking:
             text = str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
         except Exception as error:  # a template raises what it likes; its own messages are about roles
             raise wrong("messages", f"the chat template refuses them: {first_line(error):.200}") from None
-        ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        ids = self._known(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
         longest = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
         if longest == 0:
             raise wrong("max_tokens", "an answer has one token at least.")
@@ -99,6 +99,20 @@ class Asking:
             longest = max(1, self._served.window - len(ids)) if self._served.window else 512
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
         return self._asked(body, [(ids, text)], longest, logprobs, tell)
+
+    def _known(self, ids: list[int]) -> list[int]:
+        """Return the tokens of a conversation, all of which the model must have an embedding of.
+
+        Raises:
+            ApiError: it has none of one, such as Gemma 3's of a picture, which users can write; or there are no tokens.
+        """
+        target = self._served.target
+        if not ids:
+            raise wrong("messages", "the chat template makes no tokens of them.")
+        if max(ids) >= target.model.get_input_embeddings().weight.shape[0]:
+            token = target.tokenizer.convert_ids_to_tokens(max(ids))
+            raise wrong("messages", f"the token {shown(token)!r} in them has no embedding in this model.")
+        return ids
 
     def _prompts(self, given: str | list[str] | list[int] | list[list[int]]) -> list[tuple[list[int], str]]:
         """Return the tokens of each prompt, and its text."""
