@@ -15,6 +15,7 @@ from detoxlm.serving.host import Host
 from detoxlm.serving.prefixes import Prefixes
 from detoxlm.serving.rows import Drawn, Job, Piece, Row, joined, kept
 from detoxlm.serving.text import Text
+from detoxlm.sizing import is_out_of_memory
 
 #: Tokens of prompts that are read between two steps of the rows that are being written: what those wait for, at most.
 #: Also the tokens of one prompt that are read at once, whoever else is there, so that it is read in one way only.
@@ -36,10 +37,10 @@ class Counts:
 
 @dataclass
 class _Joining:
-    """A job whose prompt is being read."""
+    """A job whose prompt is being read, for the first of its rows."""
 
     job: Job
-    row: Row
+    rows: list[Row]
     state: Prefill
     read: int = 0
 
@@ -86,11 +87,18 @@ class Batch:
         left = CHUNK
         while left > 0:
             if self._joining is not None and self._joining.job.cancelled:
-                self._host.drop([self._joining.row])
+                self._host.drop(self._joining.rows)
                 self._joining = None
-            if self._joining is None and not self._begin(waiting):
-                return
-            left -= self._read()
+            try:
+                if self._joining is None and not self._begin(waiting):
+                    return
+                left -= self._read()
+            except Exception as error:
+                if self._joining is None or is_out_of_memory(error):  # where there is no memory, no row can go on
+                    raise
+                self._host.drop(self._joining.rows)
+                self._joining.job.tell(error)
+                self._joining = None
 
     def _begin(self, waiting: deque[Job]) -> bool:
         """Begin with the job that waits longest, if there is one and room for it."""
@@ -99,16 +107,15 @@ class Batch:
         if not waiting or len(self._rows) + waiting[0].count > self._most:
             return False
         job = waiting.popleft()
-        row = self._row(job, 0)
-        found = self._prefixes.state(job.ids, self._host.target.device) if self._host.reads_plainly(row) else None
-        job.cached = 0 if found is None else found.ids.shape[1]
+        rows = [Row(job, sample, Text(self._host.target, job.stops)) for sample in range(job.count)]
+        self._joining = one = _Joining(job, rows, self._host.empty())
+        found = self._prefixes.state(job.ids, self._host.target.device) if self._host.reads_plainly(rows[0]) else None
+        if found is not None:
+            one.state, one.read = found, found.ids.shape[1]
+        job.cached = one.read
         self.counts.cached += job.cached
-        self._joining = _Joining(job, row, found or self._host.empty(), job.cached)
-        self._host.add(row)
+        self._host.add(rows[0])
         return True
-
-    def _row(self, job: Job, sample: int) -> Row:
-        return Row(job, sample, Text(self._host.target, job.stops))
 
     def _read(self) -> int:
         """Read the next tokens of the prompt; at its end the job's rows join the others. Returns how many were read."""
@@ -117,14 +124,13 @@ class Batch:
         tokens = one.job.ids[one.read : one.read + CHUNK]
         one.read += len(tokens)
         last = one.read == len(one.job.ids)
-        one.state = self._host.read(one.row, one.state, tokens, last=last)
+        one.state = self._host.read(one.rows[0], one.state, tokens, last=last)
         self.counts.prompts += len(tokens)
         if last:
-            rows = [one.row, *(self._row(one.job, sample) for sample in range(1, one.job.count))]
-            self._host.fork(one.row, rows[1:])
-            state = one.state.repeated(len(rows))
+            self._host.fork(one.rows[0], one.rows[1:])
+            state = one.state.repeated(one.job.count)
             self._state = state if self._state is None else joined(self._state, state)
-            self._rows += rows
+            self._rows += one.rows
             self._joining = None
         return len(tokens)
 
@@ -224,10 +230,9 @@ class Batch:
 
     def _fail(self, error: Exception) -> None:
         """Tell all rows of an error and begin anew."""
-        joining = [self._joining.row] if self._joining else []
-        rows = [*self._rows, *joining]
+        rows = [*self._rows, *(self._joining.rows if self._joining else [])]
         self._joining, self._rows, self._state = None, [], None
-        self._host.drop(rows)
+        self._host.clear()
         for job in dict.fromkeys(row.job for row in rows):
             job.tell(error)
 
