@@ -379,6 +379,8 @@ def test_a_seed_is_kept_to_and_its_absence_is_random(serve_model: Any, fusion: A
     body = {"prompt": "the old", "max_tokens": 30}
     assert text_of(server.ask(**body, seed=-7)) == text_of(server.ask(**body, seed=-7))
     assert text_of(server.ask(**body)) != text_of(server.ask(**body))
+    alike = server.ask(prompt=["the old"] * 4, max_tokens=30).json()["choices"]
+    assert len({one["text"] for one in alike}) == 4
     host = Host(fusion[0], {"d": fusion[1]})
     ids = fusion[0].tokenizer("the old")["input_ids"]
     job = Job(ids, "the old", Sampling(max_new_tokens=30, temperature=1.0, seed=9), print, detoxifier="d", strength=0.5)

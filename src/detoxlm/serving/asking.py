@@ -164,15 +164,13 @@ class Asking:
             temperature=body.temperature,
             top_p=body.top_p,
             top_k=max(0, body.top_k),
-            # any whole number is a seed of OpenAI's; it is hashed, so that a negative one needs only to be told apart
-            seed=secrets.randbits(63) if body.seed is None else body.seed if body.seed >= 0 else 2**64 - body.seed,
         )
         told = echo and logprobs is not None
         jobs = [
             Job(
                 ids[:1] if told else ids,
                 text,
-                sampling,
+                sampling.model_copy(update={"seed": _seed(body.seed)}),
                 _numbered(tell, i * body.n),
                 body.stop,
                 detoxifier,
@@ -200,6 +198,14 @@ class Asking:
                 "messages" if len(prompts) == 1 and most >= window else "max_tokens",
                 "context_length_exceeded",
             )
+
+
+def _seed(asked: int | None) -> int:
+    """Return the seed of a prompt, 0 or more: what is asked for, else a new one for each, as two may be alike."""
+    if asked is None:
+        return secrets.randbits(63)
+    # any whole number is a seed of OpenAI's; it is hashed, so that a negative one needs only to be told apart
+    return asked if asked >= 0 else 2**64 - asked
 
 
 def _numbered(tell: Tell, first: int) -> Callable[[Piece | Exception], None]:
