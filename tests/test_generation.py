@@ -245,6 +245,16 @@ def test_next_token_inverts_the_cumulative_distribution(sampling: Sampling) -> N
     assert drawn == [invert(expected, sampling, u) for u in GRID.tolist()]
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-20, 1e-5])
+@pytest.mark.parametrize("options", [{}, {"top_p": 0.9}, {"top_k": 3}])
+def test_the_coldest_temperatures_are_greedy_and_no_numbers_overflow(
+    temperature: float, options: dict[str, Any]
+) -> None:
+    logits = 1e4 * random_logits(50, 2.0).expand(len(GRID), -1)
+    drawn = next_token(logits, Sampling(temperature=temperature, **options), GRID)
+    assert set(drawn.tolist()) == {int(logits[0].argmax())}
+
+
 def test_the_nucleus_ends_with_the_token_that_reaches_top_p() -> None:
     logits = torch.tensor([0.5, 0.25, 0.125, 0.125]).log()
 

@@ -28,6 +28,8 @@ from detoxlm.sizing import START, BatchSize, Sizes, asked
 #: Nucleus sampling looks at this many likeliest tokens first: a full sort of 49k logits costs as much as the model
 #: at batch 32, and the 0.9 nucleus nearly always ends earlier. Rows where it does not are sorted in full.
 _CANDIDATES = 512
+#: Below this temperature the likeliest token is taken: divided by less, logits would leave what float32 can hold.
+_COLDEST = 1e-5
 
 
 class Sampling(Settings):
@@ -235,7 +237,7 @@ def next_token(logits: torch.Tensor, sampling: Sampling, noise: torch.Tensor) ->
     Raises:
         DetoxError: NaN or infinite logits.
     """
-    if sampling.temperature == 0:
+    if sampling.temperature < _COLDEST:
         best, token = logits.max(-1)  # NaN wins a max, so it is seen here
         check_finite(best)
         return token

@@ -215,6 +215,35 @@ def test_a_row_that_breaks_ends_alone(tiny: Callable[..., Target]) -> None:
     assert told[1].get(0) == alone or "error" in told[1]  # tied heads make every row's logits NaN
 
 
+def test_a_row_whose_untouched_logits_are_no_numbers_ends_alone(
+    tiny: Callable[..., Target], letter_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tiny()
+    detoxifier = fit(target, "fusion", letter_scorer)
+    assert isinstance(detoxifier, DecodingDetoxifier)
+    host = Host(target, {"d": detoxifier})
+    jobs = [job_of(target, text, 0.5) for text in ("the old", "we all")]
+    alone = [one.token for one in answer(host, jobs[1])[0].drawn]
+    jobs[0].explain = True
+    told = collected(jobs)
+    extend = Host.extend
+
+    def broken(*given: Any) -> Any:
+        made = extend(*given)
+        for row in given[1]:
+            if row.plain is not None:
+                row.plain.fill_(float("nan"))
+        return made
+
+    monkeypatch.setattr(Host, "extend", broken)
+    together, waiting = Batch(host, 4), deque(jobs)
+    while waiting or len(together):
+        together.turn(waiting)
+    host.close()
+    assert isinstance(told[0]["error"], DetoxError)
+    assert told[1] == {0: alone}
+
+
 def test_a_pass_without_its_detoxifier_is_told_as_an_error_and_counted(
     tiny: Callable[..., Target], letter_scorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

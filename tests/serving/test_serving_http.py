@@ -244,6 +244,14 @@ def test_what_cannot_be_done_is_an_error_that_names_the_field(
     assert re.search(message, found["message"]), found
 
 
+def test_a_temperature_of_almost_nothing_is_none(serve_model: Any) -> None:
+    server = serve_model()
+    body = {"prompt": "the old", "max_tokens": 9, "top_p": 0.9, "detoxlm": {"explain": True}}
+    with ThreadPoolExecutor(2) as threads:
+        greedy, cold = threads.map(lambda t: server.ask(**body, temperature=t), (0, 1e-40))
+    assert text_of(greedy) == text_of(cold)
+
+
 def test_null_is_left_out_and_what_has_no_effect_is_taken(serve_model: Any) -> None:
     server = serve_model()
     body = {"prompt": "the old", "max_tokens": 5, "temperature": 0}

@@ -169,10 +169,10 @@ class Batch:
 
     def _broken(self, logits: torch.Tensor) -> list[Row]:
         """Tell the rows that cannot be drawn from why, and return them with all others of their jobs."""
-        finite = torch.isfinite(logits.max(-1).values).tolist()  # NaN wins a max
+        finite = _finite(logits).tolist()
         failed: dict[Job, DetoxError] = {}
         for row, sound in zip(self._rows, finite, strict=True):
-            if not sound:
+            if not sound or (row.plain is not None and not _finite(row.plain)):
                 failed[row.job] = DetoxError("the model's logits are NaN or infinite")
             elif row.steered and not row.acted:
                 self.counts.unfused += 1
@@ -235,6 +235,11 @@ class Batch:
         self._host.clear()
         for job in dict.fromkeys(row.job for row in rows):
             job.tell(error)
+
+
+def _finite(logits: torch.Tensor) -> torch.Tensor:
+    """Return whether a token can be drawn from logits [..., V]: bool [...]."""
+    return torch.isfinite(logits.max(-1).values)  # NaN wins a max
 
 
 def answer(host: Host, job: Job) -> dict[int, Piece]:
