@@ -189,6 +189,53 @@ def test_a_conversation_with_a_token_that_the_model_does_not_know_is_refused(ser
     assert "makes no tokens" in error_of(empty.ask("chat/completions", **other), 400)["message"]
 
 
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        ({"role": "user", "text": "Hi"}, "messages.0.content: Field required"),
+        ({"role": "user", "content": "Hi", "text": "you"}, "Unrecognized .* messages.0.text"),
+        ({"role": "user", "content": None}, "a turn of 'user' has no content"),
+        ({"role": "user", "content": 5}, "messages.0.content: Input should be"),
+        ({"role": "user", "content": [{"type": "text"}]}, "a part of type 'text' has no text"),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, "of type 'image_url'"),
+        ({"role": "tool", "tool_call_id": "1", "content": "4"}, "has the role 'tool'"),
+        ({"role": "function", "name": "add", "content": "4"}, "has the role 'function'"),
+        ({"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, "a turn has tool_calls"),
+        ({"role": "assistant", "content": None, "function_call": {"name": "add"}}, "a turn has function_call"),
+        ({"role": "assistant", "content": None, "refusal": "No."}, "a turn has refusal"),
+        ({"role": "system", "content": "Be kind."}, "template leaves out a turn of 'system'"),
+        ({"role": "developer", "content": "Be kind."}, "template leaves out a turn of 'developer'"),
+        ("Hi", "messages.0: Input should be"),
+    ],
+)
+def test_nothing_of_a_conversation_is_dropped_in_silence(
+    turn: Any, message: str, serve_model: Any, fusion: Any
+) -> None:
+    import re
+
+    template = "{% for m in messages if m.role in ('user', 'assistant') %}" + TEMPLATE.partition("%}")[2]
+    server = serve_model(served=chatting(fusion[0], template))
+    answer = server.ask("chat/completions", messages=[turn, {"role": "user", "content": "who"}], max_tokens=3)
+    assert re.search(message, error_of(answer, 400)["message"]), answer.text
+
+
+def test_what_clients_send_back_with_an_answer_changes_nothing(serve_model: Any, fusion: Any) -> None:
+    server = serve_model(served=chatting(fusion[0]))
+    body = {"max_tokens": 9, "seed": 1}
+    before = {"role": "system", "content": " be kind "}, {"role": "user", "content": "who"}
+    answered, nothing = {"role": "assistant", "content": "me"}, {"role": "assistant", "content": ""}
+    # what `message.model_dump()` of the openai package gives, and what its JavaScript client hands on
+    sent = {"refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": None}
+    parts = [{"type": "text", "text": "m", "cache_control": {"type": "ephemeral"}}, {"type": "text", "text": "e"}]
+    for plain, more in (
+        (answered, [{**answered, **sent}, {**answered, "tool_calls": []}, {**answered, "content": parts}]),
+        (nothing, [{**nothing, "content": None, **sent}, {**nothing, "name": "me", "id": "1", "metadata": {"a": 1}}]),
+    ):
+        asked = [server.ask("chat/completions", messages=[*before, one, before[1]], **body) for one in (plain, *more)]
+        assert all(one.status_code == 200 for one in asked), [one.text for one in asked]
+        assert len({one.json()["choices"][0]["message"]["content"] for one in asked}) == 1
+
+
 def test_stops_and_several_prompts(serve_model: Any) -> None:
     server = serve_model()
     body = {"max_tokens": 40, "temperature": 0, "detoxlm": {"strength": 0}}

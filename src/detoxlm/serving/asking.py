@@ -79,7 +79,7 @@ class Asking:
         """Return what `/v1/chat/completions` is asked for.
 
         Raises:
-            ApiError: as in `completion`; the model has no chat template, or that refuses the messages.
+            ApiError: as in `completion`; the model has no chat template, or that refuses messages or leaves one out.
         """
         if body.top_logprobs is not None and not body.logprobs:
             raise wrong("top_logprobs", "it needs logprobs: true.")
@@ -91,6 +91,10 @@ class Asking:
             text = str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
         except Exception as error:  # a template raises what it likes; its own messages are about roles
             raise wrong("messages", f"the chat template refuses them: {first_line(error):.200}") from None
+        for message in messages:  # templates leave out roles that they do not know, and some the system's
+            if message["role"] not in ("user", "assistant") and message["content"].strip() not in text:
+                role = shown(message["role"])
+                raise wrong("messages", f"the chat template leaves out a turn of {role!r}; say it in a user's turn.")
         ids = self._known(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
         longest = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
         if longest == 0:
