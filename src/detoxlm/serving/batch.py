@@ -60,7 +60,8 @@ class Batch:
 
     def __len__(self) -> int:
         """Return how many rows there are, with those whose prompt is being read."""
-        return len(self._rows) + (self._joining.job.count if self._joining else 0)
+        joining = self._joining  # read once: other threads count too
+        return len(self._rows) + (joining.job.count if joining else 0)
 
     def turn(self, waiting: deque[Job]) -> None:
         """Take from `waiting` whom there is room for, read some of their prompts, and write a token of every row.
@@ -84,6 +85,8 @@ class Batch:
     # --- joining ----------------------------------------------------------------------------------------------------
 
     def _join(self, waiting: deque[Job]) -> None:
+        for job in [job for job in list(waiting) if job.cancelled]:  # others may add to it meanwhile
+            waiting.remove(job)
         left = CHUNK
         while left > 0:
             if self._joining is not None and self._joining.job.cancelled:
@@ -102,8 +105,6 @@ class Batch:
 
     def _begin(self, waiting: deque[Job]) -> bool:
         """Begin with the job that waits longest, if there is one and room for it."""
-        while waiting and waiting[0].cancelled:
-            waiting.popleft()
         if not waiting or len(self._rows) + waiting[0].count > self._most:
             return False
         job = waiting.popleft()
