@@ -425,6 +425,11 @@ def test_weights_methods_are_served_at_one_strength(
     server = serve_model(served=Served(target, "tiny", {}, merged=("surgery", 1.0)))
     body = {"prompt": "the old", "max_tokens": 9, "temperature": 0}
     assert text_of(server.ask(**body)) == text_of(server.ask(**body, detoxlm={"strength": 1.0})) == want
+    page = server.client.get("/metrics").text.splitlines()
+    assert "detoxlm_tokens_total 0" not in page and "detoxlm_untouched_tokens_total 0" in page
+    plain = serve_model(served=Served(tiny(), "tiny", {}, merged=("surgery", 0.0)))
+    plain.ask(**body)
+    assert plain.metrics.counts.plain == plain.metrics.counts.tokens > 0
     found = error_of(server.ask(**body, detoxlm={"strength": 0.5}), 400)
     assert "surgery is in the model's weights at strength 1, for all requests" in found["message"]
 

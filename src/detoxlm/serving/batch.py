@@ -26,7 +26,7 @@ CHUNK = 256
 class Counts:
     """What a batch has done."""
 
-    #: Tokens drawn, of these those at strength 0, and those that a detoxifier should have acted on and had not.
+    #: Tokens drawn, of these the untouched model's, and those that a detoxifier should have acted on and had not.
     tokens: int = 0
     plain: int = 0
     unfused: int = 0
@@ -157,7 +157,7 @@ class Batch:
                 self.counts.prompts += 1
             else:
                 self.counts.tokens += 1
-                self.counts.plain += not row.steered
+                self.counts.plain += row.untouched
             piece = row.add(drawn, self._ends)
             if piece is not None:
                 row.job.tell(piece)
