@@ -14,7 +14,8 @@ import torch
 from devices import as_row, cpu_only, encoded
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
-from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from tokenizing import sentencepiece_tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from detoxlm import generation
 from detoxlm.errors import DetoxError, UsageError
@@ -547,13 +548,6 @@ def test_decode_gives_the_text_back_with_its_spaces(text: str, tiny: Callable[..
     ids = target.tokenizer(text, add_special_tokens=False)["input_ids"]
     assert decode(target, ids) == text
     assert decode(target, [256, *ids, 257]) == text  # special tokens are no text
-
-
-def sentencepiece_tokenizer() -> PreTrainedTokenizerBase:
-    """A tokenizer of Llama 2's kind: `▁` for spaces, and a decoder that drops the first."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abehlow", "▁a", "▁b", "▁h"]
-    merges = [("▁", "a"), ("▁", "b"), ("▁", "h")]
-    return LlamaTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges)
 
 
 @pytest.mark.parametrize("text", [" hello", " a", "  b", "hello", "ab whole", ""])

@@ -373,11 +373,11 @@ def encode_after(target: Target, text: str) -> list[int]:
     return plain
 
 
-def decode(target: Target, ids: list[int]) -> str:
-    """Turn generated ids into text, special tokens dropped and spaces kept as they are."""
+def decode(target: Target, ids: list[int], *, special: bool = False) -> str:
+    """Turn generated ids into text, spaces kept as they are; `special` tokens are dropped, or kept where it is true."""
 
     def text(ids: list[int]) -> str:
-        return str(target.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return str(target.tokenizer.decode(ids, skip_special_tokens=not special, clean_up_tokenization_spaces=False))
 
     # SentencePiece decoders (Llama 2, Mistral) drop a leading space: decode behind an anchor and cut it off
     anchor = target.tokenizer("a", add_special_tokens=False)["input_ids"]
