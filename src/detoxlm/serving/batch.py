@@ -17,7 +17,8 @@ from detoxlm.serving.rows import Drawn, Job, Piece, Row, joined, kept
 from detoxlm.serving.text import Text
 from detoxlm.sizing import is_out_of_memory
 
-#: Tokens of prompts that are read between two steps of the rows that are being written: what those wait for, at most.
+#: Tokens of prompts that are read between two steps of the rows that are being written: what those wait for, at most,
+#: but for a detoxifier that reads beside the model: it reads a prompt whole when it joins.
 #: Also the tokens of one prompt that are read at once, whoever else is there, so that it is read in one way only.
 CHUNK = 256
 
