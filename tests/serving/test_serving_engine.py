@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import pytest
 from test_serving_batch import job_of
 
+from detoxlm.errors import DetoxError
 from detoxlm.models import Target
+from detoxlm.serving.batch import Batch
 from detoxlm.serving.engine import Engine
 from detoxlm.serving.host import Host
 from detoxlm.serving.metrics import Metrics
@@ -81,3 +84,14 @@ def test_who_goes_while_he_waits_counts_no_more(engine: tuple[Engine, Metrics, T
     go_on.set()
     assert ends[2][0].wait(30)
     assert not ends[0][1] and not ends[1][1]
+
+
+def test_at_the_end_those_who_wait_are_told_and_those_who_went_are_not(tiny: Callable[..., Target]) -> None:
+    target, error = tiny(), DetoxError("the server ended")
+    waits, went = (job_of(target, "the old", name=None) for _ in range(2))
+    went.cancelled = True
+    told = [ended(job)[1] for job in (waits, went)]
+    host = Host(target, {})
+    Batch(host, 2).end(deque([waits, went]), error)
+    host.close()
+    assert told == [[error], []]

@@ -73,6 +73,7 @@ class Answers:
         """Take the model and its name, what acted on it, and the kind of request."""
         self._target, self._chat, self._logprobs, self._explain = target, chat, logprobs, explain
         self._offsets: dict[int, _Offsets] = {}
+        #: The texts of tokens that were told: the likeliest ones come again and again.
         self._texts: dict[int, str] = {}
         self._begun: set[int] = set()
         kind = "chat.completion" if chat else "text_completion"

@@ -81,7 +81,8 @@ class Batch:
         """Tell all, and those that wait, of an error: there are no more turns."""
         self._fail(error)
         for job in waiting:
-            job.tell(error)
+            if not job.cancelled:  # else nobody listens any more
+                job.tell(error)
 
     # --- joining ----------------------------------------------------------------------------------------------------
 
