@@ -13,8 +13,7 @@ import pytest
 import torch
 from devices import as_row, cpu_only, encoded
 from tokenizers.processors import TemplateProcessing
-from tokenizing import spaced
-from transformers import LlamaTokenizer, PreTrainedTokenizerBase
+from tokenizing import sentencepiece_tokenizer, spaced
 
 from detoxlm import generation
 from detoxlm.errors import DetoxError, UsageError
@@ -243,6 +242,16 @@ def test_next_token_inverts_the_cumulative_distribution(sampling: Sampling) -> N
     drawn = next_token(logits.expand(len(GRID), -1), sampling, GRID).tolist()
     expected = reference_distribution(logits, sampling)
     assert drawn == [invert(expected, sampling, u) for u in GRID.tolist()]
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-20, 1e-5])
+@pytest.mark.parametrize("options", [{}, {"top_p": 0.9}, {"top_k": 3}])
+def test_the_coldest_temperatures_are_greedy_and_no_numbers_overflow(
+    temperature: float, options: dict[str, Any]
+) -> None:
+    logits = 1e4 * random_logits(50, 2.0).expand(len(GRID), -1)
+    drawn = next_token(logits, Sampling(temperature=temperature, **options), GRID)
+    assert set(drawn.tolist()) == {int(logits[0].argmax())}
 
 
 def test_the_nucleus_ends_with_the_token_that_reaches_top_p() -> None:
@@ -537,13 +546,6 @@ def test_decode_gives_the_text_back_with_its_spaces(text: str, tiny: Callable[..
     ids = target.tokenizer(text, add_special_tokens=False)["input_ids"]
     assert decode(target, ids) == text
     assert decode(target, [256, *ids, 257]) == text  # special tokens are no text
-
-
-def sentencepiece_tokenizer() -> PreTrainedTokenizerBase:
-    """A tokenizer of Llama 2's kind: `▁` for spaces, and a decoder that drops the first."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abehlow", "▁a", "▁b", "▁h"]
-    merges = [("▁", "a"), ("▁", "b"), ("▁", "h")]
-    return LlamaTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges)
 
 
 @pytest.mark.parametrize("text", [" hello", " a", "  b", "hello", "ab whole", ""])

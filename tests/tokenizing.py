@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -25,3 +25,10 @@ def spaced(kind: str) -> PreTrainedTokenizerFast:
         inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     inner.decoder = decoders.Metaspace()
     return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")
+
+
+def sentencepiece_tokenizer() -> PreTrainedTokenizerBase:
+    """A tokenizer of Llama 2's kind: `▁` for spaces, and a decoder that drops the first."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abehlow", "▁a", "▁b", "▁h"]
+    merges = [("▁", "a"), ("▁", "b"), ("▁", "h")]
+    return LlamaTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges)

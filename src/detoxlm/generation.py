@@ -28,6 +28,8 @@ from detoxlm.sizing import START, BatchSize, Sizes, asked
 #: Nucleus sampling looks at this many likeliest tokens first: a full sort of 49k logits costs as much as the model
 #: at batch 32, and the 0.9 nucleus nearly always ends earlier. Rows where it does not are sorted in full.
 _CANDIDATES = 512
+#: Below this temperature the likeliest token is taken: divided by less, logits would leave what float32 can hold.
+_COLDEST = 1e-5
 
 
 class Sampling(Settings):
@@ -235,7 +237,7 @@ def next_token(logits: torch.Tensor, sampling: Sampling, noise: torch.Tensor) ->
     Raises:
         DetoxError: NaN or infinite logits.
     """
-    if sampling.temperature == 0:
+    if sampling.temperature < _COLDEST:
         best, token = logits.max(-1)  # NaN wins a max, so it is seen here
         check_finite(best)
         return token
@@ -377,11 +379,11 @@ def encode_all_after(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return found
 
 
-def decode(target: Target, ids: list[int]) -> str:
-    """Turn generated ids into text, special tokens dropped and spaces kept as they are."""
+def decode(target: Target, ids: list[int], *, special: bool = False) -> str:
+    """Turn generated ids into text, spaces kept as they are; `special` tokens are dropped, or kept where it is true."""
 
     def text(ids: list[int]) -> str:
-        return str(target.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return str(target.tokenizer.decode(ids, skip_special_tokens=not special, clean_up_tokenization_spaces=False))
 
     # SentencePiece decoders (Llama 2, Mistral) drop a leading space: decode behind an anchor and cut it off
     anchor = target.tokenizer("a", add_special_tokens=False)["input_ids"]

@@ -188,9 +188,9 @@ def prompt_of(row: Row, name: str) -> str:
     Raises:
         RowError: it is neither, the turns cannot be answered, or the rule is an object that cannot be read.
     """
-    row = with_names(row, ("kind", "rule"))
-    value, kind = row[name], row.get("kind")
-    kind, rule = kind if kind in KINDS else None, _rule_of(row.get("rule"))  # a file may call other things so
+    value, row = row[name], with_names(row, ("kind", "rule"))
+    kind, rule = row.get("kind"), row.get("rule")
+    kind, rule = kind if kind in KINDS else None, _rule_of(rule)  # a file may call other things so
     if isinstance(value, str) and re.match(r"\s*\[\s*\{", value):
         value = _read_object(value) or value
     if not is_turns(value) and not (isinstance(value, list) and _plain(name) == "messages"):

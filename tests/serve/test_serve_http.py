@@ -354,6 +354,25 @@ def test_many_lines_are_answered_while_they_are_sent_and_after(shared: httpx.Cli
             assert line
 
 
+@pytest.mark.parametrize("last", [b"", b"\n", b'\n{"text": "see"}'])
+@pytest.mark.parametrize("part", [100, 1_000, 100_000])
+def test_a_line_that_is_too_long_is_refused_and_no_part_of_it_scored(
+    part: int, last: bytes, serve: Serve, toy: Any
+) -> None:
+    """The parts of a body come in any size; what is left of the long line without its middle would be a good one."""
+    client = serve(toy, limits=Limits(max_bytes=1000))
+    long = b'{"other": "' + b"x" * 20_000 + b'", "text": "an eel"}'
+    body = b'{"text": "an eel"}\n' + long + b"\n" + long + last
+    parts = [body[start : start + part] for start in range(0, len(body), part)]
+    answer = client.post("/score", content=iter(parts), headers={"Content-Type": "application/x-ndjson"})
+    found = [json.loads(line) for line in answer.text.splitlines()]
+    assert [one["line"] for one in found] == [1, 2, 3, *([4] if b"see" in last else [])]
+    assert [one.get("error", {}).get("code") for one in found] == [None, 400, 400, None][: len(found)]
+    assert found[1]["error"]["message"] == "The line is longer than 7,024 bytes."
+    assert {text for batch in toy.batches for text in batch} <= {"an eel", "see"}
+    assert sum(batch.count("an eel") for batch in toy.batches) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

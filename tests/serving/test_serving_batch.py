@@ -16,6 +16,7 @@ from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling, generate
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.models import Target
+from detoxlm.passes import Prefill
 from detoxlm.serving import batch as batching
 from detoxlm.serving.batch import Batch, answer
 from detoxlm.serving.host import Host
@@ -214,6 +215,35 @@ def test_a_row_that_breaks_ends_alone(tiny: Callable[..., Target]) -> None:
     assert told[1].get(0) == alone or "error" in told[1]  # tied heads make every row's logits NaN
 
 
+def test_a_row_whose_untouched_logits_are_no_numbers_ends_alone(
+    tiny: Callable[..., Target], letter_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tiny()
+    detoxifier = fit(target, "fusion", letter_scorer)
+    assert isinstance(detoxifier, DecodingDetoxifier)
+    host = Host(target, {"d": detoxifier})
+    jobs = [job_of(target, text, 0.5) for text in ("the old", "we all")]
+    alone = [one.token for one in answer(host, jobs[1])[0].drawn]
+    jobs[0].explain = True
+    told = collected(jobs)
+    extend = Host.extend
+
+    def broken(*given: Any) -> Any:
+        made = extend(*given)
+        for row in given[1]:
+            if row.plain is not None:
+                row.plain.fill_(float("nan"))
+        return made
+
+    monkeypatch.setattr(Host, "extend", broken)
+    together, waiting = Batch(host, 4), deque(jobs)
+    while waiting or len(together):
+        together.turn(waiting)
+    host.close()
+    assert isinstance(told[0]["error"], DetoxError)
+    assert told[1] == {0: alone}
+
+
 def test_a_pass_without_its_detoxifier_is_told_as_an_error_and_counted(
     tiny: Callable[..., Target], letter_scorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +283,60 @@ def test_what_breaks_a_step_is_told_to_all_and_the_batch_goes_on(tiny: Callable[
         together.turn(waiting)
     host.close()
     assert told[2][0] == [one.token for one in answer(Host(target, {}), jobs[2])[0].drawn]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_a_prompt_that_breaks_the_model_fails_alone(
+    strength: float, tiny: Callable[..., Target], letter_scorer: Any
+) -> None:
+    target = tiny()
+    detoxifier = fit(target, "fusion", letter_scorer)
+    assert isinstance(detoxifier, DecodingDetoxifier)
+    host = Host(target, {"d": detoxifier})
+    jobs = [job_of(target, prompt, strength, max_new_tokens=20) for prompt in ("the old", "a bridge", "we all")]
+    alone = [[one.token for one in answer(host, job)[0].drawn] for job in jobs]
+    jobs[1].ids.append(9_999)  # no such row in the embeddings
+    told = collected(jobs)
+    together, waiting = Batch(host, 4), deque(jobs[:1])
+    together.turn(waiting)
+    waiting.extend(jobs[1:])
+    while waiting or len(together):
+        together.turn(waiting)
+    host.close()
+    assert isinstance(told[1].get("error"), IndexError)
+    assert (told[0], told[2]) == ({0: alone[0]}, {0: alone[2]})
+    assert not len(host._sessions["d"])
+
+
+@pytest.mark.parametrize("place", ["repeated", "joined"])
+def test_no_row_stays_in_the_detoxifier_where_memory_runs_out_as_a_prompt_joins(
+    place: str, tiny: Callable[..., Target], letter_scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tiny()
+    detoxifier = fit(target, "fusion", letter_scorer)
+    assert isinstance(detoxifier, DecodingDetoxifier)
+    host = Host(target, {"d": detoxifier})
+    jobs = [job_of(target, "the old", 0.5, samples=count, temperature=1.0) for count in (1, 3)]
+    alone = {i: [one.token for one in piece.drawn] for i, piece in answer(host, jobs[1]).items()}
+    told = collected(jobs)
+    together, waiting = Batch(host, 4), deque(jobs[:1])
+    together.turn(waiting)
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    waiting.append(jobs[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(Prefill if place == "repeated" else batching, place, full)
+        together.turn(waiting)
+    assert [type(one.get("error")) for one in told] == [torch.OutOfMemoryError] * 2
+    assert not len(host._sessions["d"]) and not len(together)
+    (again,) = collected([jobs[1]])
+    waiting.append(jobs[1])
+    while waiting or len(together):
+        together.turn(waiting)
+    host.close()
+    assert again == alone
 
 
 def test_what_this_host_cannot_serve_is_refused_by_name(tiny: Callable[..., Target], letter_scorer: Any) -> None:

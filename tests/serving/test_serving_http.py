@@ -169,6 +169,73 @@ def test_a_conversation_is_read_by_the_chat_template(serve_model: Any, fusion: A
     assert "no chat template" in error_of(plain.ask("chat/completions", **body), 400)["message"]
 
 
+def chatting(target: Target, template: str = TEMPLATE, token: str | None = None) -> Served:
+    """A tiny model with a chat template, and a token that it has no embedding of."""
+    tokenizer = copy.deepcopy(target.tokenizer)
+    tokenizer.chat_template = template
+    while token is not None and token not in tokenizer.get_vocab():  # the ids of the tiny models go on behind the bytes
+        rows, count = target.model.get_input_embeddings().weight.shape[0], len(tokenizer)
+        tokenizer.add_tokens([token if count >= rows else f"<unused{count}>"], special_tokens=True)
+    return Served(replace(target, tokenizer=tokenizer), "tiny", {})
+
+
+def test_a_conversation_with_a_token_that_the_model_does_not_know_is_refused(serve_model: Any, fusion: Any) -> None:
+    server = serve_model(served=chatting(fusion[0], token="<picture>"))
+    other = {"messages": [{"role": "user", "content": "what is <picture>"}]}
+    found = error_of(server.ask("chat/completions", **other), 400)
+    assert found["param"] == "messages" and "the token '<picture>' in them has no embedding" in found["message"]
+    assert text_of(server.ask(prompt="the old", max_tokens=3))
+    empty = serve_model(served=chatting(fusion[0], "{{ '' }}"))
+    assert "makes no tokens" in error_of(empty.ask("chat/completions", **other), 400)["message"]
+
+
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        ({"role": "user", "text": "Hi"}, "messages.0.content: Field required"),
+        ({"role": "user", "content": "Hi", "text": "you"}, "Unrecognized .* messages.0.text"),
+        ({"role": "user", "content": None}, "a turn of 'user' has no content"),
+        ({"role": "user", "content": 5}, "messages.0.content: Input should be"),
+        ({"role": "user", "content": [{"type": "text"}]}, "a part of type 'text' has no text"),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, "of type 'image_url'"),
+        ({"role": "tool", "tool_call_id": "1", "content": "4"}, "has the role 'tool'"),
+        ({"role": "function", "name": "add", "content": "4"}, "has the role 'function'"),
+        ({"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, "a turn has tool_calls"),
+        ({"role": "assistant", "content": None, "function_call": {"name": "add"}}, "a turn has function_call"),
+        ({"role": "assistant", "content": None, "refusal": "No."}, "a turn has refusal"),
+        ({"role": "system", "content": "Be kind."}, "template leaves out a turn of 'system'"),
+        ({"role": "developer", "content": "Be kind."}, "template leaves out a turn of 'developer'"),
+        ("Hi", "messages.0: Input should be"),
+    ],
+)
+def test_nothing_of_a_conversation_is_dropped_in_silence(
+    turn: Any, message: str, serve_model: Any, fusion: Any
+) -> None:
+    import re
+
+    template = "{% for m in messages if m.role in ('user', 'assistant') %}" + TEMPLATE.partition("%}")[2]
+    server = serve_model(served=chatting(fusion[0], template))
+    answer = server.ask("chat/completions", messages=[turn, {"role": "user", "content": "who"}], max_tokens=3)
+    assert re.search(message, error_of(answer, 400)["message"]), answer.text
+
+
+def test_what_clients_send_back_with_an_answer_changes_nothing(serve_model: Any, fusion: Any) -> None:
+    server = serve_model(served=chatting(fusion[0]))
+    body = {"max_tokens": 9, "seed": 1}
+    before = {"role": "system", "content": " be kind "}, {"role": "user", "content": "who"}
+    answered, nothing = {"role": "assistant", "content": "me"}, {"role": "assistant", "content": ""}
+    # what `message.model_dump()` of the openai package gives, and what its JavaScript client hands on
+    sent = {"refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": None}
+    parts = [{"type": "text", "text": "m", "cache_control": {"type": "ephemeral"}}, {"type": "text", "text": "e"}]
+    for plain, more in (
+        (answered, [{**answered, **sent}, {**answered, "tool_calls": []}, {**answered, "content": parts}]),
+        (nothing, [{**nothing, "content": None, **sent}, {**nothing, "name": "me", "id": "1", "metadata": {"a": 1}}]),
+    ):
+        asked = [server.ask("chat/completions", messages=[*before, one, before[1]], **body) for one in (plain, *more)]
+        assert all(one.status_code == 200 for one in asked), [one.text for one in asked]
+        assert len({one.json()["choices"][0]["message"]["content"] for one in asked}) == 1
+
+
 def test_stops_and_several_prompts(serve_model: Any) -> None:
     server = serve_model()
     body = {"max_tokens": 40, "temperature": 0, "detoxlm": {"strength": 0}}
@@ -222,6 +289,14 @@ def test_what_cannot_be_done_is_an_error_that_names_the_field(
     found = error_of(serve_model().ask(**{"prompt": "the old", **body}), code)
     assert found["param"] == param
     assert re.search(message, found["message"]), found
+
+
+def test_a_temperature_of_almost_nothing_is_none(serve_model: Any) -> None:
+    server = serve_model()
+    body = {"prompt": "the old", "max_tokens": 9, "top_p": 0.9, "detoxlm": {"explain": True}}
+    with ThreadPoolExecutor(2) as threads:
+        greedy, cold = threads.map(lambda t: server.ask(**body, temperature=t), (0, 1e-40))
+    assert text_of(greedy) == text_of(cold)
 
 
 def test_null_is_left_out_and_what_has_no_effect_is_taken(serve_model: Any) -> None:
@@ -350,6 +425,11 @@ def test_weights_methods_are_served_at_one_strength(
     server = serve_model(served=Served(target, "tiny", {}, merged=("surgery", 1.0)))
     body = {"prompt": "the old", "max_tokens": 9, "temperature": 0}
     assert text_of(server.ask(**body)) == text_of(server.ask(**body, detoxlm={"strength": 1.0})) == want
+    page = server.client.get("/metrics").text.splitlines()
+    assert "detoxlm_tokens_total 0" not in page and "detoxlm_untouched_tokens_total 0" in page
+    plain = serve_model(served=Served(tiny(), "tiny", {}, merged=("surgery", 0.0)))
+    plain.ask(**body)
+    assert plain.metrics.counts.plain == plain.metrics.counts.tokens > 0
     found = error_of(server.ask(**body, detoxlm={"strength": 0.5}), 400)
     assert "surgery is in the model's weights at strength 1, for all requests" in found["message"]
 
@@ -359,6 +439,8 @@ def test_a_seed_is_kept_to_and_its_absence_is_random(serve_model: Any, fusion: A
     body = {"prompt": "the old", "max_tokens": 30}
     assert text_of(server.ask(**body, seed=-7)) == text_of(server.ask(**body, seed=-7))
     assert text_of(server.ask(**body)) != text_of(server.ask(**body))
+    alike = server.ask(prompt=["the old"] * 4, max_tokens=30).json()["choices"]
+    assert len({one["text"] for one in alike}) == 4
     host = Host(fusion[0], {"d": fusion[1]})
     ids = fusion[0].tokenizer("the old")["input_ids"]
     job = Job(ids, "the old", Sampling(max_new_tokens=30, temperature=1.0, seed=9), print, detoxifier="d", strength=0.5)

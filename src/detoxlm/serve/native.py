@@ -98,6 +98,8 @@ class Lines:
         self._score = score
         self._names = identity.dimensions if dimensions else identity.dimensions[:1]
         self._max_bytes = max_bytes
+        #: Bytes of a line; every character of a text may be spelt \\u0041.
+        self._longest = 6 * max_bytes + 1024
         self._refusal = refusal
         self._seconds = seconds
         # clients that read only when all is sent would else wait for us, and we for them
@@ -148,19 +150,22 @@ class Lines:
             await self._answers.put(_line({"line": number + 1, **refusal.body()}))
         await self._answers.put(None)
 
-    async def _slices(self) -> AsyncIterator[list[bytes]]:
-        """Yield lines, as many as have come, at most `SLICE`; one that is too long is cut, and refused for it."""
-        rest = b""
-        longest = 6 * self._max_bytes + 1024  # every character may be spelt \\u0041
+    async def _slices(self) -> AsyncIterator[list[bytes | None]]:
+        """Yield lines, as many as have come, at most `SLICE`; None stands for one that is too long."""
+        rest, over = b"", False  # the line that has not ended yet, and whether it is too long
         while (chunk := await self._chunks.get()) is not None:
-            *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[: longest + 1]
+            *ended, rest = (rest + chunk).split(b"\n")
+            lines = [None if len(line) > self._longest else line for line in ended]
+            if lines and over:
+                lines[0], over = None, False
+            if over or len(rest) > self._longest:
+                rest, over = b"", True
             for start in range(0, len(lines), SLICE):
                 yield lines[start : start + SLICE]
-        if rest:
-            yield [rest]
+        if over or rest:
+            yield [None if over else rest]
 
-    async def _answered(self, lines: list[bytes], first: int) -> bytes:
+    async def _answered(self, lines: list[bytes | None], first: int) -> bytes:
         texts: list[str | None] = []
         answers: list[dict[str, Any]] = []
         for line in lines:
@@ -175,7 +180,9 @@ class Lines:
             answers[i] = scores
         return b"".join(_line({"line": first + i, **one}) for i, one in enumerate(answers))
 
-    def _text(self, line: bytes) -> str:
+    def _text(self, line: bytes | None) -> str:
+        if line is None:
+            raise malformed("text", f"The line is longer than {self._longest:,} bytes.")
         given = json_of(line)
         if not isinstance(given, dict) or "text" not in given:
             raise malformed("text", 'The line is not an object with a text: {"text": "…"}.')

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from detoxlm.generation import decode
 from detoxlm.models import Target
 from detoxlm.serving.rows import Drawn, Piece
+from detoxlm.serving.text import Text
 
 
 def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
@@ -37,6 +39,24 @@ class Written:
         self.finish = piece.finish
 
 
+class _Offsets:
+    """Where in the text that is sent each token begins; tokens that share a character, all where it begins."""
+
+    def __init__(self, target: Target) -> None:
+        self._text, self._place = Text(target), 0
+
+    def of(self, drawn: Sequence[Drawn], sent: str) -> list[int]:
+        """Return the offsets of the next tokens, characters; `sent` is the text that comes with them."""
+        found = []
+        for one in drawn:
+            found.append(self._place)
+            new = self._text.add(one.token)
+            if not self._place and sent and not sent.startswith(" "):
+                new = new.removeprefix(" ")  # SentencePiece writes one before a prompt, which as it is told has none
+            self._place += len(new)
+        return found
+
+
 class Answers:
     """Makes the answers to one request."""
 
@@ -52,7 +72,9 @@ class Answers:
     ) -> None:
         """Take the model and its name, what acted on it, and the kind of request."""
         self._target, self._chat, self._logprobs, self._explain = target, chat, logprobs, explain
-        self._offsets: dict[int, int] = {}
+        self._offsets: dict[int, _Offsets] = {}
+        #: The texts of tokens that were told: the likeliest ones come again and again.
+        self._texts: dict[int, str] = {}
         self._begun: set[int] = set()
         kind = "chat.completion" if chat else "text_completion"
         self._head = {
@@ -94,7 +116,9 @@ class Answers:
         logprobs = None
         if self._logprobs:
             logprobs = (
-                {"content": self._chat_logprobs(drawn), "refusal": None} if self._chat else self._old(index, drawn)
+                {"content": self._chat_logprobs(drawn), "refusal": None}
+                if self._chat
+                else self._old(index, drawn, text)
             )
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
         if self._explain:
@@ -111,19 +135,13 @@ class Answers:
             {**entry(one.token, one.logprob), "top_logprobs": [entry(*other) for other in one.top]} for one in drawn
         ]
 
-    def _old(self, index: int, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    def _old(self, index: int, drawn: Sequence[Drawn], sent: str) -> dict[str, Any]:
         """Return log-probabilities as completions have them: lists beside each other."""
-        offsets, place = [], self._offsets.get(index, 0)
-        tokens = [self._text(one.token) for one in drawn]
-        for token in tokens:
-            offsets.append(place)
-            place += len(token)
-        self._offsets[index] = place
         return {
-            "tokens": tokens,
+            "tokens": [self._text(one.token) for one in drawn],
             "token_logprobs": [one.logprob for one in drawn],
             "top_logprobs": [self._likeliest(one) for one in drawn],
-            "text_offset": offsets,
+            "text_offset": self._offsets.setdefault(index, _Offsets(self._target)).of(drawn, sent),
         }
 
     def _likeliest(self, one: Drawn) -> dict[str, float] | None:
@@ -133,4 +151,7 @@ class Answers:
         return {self._text(token): value for token, value in reversed(one.top)}
 
     def _text(self, token: int) -> str:
-        return str(self._target.tokenizer.decode([token], clean_up_tokenization_spaces=False))
+        """Return the text of a token within others: at a text's beginning some tokenizers would drop its space."""
+        if token not in self._texts:
+            self._texts[token] = decode(self._target, [token], special=True)
+        return self._texts[token]

@@ -79,7 +79,7 @@ class Asking:
         """Return what `/v1/chat/completions` is asked for.
 
         Raises:
-            ApiError: as in `completion`; the model has no chat template, or that refuses the messages.
+            ApiError: as in `completion`; the model has no chat template, or that refuses messages or leaves one out.
         """
         if body.top_logprobs is not None and not body.logprobs:
             raise wrong("top_logprobs", "it needs logprobs: true.")
@@ -91,7 +91,11 @@ class Asking:
             text = str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
         except Exception as error:  # a template raises what it likes; its own messages are about roles
             raise wrong("messages", f"the chat template refuses them: {first_line(error):.200}") from None
-        ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        for message in messages:  # templates leave out roles that they do not know, and some the system's
+            if message["role"] not in ("user", "assistant") and message["content"].strip() not in text:
+                role = shown(message["role"])
+                raise wrong("messages", f"the chat template leaves out a turn of {role!r}; say it in a user's turn.")
+        ids = self._known(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
         longest = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
         if longest == 0:
             raise wrong("max_tokens", "an answer has one token at least.")
@@ -99,6 +103,20 @@ class Asking:
             longest = max(1, self._served.window - len(ids)) if self._served.window else 512
         logprobs = (body.top_logprobs or 0) if body.logprobs else None
         return self._asked(body, [(ids, text)], longest, logprobs, tell)
+
+    def _known(self, ids: list[int]) -> list[int]:
+        """Return the tokens of a conversation, all of which the model must have an embedding of.
+
+        Raises:
+            ApiError: it has none of one, such as Gemma 3's of a picture, which users can write; or there are no tokens.
+        """
+        target = self._served.target
+        if not ids:
+            raise wrong("messages", "the chat template makes no tokens of them.")
+        if max(ids) >= target.model.get_input_embeddings().weight.shape[0]:
+            token = target.tokenizer.convert_ids_to_tokens(max(ids))
+            raise wrong("messages", f"the token {shown(token)!r} in them has no embedding in this model.")
+        return ids
 
     def _prompts(self, given: str | list[str] | list[int] | list[list[int]]) -> list[tuple[list[int], str]]:
         """Return the tokens of each prompt, and its text."""
@@ -150,21 +168,20 @@ class Asking:
             temperature=body.temperature,
             top_p=body.top_p,
             top_k=max(0, body.top_k),
-            # any whole number is a seed of OpenAI's; it is hashed, so that a negative one needs only to be told apart
-            seed=secrets.randbits(63) if body.seed is None else body.seed if body.seed >= 0 else 2**64 - body.seed,
         )
         told = echo and logprobs is not None
         jobs = [
             Job(
                 ids[:1] if told else ids,
                 text,
-                sampling,
+                sampling.model_copy(update={"seed": _seed(body.seed)}),
                 _numbered(tell, i * body.n),
                 body.stop,
                 detoxifier,
                 strength,
-                logprobs,
-                body.detoxlm.explain,
+                merged=served.merged is not None and served.merged[1] > 0,
+                logprobs=logprobs,
+                explain=body.detoxlm.explain,
                 echo=echo,
                 given=ids[1:] if told else (),
                 writes=longest > 0,
@@ -186,6 +203,14 @@ class Asking:
                 "messages" if len(prompts) == 1 and most >= window else "max_tokens",
                 "context_length_exceeded",
             )
+
+
+def _seed(asked: int | None) -> int:
+    """Return the seed of a prompt, 0 or more: what is asked for, else a new one for each, as two may be alike."""
+    if asked is None:
+        return secrets.randbits(63)
+    # any whole number is a seed of OpenAI's; it is hashed, so that a negative one needs only to be told apart
+    return asked if asked >= 0 else 2**64 - asked
 
 
 def _numbered(tell: Tell, first: int) -> Callable[[Piece | Exception], None]:

@@ -15,8 +15,10 @@ from detoxlm.serving.host import Host
 from detoxlm.serving.prefixes import Prefixes
 from detoxlm.serving.rows import Drawn, Job, Piece, Row, joined, kept
 from detoxlm.serving.text import Text
+from detoxlm.sizing import is_out_of_memory
 
-#: Tokens of prompts that are read between two steps of the rows that are being written: what those wait for, at most.
+#: Tokens of prompts that are read between two steps of the rows that are being written: what those wait for, at most,
+#: but for a detoxifier that reads beside the model: it reads a prompt whole when it joins.
 #: Also the tokens of one prompt that are read at once, whoever else is there, so that it is read in one way only.
 CHUNK = 256
 
@@ -25,7 +27,7 @@ CHUNK = 256
 class Counts:
     """What a batch has done."""
 
-    #: Tokens drawn, of these those at strength 0, and those that a detoxifier should have acted on and had not.
+    #: Tokens drawn, of these the untouched model's, and those that a detoxifier should have acted on and had not.
     tokens: int = 0
     plain: int = 0
     unfused: int = 0
@@ -36,10 +38,10 @@ class Counts:
 
 @dataclass
 class _Joining:
-    """A job whose prompt is being read."""
+    """A job whose prompt is being read, for the first of its rows."""
 
     job: Job
-    row: Row
+    rows: list[Row]
     state: Prefill
     read: int = 0
 
@@ -59,7 +61,8 @@ class Batch:
 
     def __len__(self) -> int:
         """Return how many rows there are, with those whose prompt is being read."""
-        return len(self._rows) + (self._joining.job.count if self._joining else 0)
+        joining = self._joining  # read once: other threads count too
+        return len(self._rows) + (joining.job.count if joining else 0)
 
     def turn(self, waiting: deque[Job]) -> None:
         """Take from `waiting` whom there is room for, read some of their prompts, and write a token of every row.
@@ -78,37 +81,44 @@ class Batch:
         """Tell all, and those that wait, of an error: there are no more turns."""
         self._fail(error)
         for job in waiting:
-            job.tell(error)
+            if not job.cancelled:  # else nobody listens any more
+                job.tell(error)
 
     # --- joining ----------------------------------------------------------------------------------------------------
 
     def _join(self, waiting: deque[Job]) -> None:
+        for job in [job for job in list(waiting) if job.cancelled]:  # others may add to it meanwhile
+            waiting.remove(job)
         left = CHUNK
         while left > 0:
             if self._joining is not None and self._joining.job.cancelled:
-                self._host.drop([self._joining.row])
+                self._host.drop(self._joining.rows)
                 self._joining = None
-            if self._joining is None and not self._begin(waiting):
-                return
-            left -= self._read()
+            try:
+                if self._joining is None and not self._begin(waiting):
+                    return
+                left -= self._read()
+            except Exception as error:
+                if self._joining is None or is_out_of_memory(error):  # where there is no memory, no row can go on
+                    raise
+                self._host.drop(self._joining.rows)
+                self._joining.job.tell(error)
+                self._joining = None
 
     def _begin(self, waiting: deque[Job]) -> bool:
         """Begin with the job that waits longest, if there is one and room for it."""
-        while waiting and waiting[0].cancelled:
-            waiting.popleft()
         if not waiting or len(self._rows) + waiting[0].count > self._most:
             return False
         job = waiting.popleft()
-        row = self._row(job, 0)
-        found = self._prefixes.state(job.ids, self._host.target.device) if self._host.reads_plainly(row) else None
-        job.cached = 0 if found is None else found.ids.shape[1]
+        rows = [Row(job, sample, Text(self._host.target, job.stops)) for sample in range(job.count)]
+        self._joining = one = _Joining(job, rows, self._host.empty())
+        found = self._prefixes.state(job.ids, self._host.target.device) if self._host.reads_plainly(rows[0]) else None
+        if found is not None:
+            one.state, one.read = found, found.ids.shape[1]
+        job.cached = one.read
         self.counts.cached += job.cached
-        self._joining = _Joining(job, row, found or self._host.empty(), job.cached)
-        self._host.add(row)
+        self._host.add(rows[0])
         return True
-
-    def _row(self, job: Job, sample: int) -> Row:
-        return Row(job, sample, Text(self._host.target, job.stops))
 
     def _read(self) -> int:
         """Read the next tokens of the prompt; at its end the job's rows join the others. Returns how many were read."""
@@ -117,14 +127,13 @@ class Batch:
         tokens = one.job.ids[one.read : one.read + CHUNK]
         one.read += len(tokens)
         last = one.read == len(one.job.ids)
-        one.state = self._host.read(one.row, one.state, tokens, last=last)
+        one.state = self._host.read(one.rows[0], one.state, tokens, last=last)
         self.counts.prompts += len(tokens)
         if last:
-            rows = [one.row, *(self._row(one.job, sample) for sample in range(1, one.job.count))]
-            self._host.fork(one.row, rows[1:])
-            state = one.state.repeated(len(rows))
+            self._host.fork(one.rows[0], one.rows[1:])
+            state = one.state.repeated(one.job.count)
             self._state = state if self._state is None else joined(self._state, state)
-            self._rows += rows
+            self._rows += one.rows
             self._joining = None
         return len(tokens)
 
@@ -150,7 +159,7 @@ class Batch:
                 self.counts.prompts += 1
             else:
                 self.counts.tokens += 1
-                self.counts.plain += not row.steered
+                self.counts.plain += row.untouched
             piece = row.add(drawn, self._ends)
             if piece is not None:
                 row.job.tell(piece)
@@ -163,10 +172,10 @@ class Batch:
 
     def _broken(self, logits: torch.Tensor) -> list[Row]:
         """Tell the rows that cannot be drawn from why, and return them with all others of their jobs."""
-        finite = torch.isfinite(logits.max(-1).values).tolist()  # NaN wins a max
+        finite = _finite(logits).tolist()
         failed: dict[Job, DetoxError] = {}
         for row, sound in zip(self._rows, finite, strict=True):
-            if not sound:
+            if not sound or (row.plain is not None and not _finite(row.plain)):
                 failed[row.job] = DetoxError("the model's logits are NaN or infinite")
             elif row.steered and not row.acted:
                 self.counts.unfused += 1
@@ -224,12 +233,16 @@ class Batch:
 
     def _fail(self, error: Exception) -> None:
         """Tell all rows of an error and begin anew."""
-        joining = [self._joining.row] if self._joining else []
-        rows = [*self._rows, *joining]
+        rows = [*self._rows, *(self._joining.rows if self._joining else [])]
         self._joining, self._rows, self._state = None, [], None
-        self._host.drop(rows)
+        self._host.clear()
         for job in dict.fromkeys(row.job for row in rows):
             job.tell(error)
+
+
+def _finite(logits: torch.Tensor) -> torch.Tensor:
+    """Return whether a token can be drawn from logits [..., V]: bool [...]."""
+    return torch.isfinite(logits.max(-1).values)  # NaN wins a max
 
 
 def answer(host: Host, job: Job) -> dict[int, Piece]:

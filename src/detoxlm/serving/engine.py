@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 
 from detoxlm.errors import DetoxError
 from detoxlm.serve.batching import QueueFullError
@@ -37,7 +36,7 @@ class Engine:
         """
         self._batch, self._capacity, self._metrics = Batch(host, most, prefix_tokens), queue, metrics
         self._host = host
-        #: Its methods are atomic: the batch takes from its head while others add to its end.
+        #: Its methods are atomic: others add to its end, and only the batch, in the model's thread, takes from it.
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -63,12 +62,10 @@ class Engine:
             self._changed.notify()
 
     def cancel(self, jobs: Sequence[Job]) -> None:
-        """Let go of jobs: their rows are free at the next step, those that wait at once."""
+        """Let go of jobs: their rows are free at the next step, and those that wait count no more from now on."""
         with self._changed:
             for job in jobs:
                 job.cancelled = True
-                with suppress(ValueError):  # it waits no more
-                    self._waiting.remove(job)
             self._changed.notify()
 
     def close(self) -> None:
@@ -80,7 +77,7 @@ class Engine:
         self._host.close()
 
     def _rows_waiting(self) -> int:
-        return sum(job.count for job in list(self._waiting))
+        return sum(job.count for job in list(self._waiting) if not job.cancelled)
 
     def _seconds(self) -> int:
         return min(_LONGEST, max(_RETRY, len(self._waiting)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from detoxlm.serving.errors import ApiError, wrong
 
@@ -90,30 +90,59 @@ class TextPart(BaseModel):
     model_config = ConfigDict(strict=True)
 
     type: str
-    text: str = ""
+    text: str | None = None
 
 
 class Message(BaseModel):
-    """A message of a conversation."""
+    """A message of a conversation. As in `Body`, a field that is null counts as left out."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     role: str
-    content: str | list[TextPart] = ""
+    #: Null in an assistant's turn that said nothing.
+    content: str | list[TextPart] | None
+    #: What is told about a turn, which templates do not read.
     name: str | None = None
+    id: Any = None
+    annotations: Any = None
+    metadata: Any = None
+    #: What a turn says elsewhere than in its text: refused where there is any.
+    tool_calls: Any = None
+    tool_call_id: Any = None
+    function_call: Any = None
+    refusal: Any = None
+    audio: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value is not None or name == "content"}
 
     def plain(self) -> dict[str, str]:
         """Return it as chat templates read it.
 
         Raises:
-            ApiError: a part is no text.
+            ApiError: it says something that is no text, or nothing where only an assistant may.
         """
-        if isinstance(self.content, str):
-            return {"role": self.role, "content": self.content}
-        for part in self.content:
+        if self.role in ("tool", "function"):
+            raise wrong("messages", f"a turn has the role {self.role!r}; this model is given no tools.")
+        for name in _NO_TEXT:
+            if getattr(self, name):
+                raise wrong("messages", f"a turn has {name}, which is not served here; leave it out.")
+        if self.content is None and self.role != "assistant":
+            raise wrong("messages", f"a turn of {self.role!r:.40} has no content; give its text.")
+        parts = [TextPart(type="text", text=self.content)] if isinstance(self.content, str) else self.content or []
+        for part in parts:
             if part.type != "text":
                 raise wrong("messages", f"a part is of type {part.type!r:.40}; this model reads text alone.")
-        return {"role": self.role, "content": "".join(part.text for part in self.content)}
+            if part.text is None:
+                raise wrong("messages", "a part of type 'text' has no text.")
+        return {"role": self.role, "content": "".join(part.text or "" for part in parts)}
+
+
+_NO_TEXT = ("tool_calls", "tool_call_id", "function_call", "refusal", "audio")
 
 
 class Chat(Body):
@@ -187,5 +216,7 @@ def _named(error: ValidationError) -> ApiError:
     if first["type"] == "extra_forbidden":
         name = "".join(c for c in ".".join(place) if c.isprintable())[:100]
         return ApiError(400, f"Unrecognized request argument supplied: {name}", name, "unknown_parameter")
-    param = ".".join(place[:1] if place[0] in ("prompt", "messages", "stop") else place)
+    if place[0] == "messages":  # which turn, and which of its fields; then pydantic goes on with the shapes it tried
+        return ApiError(400, f"{'.'.join(place[:3])}: {first['msg']}", "messages", "invalid_value")
+    param = ".".join(place[:1] if place[0] in ("prompt", "stop") else place)
     return wrong(param, first["msg"])

@@ -31,7 +31,7 @@ class Host:
         _check_rows(target)
         self.target = target
         self._steerings = {name: _servable(one, target) for name, one in detoxifiers.items()}
-        self._sessions = {name: Session(steering) for name, steering in self._steerings.items()}
+        self.clear()
         #: The rows of the pass that is being made, and whether its last position is drawn from.
         self._now: Sequence[Row] = ()
         self._last = True
@@ -65,6 +65,10 @@ class Host:
         for session in self._sessions.values():
             if gone := {row for row in rows if row in session}:
                 session.arrange({row: row for row in session.rows if row not in gone})
+
+    def clear(self) -> None:
+        """Forget all rows, whatever state an error has left them in."""
+        self._sessions = {name: Session(steering) for name, steering in self._steerings.items()}
 
     def _session(self, row: Row) -> Session:
         assert row.job.detoxifier is not None

@@ -32,7 +32,7 @@ class Metrics:
         numbers = [
             ("model_info", "gauge", "Which model answers.", info),
             ("tokens_total", "counter", "Tokens written.", f" {counts.tokens}"),
-            ("untouched_tokens_total", "counter", "Of these, tokens of requests at strength 0.", f" {counts.plain}"),
+            ("untouched_tokens_total", "counter", "Of these, the untouched model's (strength 0).", f" {counts.plain}"),
             (
                 "unfused_tokens_total",
                 "counter",

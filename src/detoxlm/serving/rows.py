@@ -59,6 +59,8 @@ class Job:
     #: The name of the detoxifier that acts, and its strength; at 0 none does.
     detoxifier: str | None = None
     strength: float = 0.0
+    #: Whether a method is in the model's weights: then no token is the untouched model's.
+    merged: bool = False
     #: How many of the likeliest tokens are told with each; None: no log-probabilities.
     logprobs: int | None = None
     #: Whether tokens are told with what would have been drawn without the detoxifier.
@@ -109,6 +111,11 @@ class Row:
     def steered(self) -> bool:
         """Whether a detoxifier is to act."""
         return self.job.strength > 0
+
+    @property
+    def untouched(self) -> bool:
+        """Whether its tokens are the untouched model's."""
+        return not (self.steered or self.job.merged)
 
     def noise(self) -> float:
         """Return the next number of its random stream; a given token takes none."""

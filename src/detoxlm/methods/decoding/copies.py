@@ -50,7 +50,9 @@ def _give_dtypes(cut: PreTrainedModel, model: PreTrainedModel) -> None:
     """
     theirs = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
     for name, tensor in (*cut.named_parameters(), *cut.named_buffers()):
-        tensor.data = tensor.data.to(model.device, theirs[name].dtype)
+        # an edit that is attached now may call its block's weight otherwise
+        dtype = theirs[name].dtype if name in theirs else model.dtype
+        tensor.data = tensor.data.to(model.device, dtype)
 
 
 def check_copyable(model: PreTrainedModel) -> Architecture:
