@@ -92,8 +92,9 @@ def harvest(
     # a fit may sample in more than one way, and none must wipe out another
     journal = Journal(processes.own_path(workdir / f"harvest-{digest[:12]}.jsonl"), digest) if workdir else None
     rows = [[tuple(row) for row in entry["rows"]] for entry in journal.entries] if journal else []
-    for made in rows if check is not None else ():
-        check([score for *_, score in made])  # else it would judge a harvest that goes on by its last part
+    if check is not None:
+        for kept in rows:  # else it would judge a harvest that goes on by its last part
+            check([score for *_, score in kept])
     own = _own(target, prompts, sampling, batch_size)
     batches = generate(
         target,
