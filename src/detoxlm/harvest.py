@@ -78,17 +78,7 @@ def harvest(
     for note in describe_prompts(target, prompts, sampling):
         log.warning("harvest: %s", note)
     prompts = trimmed(prompts)
-    key = {
-        "fingerprint": target.architecture.fingerprint,
-        "dtype": str(target.model.dtype),
-        "prompts": digest_of(as_data(prompts)),
-        "sampling": sampling.model_dump(),
-        "scorer": [scorer.name, scorer.version, scorer.revision],
-        "batch_size": asked(batch_size, target.device),
-        **({"template": template_sha256(target.tokenizer)} if form_of(prompts) == "chat" else {}),
-        "entries": "with how many prompts, and each prompt's number",
-    }
-    digest = digest_of(key)
+    digest = _digest(target, prompts, scorer, sampling, batch_size)
     # a fit may sample in more than one way, and none must wipe out another
     journal = Journal(processes.own_path(workdir / f"harvest-{digest[:12]}.jsonl"), digest) if workdir else None
     rows = [[tuple(row) for row in entry["rows"]] for entry in journal.entries] if journal else []
@@ -117,6 +107,22 @@ def harvest(
         journal.close()
     whole = processes.in_turn(processes.gathered(rows))
     return [Sampled(prompts[i], text, score, i) for batch in whole for i, text, score in batch]
+
+
+def _digest(target: Target, prompts: list[str], scorer: Scorer, sampling: Sampling, batch_size: BatchSize) -> str:
+    """Return what names the journal of a harvest: all that decides its entries, and their form."""
+    return digest_of(
+        {
+            "fingerprint": target.architecture.fingerprint,
+            "dtype": str(target.model.dtype),
+            "prompts": digest_of(as_data(prompts)),
+            "sampling": sampling.model_dump(),
+            "scorer": [scorer.name, scorer.version, scorer.revision],
+            "batch_size": asked(batch_size, target.device),
+            **({"template": template_sha256(target.tokenizer)} if form_of(prompts) == "chat" else {}),
+            "entries": "with how many prompts, and each prompt's number",
+        }
+    )
 
 
 def _own(target: Target, prompts: list[str], sampling: Sampling, batch_size: BatchSize) -> list[int]:
