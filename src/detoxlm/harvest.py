@@ -69,8 +69,7 @@ def harvest(
         sampling: how to draw; `samples` continuations per prompt.
         batch_size: sequences at once; `auto`: found while it goes on.
         workdir: where finished batches are kept, so that a killed harvest continues; None keeps nothing.
-        check: sees the toxicity of every batch's continuations, of batches kept in `workdir` too, and may raise before
-            the rest is made.
+        check: sees the toxicity of every batch's continuations, of kept ones too, and may raise before more are made.
     """
     for note in describe_prompts(target, prompts, sampling):
         log.warning("harvest: %s", note)
@@ -89,8 +88,7 @@ def harvest(
     # a fit may sample in more than one way, and none must wipe out another
     journal = Journal(processes.own_path(workdir / f"harvest-{digest[:12]}.jsonl"), digest) if workdir else None
     rows = [[tuple(row) for row in entry["rows"]] for entry in journal.entries] if journal else []
-    for made in rows if check is not None else ():
-        check([score for *_, score in made])  # else it would judge a harvest that goes on by its last part
+    _show_kept(rows, check)
     batches = generate(
         target,
         _own(target, prompts, sampling, batch_size),
@@ -112,6 +110,13 @@ def harvest(
         journal.close()
     prompt_of, whole = restored(prompts), processes.in_turn(processes.gathered(rows))
     return [Sampled(prompt_of(prompt), *rest) for batch in whole for prompt, *rest in batch]
+
+
+def _show_kept(rows: Sequence[Sequence[tuple[Any, ...]]], check: Callable[[Sequence[float]], None] | None) -> None:
+    """Show a check the batches of before a kill, or it would judge the harvest by what is made since alone."""
+    if check is not None:
+        for made in rows:
+            check([score for *_, score in made])
 
 
 def _own(target: Target, prompts: list[str], sampling: Sampling, batch_size: BatchSize) -> list[str]:
