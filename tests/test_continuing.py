@@ -22,7 +22,7 @@ from detoxlm.errors import DetoxError, UsageError
 from detoxlm.generation import Sampling, generate, sample_batch
 from detoxlm.models import load_target
 from detoxlm.settings import GenerateSettings
-from detoxlm.versions import versions
+from detoxlm.versions import packages
 
 pytestmark = pytest.mark.usefixtures("short_looks")
 ROWS = [{"id": i, "prompt": f"  {'the old ' * (i % 4)}bridge {i}", "of": {"three": i % 3}} for i in range(30)]
@@ -171,7 +171,7 @@ def test_a_run_that_other_versions_have_begun_does_not_go_on(
         monkeypatch.context() as later,
         pytest.raises(UsageError, match=r"another run \(transformers [^,;]+, now 9\.0\)"),
     ):
-        later.setattr("detoxlm.continuing.versions", lambda: {**versions(), "transformers": "9.0"})
+        later.setattr("detoxlm.continuing.packages", lambda: {**packages(), "transformers": "9.0"})
         run(model, "out.jsonl")
     run(model, "out.jsonl")
     assert len(rows_of("out.jsonl")) == len(ROWS)

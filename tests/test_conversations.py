@@ -22,6 +22,7 @@ from detoxlm.conversations import (
     Conversation,
     Form,
     as_data,
+    check_template,
     fault_of,
     shortened,
     template_args_of,
@@ -341,6 +342,10 @@ def test_a_model_that_cannot_be_asked_so_is_refused_before_the_work(
     deaf.tokenizer.chat_template = "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"
     with pytest.raises(UsageError, match=r"system: the template of .* leaves out the system turn 'Be kind.'"):
         measure(deaf, task([CHATS[0]]), letter_scorer)
+    cut = copy.deepcopy(chatty)  # as SmolLM3's does
+    cut.tokenizer.chat_template = "{% for m in messages %}{{ m.content.replace(' /no_think', '') }}{% endfor %}"
+    switched = Conversation([{"role": "system", "content": "Be terse. /no_think Please."}, *CHATS[0].messages[1:]])
+    check_template(cut.tokenizer, "it", [switched])
     with pytest.raises(UsageError, match=r"fluency_judge: .* has no chat template"):
         measure(chatty, task([CHATS[1]]), letter_scorer, judge=tiny("llama"))
 

@@ -117,6 +117,10 @@ def test_columns_beside_a_text_are_found_in_any_case_as_the_text_is(write):
         assert data.read_texts(write("t.csv", f"{header}\na,0.25\n")).items == [LabelledText("a", 0.25)], header
     both = write("b.csv", "text,Label,label\na,0.25,0.5\n")
     assert data.read_texts(both).items == [LabelledText("a", 0.5)], "a column that is called just so comes first"
+    family = write("f.csv", "text,label,Toxicity\na,0.25,0.5\n")
+    assert data.read_texts(family).items == [LabelledText("a", 0.25)], "and so does one that may stand for it"
+    ruled = write("r.jsonl", [{"Rule": "Go."}])
+    assert data.read_prompts(ruled, column="Rule").items == ["Go."], "a text may be called as a mark of texts is"
     nested = write("n.jsonl", [{"Said": {"text": "a", "toxicity": 1}}])
     assert data.read_texts(nested, column="said").items == [LabelledText("a", 1.0)]
     turns = [{"role": "user", "content": "Go."}]

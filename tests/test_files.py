@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,17 @@ def test_a_folder_that_cannot_change_places_is_refused_before_the_work(
     ):
         raise AssertionError("nothing may be made")
     assert names(tmp_path) == {"here"}
+
+
+def test_a_link_into_another_file_system_can_be_replaced(tmp_path: Path) -> None:
+    if not os.path.ismount("/dev/shm") or os.path.ismount(tmp_path):
+        pytest.skip("/dev/shm is no file system of its own here")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        (tmp_path / "out").symlink_to(elsewhere)
+        check_output_folder(tmp_path / "out", replaces="kind.json")
+        with folder_written_atomically(tmp_path / "out", replaces="kind.json") as folder:
+            (folder / "kind.json").write_text("{}")
+        assert names(tmp_path / "out") == {"kind.json"}
 
 
 def test_a_folder_mounted_from_the_same_file_system_is_known_too(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -111,6 +112,8 @@ def _as_json(value: Any) -> bytes:
 
 def _in_words(value: Any) -> str:
     """Return what JSON has no word for: a function as the file that holds it, because it calls others of the file."""
+    if isinstance(value, partial):  # such as prompt templates of one function; what it is given is told too
+        return f"{_in_words(value.func)}{value.args}{value.keywords}"
     try:
         return Path(inspect.getsourcefile(value) or "").read_text(encoding="utf-8")
     except (TypeError, OSError):  # no function, or one without a file

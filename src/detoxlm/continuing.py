@@ -22,8 +22,8 @@ from detoxlm.methods import Detoxifier
 from detoxlm.models import Target
 from detoxlm.progress import track, waiting
 from detoxlm.settings import ChatOptions, GenerateSettings
-from detoxlm.sizing import START, asked
-from detoxlm.versions import versions
+from detoxlm.sizing import START, asked, is_out_of_memory
+from detoxlm.versions import packages
 from detoxlm.workflows import detoxifier_of, sampling_of, target_of
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Writing:
             "detoxifier": "none" if detoxifier is None else detoxifier.content[:16],
             "strength": None,
             "--batch-size": size,
+            **packages(),
         }
         self._attached = ExitStack()
         if detoxifier is not None:
@@ -70,10 +71,22 @@ class Writing:
         self._target = None
 
     def write(self, texts: Sequence[str]) -> tuple[list[list[str]], int]:
-        """Return the continuations of each prompt of a batch, and how many prompts were cut to the model's window."""
+        """Return the continuations of each prompt of a batch, and how many prompts were cut to the model's window.
+
+        Raises:
+            DetoxError: memory runs out. Smaller batches would not have the bytes that were promised.
+        """
         target, room, prompts = self._target, self._room, trimmed(texts)
         assert target is not None  # nobody writes with what is closed
-        made = [[decode(target, ids) for ids in row] for row in sample_batch(target, prompts, self._sampling)]
+        try:
+            made = [[decode(target, ids) for ids in row] for row in sample_batch(target, prompts, self._sampling)]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            count = self.rows * self._sampling.samples
+            raise DetoxError(
+                f"batch_size: {count} sequences at once need more memory than there is; give a smaller --batch-size."
+            ) from error
         return made, 0 if room is None else sum(len(encode(target, one, None)) > room for one in prompts)
 
     def __call__(self, texts: Sequence[str]) -> bytes:
@@ -155,7 +168,6 @@ def _run(settings: GenerateSettings, source: Source, identity: dict[str, Any]) -
         "content of --file": source.sha256()[:16],
         "--column": ", ".join(source.columns),
         **{f"--{name.replace('_', '-')}": getattr(settings, name) for name in names},
-        **versions(),
     }
 
 

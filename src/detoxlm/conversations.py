@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from detoxlm.errors import UsageError, first_line
@@ -24,6 +25,8 @@ ROLES = ("system", "user", "assistant")
 KINDS = ("provocation", "harmless", "plain")
 #: How a beginning of a text is asked for as a turn.
 CONTINUE = "Complete the following: "
+#: Stands in a turn to see whether a template reads it.
+_SEEN = "Is this turn read?"
 #: What `apply_chat_template` is given here, and so not by users.
 _OURS = frozenset(
     {"conversation", "messages", "tokenize", "add_generation_prompt", "continue_final_message", "padding"}
@@ -315,12 +318,33 @@ def _applied(tokenizer: PreTrainedTokenizerBase, model: str, conversation: Conve
         ) from error
 
 
+def left_out(messages: Sequence[Message], index: int, render: Callable[[Sequence[Message]], str]) -> bool:
+    """Tell whether a template says nothing of a turn.
+
+    It may change what the turn says, as SmolLM3's takes the switch `/no_think` out; then another text in its place is
+    seen.
+
+    Args:
+        messages: the turns.
+        index: of the turn.
+        render: writes turns as the template does.
+    """
+    if messages[index]["content"].strip() in render(messages):
+        return False
+    other = [*messages[:index], {**messages[index], "content": _SEEN}, *messages[index + 1 :]]
+    return _SEEN not in render(other)
+
+
 def check_template(tokenizer: PreTrainedTokenizerBase, model: str, prompts: Sequence[str]) -> None:
     """Raise `UsageError` where the template drops the system turn of any of the prompts without a word."""
+
+    def render(conversation: Conversation, turns: Sequence[Message]) -> str:
+        return rendered(tokenizer, model, conversation.with_turns(turns))
+
     for prompt in prompts:
         if not isinstance(prompt, Conversation) or prompt.system is None:
             continue
-        if prompt.system.strip() not in rendered(tokenizer, model, prompt):
+        if left_out(prompt.messages, 0, partial(render, prompt)):
             raise UsageError(
                 f"system: the template of {model} leaves out the system turn {prompt.system!r:.40}; put it into the "
                 "user's first turn."

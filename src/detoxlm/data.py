@@ -129,7 +129,7 @@ def read_texts(
     name = column or "text"
 
     def labelled(texts: list[str], row: Row) -> LabelledText:
-        row = with_names(row, (name, *LABEL_COLUMNS))
+        row = with_names(row, (name,), LABEL_COLUMNS)
         fields = {**row, **row[name]} if isinstance(row[name], dict) else row
         label = next((known for known in LABEL_COLUMNS if known in fields), None)
         return LabelledText(texts[0], label_of(label, fields[label]) if label else None)

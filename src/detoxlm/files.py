@@ -95,7 +95,7 @@ def check_output_folder(path: Path, replaces: str | None = None) -> None:
 
 def _is_mount(path: Path) -> bool:
     """Tell whether something is mounted at a path; a folder of the same file system too, where Linux lists it."""
-    if path.is_mount():
+    if os.path.ismount(path):  # `Path.is_mount` follows links before Python 3.12
         return True
     real = os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - a link itself can be moved
     for character in "\\ \t\n":  # as the list spells them

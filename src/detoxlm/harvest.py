@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def _digest(target: Target, prompts: list[str], scorer: Scorer, sampling: Sampli
             "scorer": [scorer.name, scorer.version, scorer.revision],
             "batch_size": asked(batch_size, target.device),
             **({"template": template_sha256(target.tokenizer)} if form_of(prompts) == "chat" else {}),
+            "version": metadata.version("detoxlm"),
             "entries": "with how many prompts, and each prompt's number",
         }
     )

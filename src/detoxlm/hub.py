@@ -26,12 +26,15 @@ MODEL_FILES = (
     f"model-{'[0-9]' * 5}-of-{'[0-9]' * 5}.safetensors",
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "spm.model", "spm_char.model"),
-    *("sentencepiece.model", "sentencepiece.bpe.model", "chat_template.jinja", "additional_chat_templates/*.jinja"),
+    *("sentencepiece.model", "sentencepiece.bpe.model", "emoji.json"),
+    *("chat_template.jinja", "additional_chat_templates/*.jinja"),
 )
 
 #: What is replaced whole where something is pushed: a repository with parts of two kinds, such as an adapter beside a
 #: checkpoint, would be loaded as the other.
-_OURS = [*MODEL_FILES, "detoxifier.json"]
+_OURS = [*MODEL_FILES, "detoxifier.json", "calibrator_*.json", "target_tokenizer.json"]
+#: One of these is in whatever DetoxLM, or PEFT, has written.
+_WRITTEN = {"detoxlm.json", "detoxifier.json", "adapter_config.json"}
 
 
 def is_path(name: str) -> bool:
@@ -97,12 +100,17 @@ def upload(folder: Path, repo: str, patterns: Sequence[str], *, private: bool = 
         token: of the Hub; None takes HF_TOKEN or what `hf auth login` keeps.
 
     Raises:
-        UsageError: the Hub does not take it.
+        UsageError: the Hub does not take it, or the repository holds a model that DetoxLM has not written.
     """
     try:
         api = huggingface_hub.HfApi(token=token)
         url = api.create_repo(repo, private=private, exist_ok=True)
+        there = set(api.list_repo_files(repo))
+        if "config.json" in there and not there & _WRITTEN:
+            raise UsageError(f"push: {repo!r} holds a model that DetoxLM has not written; choose another name.")
         api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=list(patterns), delete_patterns=_OURS)
+    except UsageError:
+        raise
     except Exception as error:  # the Hub client's error classes differ between its versions
         raise UsageError(
             f"push: the Hub did not take {repo!r}: {first_line(error)}. It needs a Hub id `owner/name` of yours "

@@ -188,8 +188,8 @@ def prompt_of(row: Row, name: str) -> str:
     Raises:
         RowError: it is neither, the turns cannot be answered, or the rule is an object that cannot be read.
     """
-    value, row = row[name], with_names(row, ("kind", "rule"))
-    kind, rule = row.get("kind"), row.get("rule")
+    value, marks = row[name], with_names(row, ("kind",), ("rule",))
+    kind, rule = marks.get("kind"), marks.get("rule")
     kind, rule = kind if kind in KINDS else None, _rule_of(rule)  # a file may call other things so
     if isinstance(value, str) and re.match(r"\s*\[\s*\{", value):
         value = _read_object(value) or value
@@ -278,13 +278,14 @@ def _choose(choices: Columns, row: Row, option: str) -> tuple[str, ...]:
     raise ColumnError(f"no column {wanted}; found: {names_of(row)}{hint}")
 
 
-def with_names(row: Row, names: Sequence[str]) -> Row:
-    """Return a row whose columns are called as `names` are, where they differ in case or outer spaces alone.
+def with_names(row: Row, *families: Sequence[str]) -> Row:
+    """Return a row whose columns are called as ours are, where they differ in case or outer spaces alone.
 
-    So columns beside a text are found as the text itself is: `Label` is `label`. A column that is one of `names` as it
-    is keeps its name, and so do all others.
+    So columns beside a text are found as the text itself is: `Label` is `label`. A family is of names that may stand
+    for each other; where one of them is there as it is, no other column is taken for one.
     """
-    missing = {name.lower(): name for name in names if name not in row}
+    names = {name for family in families for name in family}
+    missing = {name.lower(): name for family in families if not any(one in row for one in family) for name in family}
     renamed = {key: missing[_plain(key)] for key in row if key not in names and _plain(key) in missing}
     return {renamed.get(key, key): value for key, value in row.items()} if renamed else row
 

@@ -75,17 +75,16 @@ def read_judged(
     """
     layout: Callable[[Row], list[JudgedText]] | None = None
     ours = [
-        *((text,) if text else TEXT_COLUMNS),
-        *((label,) if label else TARGET_COLUMNS),
-        *((group,) if group else GROUP_COLUMNS),
-        *((document,) if document else DOCUMENT_COLUMNS),
-        *DIMENSION_COLUMNS,
-        "nontoxic",
+        (text,) if text else TEXT_COLUMNS,
+        (label,) if label else TARGET_COLUMNS,
+        (group,) if group else GROUP_COLUMNS,
+        (document,) if document else DOCUMENT_COLUMNS,
+        *((name,) for name in (*DIMENSION_COLUMNS, "nontoxic", "prompt", "continuation")),
     ]
 
     def item(row: Row) -> list[JudgedText]:
         nonlocal layout
-        row = with_names(row, ours)
+        row = with_names(row, *ours)
         # The first row decides for all, as in `load`.
         layout = layout or _layout(row, text, label)
         places = [name for name in ((document,) if document else DOCUMENT_COLUMNS) if name in row]

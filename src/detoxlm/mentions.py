@@ -96,7 +96,7 @@ def read_mentions(source: str | Path, *, skip_bad_rows: bool = False) -> list[Me
     """
 
     def mention(row: Row) -> Mention:
-        row = with_names(row, ("text", "template", *GROUP_COLUMNS))
+        row = with_names(row, ("text",), ("template",), GROUP_COLUMNS)
         name = next((one for one in GROUP_COLUMNS if one in row), None)
         if "text" not in row or name is None:
             missing = "groups" if "text" in row else "text"

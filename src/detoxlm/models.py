@@ -96,7 +96,7 @@ class Target:
             quantization=quantization_of(self.model),
         )
 
-    def save_tokenizer(self, folder: Path) -> None:
+    def save_tokenizer(self, folder: str | Path) -> None:
         """Write the tokenizer as its maker left it: how we pad batches is no part of a model."""
         tokenizer: Any = self.tokenizer
         if self.own_padding is not None:
@@ -197,7 +197,7 @@ def _load(name: str, revision: str | None, how: _How, above: tuple[str, ...] = (
     if how.quantization not in (None, "int8"):
         raise UsageError(
             f"quantization: {how.quantization} is made while a checkpoint is read, and {name!r} is an adapter; take "
-            "int8, or save it merged: load_target(name), then save_pretrained of its model and its tokenizer."
+            "int8, or save it merged: load_target(name), then its model.save_pretrained(DIR) and save_tokenizer(DIR)."
         )
     if path in above:
         raise UsageError(f"model: {file} leads back to itself; write the adapter's base model there.")

@@ -347,6 +347,11 @@ class FileOptions(Settings):
 class GenerateSettings(ModelOptions, SeedOptions, ChatOptions, FileOptions):
     """`detoxlm generate`."""
 
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] | None = Field(
+        None,
+        description="Sequences of --file generated at once; auto is 32 here, as a killed run must end with the same "
+        "bytes [default: 32]. From 1 to 4,096.",
+    )
     detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id to attach [default: none].")
     strength: float | None = Field(None, ge=0, description="Its strength; 0 is the untouched model [default: its own].")
     max_new_tokens: int = Field(60, ge=1, description="Longest continuation, tokens.")

@@ -9,12 +9,16 @@ from importlib import metadata
 import torch
 
 
+def packages() -> dict[str, str]:
+    """Return the versions of Python and of packages by name."""
+    names = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
 def versions() -> dict[str, str]:
-    """Return them by name: of Python, of packages, of the machine, and how many threads torch uses."""
-    packages = ("detoxlm", "torch", "transformers", "tokenizers", "numpy")
+    """Return `packages`, what the machine is, and how many threads torch uses."""
     return {
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
+        **packages(),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "threads": str(torch.get_num_threads()),
     }

@@ -20,7 +20,7 @@ from detoxlm.bulk.source import CHUNK
 from detoxlm.bulk.work import Done
 from detoxlm.errors import DetoxError, UsageError
 from detoxlm.settings import ScoreSettings
-from detoxlm.versions import versions
+from detoxlm.versions import packages
 
 #: Two chunks and a part of one.
 MANY = 2 * CHUNK + 5
@@ -157,7 +157,7 @@ def test_a_part_of_another_run_is_refused_by_what_differs_and_given_up_when_aske
 
 def test_a_part_that_other_versions_have_scored_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun("out.jsonl", monkeypatch)
-    monkeypatch.setattr("detoxlm.bulk.command.versions", lambda: {**versions(), "torch": "0.1"})
+    monkeypatch.setattr("detoxlm.bulk.command.packages", lambda: {**packages(), "torch": "0.1"})
     with pytest.raises(UsageError, match=r"was begun by another run \(torch [^,;]+, now 0\.1\)\. Give"):
         score("out.jsonl")
     assert not read()

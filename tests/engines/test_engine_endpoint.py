@@ -156,6 +156,25 @@ def test_what_the_protocol_has_no_word_for_is_said_and_where_it_is_refused_by_na
     assert taken.endpoint.identity != played.endpoint.identity, "its texts may be others"
 
 
+def test_a_server_that_does_not_name_the_fields_it_refuses_is_asked_without_those_of_ours() -> None:
+    def strict(body: dict[str, Any]) -> httpx.Response:
+        unknown = {"top_k", "repetition_penalty", "min_p"} & set(body)
+        detail = [{"type": "extra_forbidden", "loc": ["body", name]} for name in unknown]
+        return httpx.Response(422, json={"detail": detail}) if unknown else completions(" a")
+
+    played = Played(strict)
+    played.written(["a"], GREEDY)
+    assert "The endpoint takes no top_k, repetition_penalty, min_p: " in " ".join(played.endpoint.left_out)
+
+    def later(body: dict[str, Any]) -> httpx.Response:
+        return refusal(400, "no such thing") if body["prompt"] == "b" else completions(" a")
+
+    played = Played(later)
+    with pytest.raises(DetoxError, match=r"prompt 2: .* no such thing"):
+        played.written(["a", "b"], GREEDY)
+    assert not any("takes no" in note for note in played.endpoint.left_out), "it had taken them"
+
+
 def test_lengths_of_several_samples_are_those_of_their_log_probabilities() -> None:
     def answer(body: dict[str, Any]) -> httpx.Response:
         kept = [{"index": i, "text": "ab", "logprobs": {"tokens": ["a"] * (i + 1)}} for i in range(body.get("n", 1))]

@@ -53,6 +53,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             (asked["folder"] / repo).mkdir(parents=True, exist_ok=exist_ok)
             return f"https://hub/{repo}"
 
+        def list_repo_files(self, repo: str) -> list[str]:
+            return sorted(names_in(asked["folder"] / repo))
+
         def upload_folder(
             self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], delete_patterns: list[str]
         ) -> None:
@@ -105,6 +108,19 @@ def test_the_command_pushes_a_folder_for_all_to_see_only_if_told_to(
         run_cli(["push", str(tmp_path / "saved"), "me/edit", *flags])
         assert "Pushed: https://hub/me/edit" in capsys.readouterr().out
         assert hub["private"] is private
+
+
+def test_a_model_that_is_not_ours_is_not_replaced(
+    tiny: Callable[..., Target], hub: dict[str, Any], tmp_path: Path
+) -> None:
+    theirs = hub["folder"] / "me/my-llama"
+    theirs.mkdir(parents=True)
+    lie_about(theirs, "config.json", "model.safetensors", "tokenizer.json")
+    detoxifier = fitted(tiny())
+    detoxifier.save_pretrained(tmp_path / "saved")
+    with pytest.raises(UsageError, match=r"push: 'me/my-llama' holds a model that DetoxLM has not written; choose"):
+        detoxifier.push_to_hub("me/my-llama")
+    assert names_in(theirs) == {"config.json", "model.safetensors", "tokenizer.json"}
 
 
 def test_refusals_are_one_line_with_the_fix(tiny: Callable[..., Target], hub: dict[str, Any], tmp_path: Path) -> None:

@@ -219,6 +219,14 @@ def test_nothing_of_a_conversation_is_dropped_in_silence(
     assert re.search(message, error_of(answer, 400)["message"]), answer.text
 
 
+def test_a_system_turn_that_a_template_changes_is_read_all_the_same(serve_model: Any, fusion: Any) -> None:
+    server = serve_model(
+        served=chatting(fusion[0], TEMPLATE.replace("m.content", "m.content.replace(' /no_think', '')"))
+    )
+    turns = [{"role": "system", "content": "be /no_think kind"}, {"role": "user", "content": "who", "type": "text"}]
+    assert server.ask("chat/completions", messages=turns, max_tokens=3).status_code == 200
+
+
 def test_what_clients_send_back_with_an_answer_changes_nothing(serve_model: Any, fusion: Any) -> None:
     server = serve_model(served=chatting(fusion[0]))
     body = {"max_tokens": 9, "seed": 1}

@@ -17,7 +17,7 @@ from detoxlm.bulk.work import FORMS, Done, check, look, write
 from detoxlm.lock import only_writer
 from detoxlm.progress import track, waiting
 from detoxlm.settings import ScoreSettings
-from detoxlm.versions import versions
+from detoxlm.versions import packages
 
 #: What to do about a column of the file that is called like one of scores.
 _MEND = "give the scores other names with --prefix, such as --prefix ours_, or rename it"
@@ -65,7 +65,7 @@ def _run(settings: ScoreSettings, source: Source, judges: Judges, columns: list[
         "--skip-bad-rows": source.skip,
         "columns": ", ".join(columns),
         "rows at a time": CHUNK,
-        **versions(),
+        **packages(),
     }
 
 

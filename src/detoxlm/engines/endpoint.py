@@ -55,6 +55,8 @@ class Endpoint(Engine):
     #: Whether it says nothing, and yet heeds the strength that is asked for, as vLLM with our processor does.
     heeded: bool = False
     _refused: set[str] = field(default_factory=set)
+    #: Whether it has answered: what it refuses then is no unknown field.
+    _answered: bool = False
     _thoughts: dict[int, list[str | None]] = field(default_factory=dict)
 
     def try_out(self, prompts: Sequence[str]) -> None:
@@ -245,10 +247,13 @@ class Endpoint(Engine):
                 fields = {"max_completion_tokens": "max_tokens", **{name: name for name in OPTIONAL}}
                 words = error.said.lower()
                 named = next((name for name, ours in fields.items() if name in words and ours in body), None)
-                if named is None:
+                unknown = set(_SAID) - self._refused
+                if named is None and (self._answered or not unknown or error.status not in (400, 422)):
                     raise
-                self._refused.add(named)
+                # a strict server may not say which field it does not know
+                self._refused |= unknown if named is None else {named}
                 continue
+            self._answered = True
             return choices_of(response, chat, sampling.samples)
 
     def _asked(self) -> dict[str, Any]:

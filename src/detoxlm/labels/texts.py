@@ -87,7 +87,7 @@ def _once(found: list[Readable]) -> list[Readable]:
 
 
 def _readable(texts: list[str], row: Row) -> Readable:
-    row = with_names(row, ("prompt", "toxicity"))
+    row = with_names(row, ("prompt",), ("toxicity",))
     prompt = None if row.get("prompt") in (None, "", {"text": ""}) else text_of(row, "prompt")
     try:
         score = label_of("toxicity", row.get("toxicity"))

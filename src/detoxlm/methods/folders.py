@@ -32,6 +32,8 @@ def found_folder(folder_or_repo: str, revision: str | None) -> Path:
     """
     folder = Path(folder_or_repo).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise UsageError(f"revision: {folder} is a folder, and revisions are of the Hub; leave it out.")
         if not (folder / CONFIG_FILE).is_file() and (folder / ADAPTER_CONFIG).is_file():
             raise UsageError(f"detoxifier: {folder} is a PEFT adapter, no detoxifier; give it in place of the model.")
         if not (folder / CONFIG_FILE).is_file():

@@ -59,7 +59,8 @@ def who_pays_said(run: Run) -> str:
     if found is None:
         return ""
     start = f"On everyday text that mentions no group perplexity is {_times(found.without.rise)} the untouched one's"
-    said = gap(found) or f"text about groups of people pays no measurable surplus ({_times(found.all.ratio)} of that)"
+    surplus = " pays no measurable surplus" if bounded(found.all.ratio) else ": too few texts to tell a surplus"
+    said = gap(found) or f"text about groups of people{surplus} ({_times(found.all.ratio)} of that)"
     return " ".join([f"{start}; {said}.", *_names_said(run)])
 
 

@@ -66,6 +66,8 @@ class HubScorer(Scorer):
         self._torch = torch
         model = str(Path(model).expanduser()) if model.startswith("~") else model
         folder = Path(model)
+        if revision is not None and folder.is_dir():
+            raise UsageError(f"scorer: {model} is a folder, and revisions are of the Hub; leave @{revision} out.")
         if model and not folder.is_dir():
             if is_path(model):
                 raise UsageError(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from detoxlm.conversations import Message, left_out
 from detoxlm.errors import UsageError, first_line
 from detoxlm.generation import Sampling, decode, encode
 from detoxlm.serve.refusals import shown
@@ -87,12 +88,16 @@ class Asking:
         if not tokenizer.chat_template:
             raise wrong("messages", "this model has no chat template; use /v1/completions.")
         messages = [message.plain() for message in body.messages]
+
+        def render(turns: Sequence[Message]) -> str:
+            return str(tokenizer.apply_chat_template([*turns], add_generation_prompt=True, tokenize=False))
+
         try:
-            text = str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+            text = render(messages)
         except Exception as error:  # a template raises what it likes; its own messages are about roles
             raise wrong("messages", f"the chat template refuses them: {first_line(error):.200}") from None
-        for message in messages:  # templates leave out roles that they do not know, and some the system's
-            if message["role"] not in ("user", "assistant") and message["content"].strip() not in text:
+        for i, message in enumerate(messages):  # templates leave out roles that they do not know, and some the system's
+            if message["role"] not in ("user", "assistant") and left_out(messages, i, render):
                 role = shown(message["role"])
                 raise wrong("messages", f"the chat template leaves out a turn of {role!r}; say it in a user's turn.")
         ids = self._known(list(tokenizer(text, add_special_tokens=False)["input_ids"]))

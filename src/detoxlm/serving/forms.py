@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -103,6 +103,7 @@ class Message(BaseModel):
     content: str | list[TextPart] | None
     #: What is told about a turn, which templates do not read.
     name: str | None = None
+    type: Literal["text", "message"] | None = None
     id: Any = None
     annotations: Any = None
     metadata: Any = None

@@ -51,6 +51,8 @@ class Fusion(Method):
                 raise UsageError("calibrator: the shipped one is for variant=contrast; for paper use calibrator=own.")
         elif target is None:  # later the fit itself finds it
             unfitted = settings.model_copy(update={"variant": _found(choice).options.variant})
+        if settings.strength == 0:  # a folder of an earlier version may have it
+            raise UsageError("strength: a default of 0 would change nothing; give one above 0, or none.")
         FusionDetoxifier(unfitted, {}, {}).check_strength(None)
 
     @classmethod

@@ -21,7 +21,7 @@ class FusionSettings(Settings):
         "id: that one, aligned to this target; auto: own where data are given or the variant is paper, else shipped.",
     )
     strength: float | None = Field(
-        None, gt=0, description="Default strength [default: contrast 0.5, paper 0.1, its alpha]."
+        None, ge=0, description="Default strength [default: contrast 0.5, paper 0.1, its alpha]."
     )
     threshold: float = Field(
         0.35, ge=0, lt=1, description="contrast: tokens with a smaller expected toxicity of the text are not touched."
