@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
+import torch
 from transformers import PreTrainedModel
 
 from detoxlm.architecture import Architecture
@@ -35,7 +37,7 @@ def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool) -> PreT
             f"model: {type(model).__name__} cannot be made again with its first {layers} layers ({first_line(error)}); "
             "take the shipped calibrator, or a method that copies none."
         ) from error
-    _give_dtypes(cut, model)
+    _give_dtypes(cut, {**dict(model.named_buffers()), **weights}, model.device)
     cut.eval().requires_grad_(False)
     if not own_embeddings:  # last, so that nothing above touches the target's modules
         cut.set_input_embeddings(view.embeddings)
@@ -43,16 +45,13 @@ def copied(model: PreTrainedModel, layers: int, *, own_embeddings: bool) -> PreT
     return cut
 
 
-def _give_dtypes(cut: PreTrainedModel, model: PreTrainedModel) -> None:
-    """Put `cut` on the device of `model`, every parameter and buffer in the dtype that `model` has it in.
+def _give_dtypes(cut: PreTrainedModel, theirs: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Put `cut` on a device, every parameter and buffer in the dtype of the model's tensor of its name.
 
     They differ: a model in bfloat16 has its rotary frequencies in float32; rounded ones turn far positions by radians.
     """
-    theirs = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
     for name, tensor in (*cut.named_parameters(), *cut.named_buffers()):
-        # an edit that is attached now may call its block's weight otherwise
-        dtype = theirs[name].dtype if name in theirs else model.dtype
-        tensor.data = tensor.data.to(model.device, dtype)
+        tensor.data = tensor.data.to(device, theirs[name].dtype)
 
 
 def check_copyable(model: PreTrainedModel) -> Architecture:
