@@ -116,7 +116,7 @@ def chosen(served: Endpoint, settings: RunSettings, given: Sequence[float] | Non
     method = str(method)
     if not method.replace("-", "").replace("_", "").isalnum():  # files are named by it
         raise UsageError(f"engine: {served.url} calls its detoxifier {method[:40]!r}, which is no method's name.")
-    if "method" in settings.model_fields_set and settings.method != method:
+    if settings.method not in (None, method):
         raise UsageError(f"method: {served.url} serves {method}, not {settings.method}; leave --method out.")
     try:
         kind = get_method(method).detoxifier_type

@@ -309,7 +309,11 @@ class FitSettings(ModelOptions, ScorerOptions, SeedOptions, ChatOptions):
 class RunSettings(EngineOptions, MeasureOptions, CapabilityOptions):
     """`detoxlm run`."""
 
-    method: str = Field("fusion", description="How to detoxify. See `detoxlm methods`.")
+    method: str | None = Field(
+        None,
+        description="How to detoxify; see `detoxlm methods` [default: nado for the embedded model, unless data, a "
+        "scorer or settings of a method are given; else fusion].",
+    )
     forms: Literal["plain", "chat", "both"] | None = Field(
         None,
         description="Measure plain text, answers in chat, or both, and recommend a strength for all that is measured; "
