@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -358,14 +359,22 @@ def test_each_detoxifier_answers_by_its_name(serve_model: Any, fusion: Any, lett
         assert text_of(server.ask(model=model, **body, detoxlm={"strength": strength})) == want
 
 
-def test_a_full_queue_is_a_429_and_leaves_no_trace(serve_model: Any) -> None:
+def test_a_full_queue_is_a_429_and_leaves_no_trace(serve_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve_model(most=1, queue=2)
     slow = {"prompt": "the old", "max_tokens": 100, "temperature": 0}
+    extend, full_now = Host.extend, threading.Event()
+
+    def held(*given: Any) -> Any:  # on a busy machine the first might be done before the last has come
+        full_now.wait(60)
+        return extend(*given)
+
+    monkeypatch.setattr(Host, "extend", held)
     with ThreadPoolExecutor(3) as threads:
         first = [threads.submit(server.ask, **slow) for _ in range(3)]
         while server.metrics.waiting() < 2:
             time.sleep(0.001)
         full = server.ask(**slow)
+        full_now.set()
         found = error_of(full, 429)
         assert found["code"] == "queue_full"
         assert int(full.headers["Retry-After"]) >= 1
