@@ -311,8 +311,8 @@ class RunSettings(EngineOptions, MeasureOptions, CapabilityOptions):
 
     method: str | None = Field(
         None,
-        description="How to detoxify; see `detoxlm methods` [default: nado for the embedded model, unless data, a "
-        "scorer or settings of a method are given; else fusion].",
+        description="How to detoxify; see `detoxlm methods` [default: nado for the embedded model, unless texts, a "
+        "calibrator, --set, a table [fusion] or another main scorer are given; else fusion].",
     )
     forms: Literal["plain", "chat", "both"] | None = Field(
         None,
