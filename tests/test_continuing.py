@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from fits import fit
 
 from detoxlm import continuing
@@ -152,6 +153,20 @@ def test_another_run_does_not_go_on_from_this_one(place: Path, tiny_folder: Call
     if Path("out.jsonl.partial").exists():
         with pytest.raises(UsageError, match=r"--temperature 1.0, now 0.0"):
             run(model, "out.jsonl", batch_size=1, temperature=0.0)
+
+
+@pytest.mark.parametrize(
+    ("samples", "fix"), [(1, "give a smaller --batch-size"), (40, "ask for fewer --samples or --max-new-tokens")]
+)
+def test_memory_that_runs_out_is_said_with_what_helps(
+    samples: int, fix: str, place: Path, tiny_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("detoxlm.continuing.sample_batch", breaks)
+    with pytest.raises(DetoxError, match=rf"^batch_size: {max(32, samples)} sequences at once need .*; {fix}"):
+        run(tiny_folder("llama"), "out.jsonl", samples=samples, batch_size="auto")
 
 
 def test_a_run_that_other_versions_have_begun_does_not_go_on(

@@ -10,7 +10,7 @@ import pytest
 from detoxlm.errors import UsageError
 from detoxlm.methods import FitData, get_method
 from detoxlm.models import Target
-from detoxlm.running import method_of
+from detoxlm.running import method_of, run
 from detoxlm.scorers import load_scorer
 from detoxlm.settings import RunSettings
 
@@ -27,6 +27,7 @@ from detoxlm.settings import RunSettings
         ("embedded", {"corpus": "mine.jsonl"}, [], None, "fusion"),
         ("embedded", {"pairs": "mine.jsonl"}, [], None, "fusion"),
         ("embedded", {"calibrator": "own"}, [], None, "fusion"),
+        ("embedded", {"quantization": "int8"}, [], None, "fusion"),  # another model, which nado would have to learn
         ("embedded", {}, ["threshold=0.55"], None, "fusion"),
         ("embedded", {}, [], "fusion", "fusion"),
     ],
@@ -39,6 +40,20 @@ def test_the_method_is_the_best_of_those_that_train_nothing_and_can_be_meant(
         config = tmp_path / "config.toml"
         config.write_text(f"[{table}]\nstrength = 0.3\n")
     assert method_of(model, RunSettings(**options), config, sets) == method
+
+
+@pytest.mark.parametrize(("sets", "method"), [([], "nado"), (["threshold=0.55"], "fusion")])
+def test_run_fits_it(sets: list[str], method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def found(name: str) -> Any:
+        asked.append(name)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("detoxlm.running.get_method", found)
+    with pytest.raises(UsageError, match="enough"):
+        run("embedded", RunSettings(output=tmp_path / "out"), sets=sets)
+    assert asked == [method]
 
 
 @pytest.mark.more

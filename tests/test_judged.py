@@ -30,5 +30,9 @@ def test_columns_are_found_in_any_case(write):
     assert (one.groups, one.document) == ({"women"}, "d")
     ((one,),) = read_judged(path, label="insult", group="filename").items
     assert (one.targets, one.groups) == ({"insult": 0.25}, {"d"})
+    ((one,),) = read_judged(write("l.csv", "text,toxicity,Label\none,0.5,1\n")).items
+    assert one.targets == {"toxicity": 0.5, "label": 1.0}, "every target that there is"
+    ((one,),) = read_judged(write("c.csv", "continuation,label\none,1\n"), text="Continuation").items
+    assert one.text == "one"
     (pair,) = read_judged(write("p.csv", "Toxic,NonToxic\nbad,good\n")).items
     assert [(one.text, one.targets) for one in pair] == [("bad", {"toxic": 1.0}), ("good", {"toxic": 0.0})]

@@ -84,9 +84,10 @@ class Writing:
             if not is_out_of_memory(error):
                 raise
             count = self.rows * self._sampling.samples
-            raise DetoxError(
-                f"batch_size: {count} sequences at once need more memory than there is; give a smaller --batch-size."
-            ) from error
+            fix = "give a smaller --batch-size (and --overwrite: what is kept was made in larger batches)"
+            if self.rows == 1:  # a prompt's samples run at once
+                fix = "ask for fewer --samples or --max-new-tokens, or take --dtype bfloat16"
+            raise DetoxError(f"batch_size: {count} sequences at once need more memory than there is; {fix}.") from error
         return made, 0 if room is None else sum(len(encode(target, one, None)) > room for one in prompts)
 
     def __call__(self, texts: Sequence[str]) -> bytes:

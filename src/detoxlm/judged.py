@@ -74,12 +74,14 @@ def read_judged(
         UsageError: as `read_prompts`; a missing column is named together with those that were found.
     """
     layout: Callable[[Row], list[JudgedText]] | None = None
+    given = {name.lower() for name in (text, label, group, document) if name}
+    alone = ("prompt", "continuation", "nontoxic", *DIMENSION_COLUMNS, *(() if label else TARGET_COLUMNS))
     ours = [
         (text,) if text else TEXT_COLUMNS,
-        (label,) if label else TARGET_COLUMNS,
+        (label,) if label else (),
         (group,) if group else GROUP_COLUMNS,
         (document,) if document else DOCUMENT_COLUMNS,
-        *((name,) for name in (*DIMENSION_COLUMNS, "nontoxic", "prompt", "continuation")),
+        *((name,) for name in alone if name not in given),
     ]
 
     def item(row: Row) -> list[JudgedText]:

@@ -97,7 +97,8 @@ def method_of(model: str, settings: RunSettings, config: Path | None, sets: Sequ
     said = sets or settings.calibrator or settings.corpus or settings.pairs or settings.harmful
     if said or method_table(config, "fusion", METHODS):
         return "fusion"
-    return "nado" if (model, settings.scorer[0]) == ("embedded", "embedded") else "fusion"
+    ships = settings.quantization is None and (model, settings.scorer[0]) == ("embedded", "embedded")
+    return "nado" if ships else "fusion"
 
 
 def _run(

@@ -131,6 +131,8 @@ def test_refusals_are_one_line_with_the_fix(tiny: Callable[..., Target], hub: di
     with pytest.raises(UsageError, match=r"did not take 'mine': 401: not yours: mine\. .* set HF_TOKEN") as caught:
         detoxifier.push_to_hub("mine")
     assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match=r"revision: .*saved is a folder, and revisions are of the Hub; leave it out"):
+        Detoxifier.from_pretrained(tmp_path / "saved", "v2")
     with pytest.raises(DetoxError, match=r"the Hub says: 404: no such repository$"):
         Detoxifier.from_pretrained("me/nothing")
 

@@ -50,6 +50,10 @@ def test_a_gap_that_may_be_chance_is_none() -> None:
     assert "no measurable surplus (1.01 [0.99, 1.03] times of that)" in who_pays_said(
         arrange([detoxified(FAIR)]).runs[-1]
     )
+    alone = price(3.2, 3.0, 3.4).model_copy(update={"ratio": Estimate(value=3.2, n=1)})
+    assert "too few texts to tell a surplus (3.20 times of that)" in who_pays_said(
+        arrange([detoxified(paid(alone))]).runs[-1]
+    )
     one_unfair = paid(price(1.01, 0.99, 1.03), deaf=price(1.06, 1.02, 1.10))
     assert gap(one_unfair).endswith("more than 5% above it: deaf 1.06 [1.02, 1.10] times")
     assert gap(paid(price(1.004, 1.002, 1.006))) == ""  # it would print as 1.00

@@ -189,6 +189,12 @@ def test_the_revision_follows_the_weights(tmp_path):
     assert len(revisions) == 2
 
 
+def test_a_revision_of_a_folder_is_refused(tmp_path):
+    save_classifier(tmp_path / "m")
+    with pytest.raises(UsageError, match=r"scorer: .*m is a folder, and revisions are of the Hub; leave @v2 out"):
+        HubScorer(str(tmp_path / "m"), revision="v2", label="Toxic", device="cpu")
+
+
 def test_loaded_through_the_registry_it_is_cached(tmp_path, monkeypatch):
     monkeypatch.setenv("DETOXLM_CACHE", str(tmp_path / "cache"))
     save_classifier(tmp_path / "m")

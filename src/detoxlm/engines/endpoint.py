@@ -55,8 +55,8 @@ class Endpoint(Engine):
     #: Whether it says nothing, and yet heeds the strength that is asked for, as vLLM with our processor does.
     heeded: bool = False
     _refused: set[str] = field(default_factory=set)
-    #: Whether it has answered: what it refuses then is no unknown field.
-    _answered: bool = False
+    #: Whether it has answered in chat (True), and else (False): what it refuses then is no unknown field.
+    _answered: set[bool] = field(default_factory=set)
     _thoughts: dict[int, list[str | None]] = field(default_factory=dict)
 
     def try_out(self, prompts: Sequence[str]) -> None:
@@ -248,12 +248,12 @@ class Endpoint(Engine):
                 words = error.said.lower()
                 named = next((name for name, ours in fields.items() if name in words and ours in body), None)
                 unknown = set(_SAID) - self._refused
-                if named is None and (self._answered or not unknown or error.status not in (400, 422)):
+                if named is None and (chat in self._answered or not unknown or error.status not in (400, 422)):
                     raise
                 # a strict server may not say which field it does not know
                 self._refused |= unknown if named is None else {named}
                 continue
-            self._answered = True
+            self._answered.add(chat)
             return choices_of(response, chat, sampling.samples)
 
     def _asked(self) -> dict[str, Any]:

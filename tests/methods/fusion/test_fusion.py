@@ -520,6 +520,8 @@ def test_a_default_strength_is_held_to_the_range_of_the_calibrators_variant(
         with pytest.raises(UsageError, match=r"strength: 1.5 is outside \[0, 1\] of fusion"):
             check()
     assert Fusion.fit(target, FitData(), FusionSettings(calibrator=folder, strength=0.9)).check_strength(None) == 0.9
+    with pytest.raises(UsageError, match="strength: a default of 0 would change nothing"):
+        Fusion.check(FitData(), FusionSettings(strength=0))
     damaged = FusionDetoxifier(FusionSettings(variant="paper", strength=2), {}, {})
     with pytest.raises(UsageError, match=r"strength: 2 is outside \[0, 1\] of fusion"):
         damaged.attached(target.model)
