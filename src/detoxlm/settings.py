@@ -131,7 +131,8 @@ class SeedOptions(Settings):
     batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] | None = Field(
         None,
         description="Sequences generated at once; auto: found by memory and speed while it goes on [default: auto on "
-        "an accelerator, 32 on a CPU]. Results differ by rounding alone. From 1 to 4,096.",
+        "an accelerator, 32 on a CPU; `generate --file` takes 32 for auto, as a killed run must end with the same "
+        "bytes]. Results differ by rounding alone. From 1 to 4,096.",
     )
 
 
@@ -351,11 +352,6 @@ class FileOptions(Settings):
 class GenerateSettings(ModelOptions, SeedOptions, ChatOptions, FileOptions):
     """`detoxlm generate`."""
 
-    batch_size: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] | None = Field(
-        None,
-        description="Sequences of --file generated at once; auto is 32 here, as a killed run must end with the same "
-        "bytes [default: 32]. From 1 to 4,096.",
-    )
     detoxifier: str | None = Field(None, description="Detoxifier folder or Hub id to attach [default: none].")
     strength: float | None = Field(None, ge=0, description="Its strength; 0 is the untouched model [default: its own].")
     max_new_tokens: int = Field(60, ge=1, description="Longest continuation, tokens.")
