@@ -202,7 +202,7 @@ def test_a_baseline_that_only_the_model_tells_apart_is_refused_before_generating
         ("fit fusion MODEL --set variant=paper --set strength=1.5", "strength: 1.5 is outside [0, 1] of fusion"),
         ("fit fusion MODEL --set strength=40", "strength: 40 is outside [0, 4] of fusion"),
         ("run MODEL --set strength=40", "strength: 40 is outside [0, 4] of fusion"),
-        ("run MODEL --set strength=0", "strength ("),
+        ("run MODEL --set strength=0", "strength: a default of 0 would change nothing"),
         ("run MODEL --calibrator nowhere/at/all", "detoxifier: nowhere/at/all does not exist"),
         ("run MODEL --method gedi --set tune=full", "tune: gedi's two classes are one adapter"),
         ("run MODEL --method constrained --set iterations=900", "iterations: 900 cannot share"),
