@@ -318,7 +318,7 @@ def _applied(tokenizer: PreTrainedTokenizerBase, model: str, conversation: Conve
         ) from error
 
 
-def left_out(messages: Sequence[Message], index: int, render: Callable[[Sequence[Message]], str]) -> bool:
+def left_out(messages: Sequence[Message], index: int, text: str, render: Callable[[Sequence[Message]], str]) -> bool:
     """Tell whether a template says nothing of a turn.
 
     It may change what the turn says, as SmolLM3's takes the switch `/no_think` out; then another text in its place is
@@ -327,9 +327,10 @@ def left_out(messages: Sequence[Message], index: int, render: Callable[[Sequence
     Args:
         messages: the turns.
         index: of the turn.
-        render: writes turns as the template does.
+        text: the turns as the template writes them.
+        render: writes other turns so.
     """
-    if messages[index]["content"].strip() in render(messages):
+    if messages[index]["content"].strip() in text:
         return False
     other = [*messages[:index], {**messages[index], "content": _SEEN}, *messages[index + 1 :]]
     return _SEEN not in render(other)
@@ -344,7 +345,7 @@ def check_template(tokenizer: PreTrainedTokenizerBase, model: str, prompts: Sequ
     for prompt in prompts:
         if not isinstance(prompt, Conversation) or prompt.system is None:
             continue
-        if left_out(prompt.messages, 0, partial(render, prompt)):
+        if left_out(prompt.messages, 0, rendered(tokenizer, model, prompt), partial(render, prompt)):
             raise UsageError(
                 f"system: the template of {model} leaves out the system turn {prompt.system!r:.40}; put it into the "
                 "user's first turn."

@@ -26,6 +26,14 @@ pytestmark = pytest.mark.usefixtures("short_looks")
 TEXT = "The quick brown fox jumps over the lazy dog, and then it rained for days and days on all of us."
 
 
+def hosted(tiny: Callable[..., Target], scorer: Any) -> tuple[Target, DecodingDetoxifier, Host]:
+    """A tiny model, fusion fitted to it, and both at work."""
+    target = tiny()
+    detoxifier = fit(target, "fusion", scorer)
+    assert isinstance(detoxifier, DecodingDetoxifier)
+    return target, detoxifier, Host(target, {"d": detoxifier})
+
+
 def job_of(target: Target, prompt: str, strength: float = 0.0, name: str | None = "d", **sampling: Any) -> Job:
     options = {"max_new_tokens": 12, **sampling}
     ids = list(target.tokenizer(prompt)["input_ids"])
@@ -121,10 +129,7 @@ def test_64_requests_that_come_and_go_each_get_what_they_get_alone(
 
 
 def test_samples_are_drawn_from_streams_of_their_own(tiny: Callable[..., Target], letter_scorer: Any) -> None:
-    target = tiny()
-    detoxifier = fit(target, "fusion", letter_scorer)
-    assert isinstance(detoxifier, DecodingDetoxifier)
-    host = Host(target, {"d": detoxifier})
+    target, detoxifier, host = hosted(tiny, letter_scorer)
     jobs = mixed(target, detoxifier, 24, greedy=False)
     alone = [{i: [one.token for one in piece.drawn] for i, piece in answer(host, job).items()} for job in jobs]
     told = collected(jobs)
@@ -156,10 +161,7 @@ def test_a_request_gets_what_the_attached_model_generates(
 def test_a_long_prompt_is_read_in_parts_while_others_write(
     tiny: Callable[..., Target], letter_scorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = tiny()
-    detoxifier = fit(target, "fusion", letter_scorer)
-    assert isinstance(detoxifier, DecodingDetoxifier)
-    host = Host(target, {"d": detoxifier})
+    target, _, host = hosted(tiny, letter_scorer)
     long = job_of(target, TEXT, 0.5)
     whole = [one.token for one in answer(host, long)[0].drawn]
     monkeypatch.setattr(batching, "CHUNK", 16)
@@ -179,10 +181,7 @@ def test_a_long_prompt_is_read_in_parts_while_others_write(
 
 
 def test_who_goes_leaves_at_the_next_step_and_others_go_on(tiny: Callable[..., Target], letter_scorer: Any) -> None:
-    target = tiny()
-    detoxifier = fit(target, "fusion", letter_scorer)
-    assert isinstance(detoxifier, DecodingDetoxifier)
-    host = Host(target, {"d": detoxifier})
+    target, _, host = hosted(tiny, letter_scorer)
     jobs = [job_of(target, prompt, 0.5, max_new_tokens=20) for prompt in ("the old", "a bridge", "we all")]
     alone = [[one.token for one in answer(host, job)[0].drawn] for job in jobs]
     told = collected(jobs)
@@ -218,10 +217,7 @@ def test_a_row_that_breaks_ends_alone(tiny: Callable[..., Target]) -> None:
 def test_a_row_whose_untouched_logits_are_no_numbers_ends_alone(
     tiny: Callable[..., Target], letter_scorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = tiny()
-    detoxifier = fit(target, "fusion", letter_scorer)
-    assert isinstance(detoxifier, DecodingDetoxifier)
-    host = Host(target, {"d": detoxifier})
+    target, _, host = hosted(tiny, letter_scorer)
     jobs = [job_of(target, text, 0.5) for text in ("the old", "we all")]
     alone = [one.token for one in answer(host, jobs[1])[0].drawn]
     jobs[0].explain = True
@@ -247,10 +243,7 @@ def test_a_row_whose_untouched_logits_are_no_numbers_ends_alone(
 def test_a_pass_without_its_detoxifier_is_told_as_an_error_and_counted(
     tiny: Callable[..., Target], letter_scorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = tiny()
-    detoxifier = fit(target, "fusion", letter_scorer)
-    assert isinstance(detoxifier, DecodingDetoxifier)
-    host = Host(target, {"d": detoxifier})
+    target, _, host = hosted(tiny, letter_scorer)
     jobs = [job_of(target, "the old", 0.5), job_of(target, "the old", 0.0)]
     told = collected(jobs)
     monkeypatch.setattr(Host, "_act", lambda *_: None)
@@ -289,10 +282,7 @@ def test_what_breaks_a_step_is_told_to_all_and_the_batch_goes_on(tiny: Callable[
 def test_a_prompt_that_breaks_the_model_fails_alone(
     strength: float, tiny: Callable[..., Target], letter_scorer: Any
 ) -> None:
-    target = tiny()
-    detoxifier = fit(target, "fusion", letter_scorer)
-    assert isinstance(detoxifier, DecodingDetoxifier)
-    host = Host(target, {"d": detoxifier})
+    target, _, host = hosted(tiny, letter_scorer)
     jobs = [job_of(target, prompt, strength, max_new_tokens=20) for prompt in ("the old", "a bridge", "we all")]
     alone = [[one.token for one in answer(host, job)[0].drawn] for job in jobs]
     jobs[1].ids.append(9_999)  # no such row in the embeddings
@@ -312,10 +302,7 @@ def test_a_prompt_that_breaks_the_model_fails_alone(
 def test_no_row_stays_in_the_detoxifier_where_memory_runs_out_as_a_prompt_joins(
     place: str, tiny: Callable[..., Target], letter_scorer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = tiny()
-    detoxifier = fit(target, "fusion", letter_scorer)
-    assert isinstance(detoxifier, DecodingDetoxifier)
-    host = Host(target, {"d": detoxifier})
+    target, _, host = hosted(tiny, letter_scorer)
     jobs = [job_of(target, "the old", 0.5, samples=count, temperature=1.0) for count in (1, 3)]
     alone = {i: [one.token for one in piece.drawn] for i, piece in answer(host, jobs[1]).items()}
     told = collected(jobs)

@@ -97,7 +97,7 @@ class Asking:
         except Exception as error:  # a template raises what it likes; its own messages are about roles
             raise wrong("messages", f"the chat template refuses them: {first_line(error):.200}") from None
         for i, message in enumerate(messages):  # templates leave out roles that they do not know, and some the system's
-            if message["role"] not in ("user", "assistant") and left_out(messages, i, render):
+            if message["role"] not in ("user", "assistant") and left_out(messages, i, text, render):
                 role = shown(message["role"])
                 raise wrong("messages", f"the chat template leaves out a turn of {role!r}; say it in a user's turn.")
         ids = self._known(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
