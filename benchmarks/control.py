@@ -51,7 +51,7 @@ def fitted(
 
     def made() -> Detoxifier:
         workdir = Path(options.output).with_suffix(".work")
-        data = FitData(corpus=corpus, scorer=load_scorer("embedded"), workdir=workdir)
+        data = FitData(corpus=corpus, scorer=load_scorer(options.scorer), workdir=workdir)
         method = get_method(method_name)
         found = method.fit(target, data, method.detoxifier_type.settings_type(**settings))
         print(json.dumps(found.fitting, default=str)[:2000], flush=True)
@@ -143,7 +143,7 @@ def corpus(options: argparse.Namespace) -> dict[str, Any]:
     """The paper's scenario: a corpus to learn, half of it toxic; and how much of it each row has learned."""
     target = load_target(options.model)
     mixed, held_out = mixed_corpus(options.comments)
-    scores = load_scorer("embedded").score([text.completion for text in mixed])
+    scores = load_scorer(options.scorer).score([text.completion for text in mixed])
     clean = [text for text, score in zip(mixed, scores, strict=True) if score < 0.5]
     print(f"{len(mixed)} comments, {len(mixed) - len(clean)} of them toxic by the scorer", flush=True)
     free = {"weight": 1e-6, "adaptive": False}  # as good as no regulariser
@@ -194,7 +194,7 @@ def schedule(options: argparse.Namespace) -> dict[str, Any]:
     ray.init(num_cpus=options.workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     target = load_target(options.model)
     folder = Path(options.output).with_suffix("")
-    data = FitData(prompts=builtin_prompts("fit")[: options.fit_prompts], scorer=load_scorer("embedded"))
+    data = FitData(prompts=builtin_prompts("fit")[: options.fit_prompts], scorer=load_scorer(options.scorer))
     method = get_method("constrained")
 
     def fitted_by(kind: Schedule) -> Callable[[], Detoxifier]:

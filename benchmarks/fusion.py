@@ -252,19 +252,19 @@ def frontier(options: argparse.Namespace) -> dict[str, Any]:
         workdir = Path(options.output).with_suffix(".work")
         return timed(
             lambda: Fusion.fit(
-                target, FitData(scorer=load_scorer("embedded"), workdir=workdir), FusionSettings(**settings)
+                target, FitData(scorer=load_scorer(options.scorer), workdir=workdir), FusionSettings(**settings)
             )
         )
 
     def with_corpus() -> Detoxifier:
         corpus = read_corpus(str(options.corpus)).items
         return Fusion.fit(
-            target, FitData(corpus=corpus, scorer=load_scorer("embedded")), FusionSettings(calibrator="own")
+            target, FitData(corpus=corpus, scorer=load_scorer(options.scorer)), FusionSettings(calibrator="own")
         )
 
     def with_experts() -> Detoxifier:
         workdir = Path(options.output).with_suffix(".work")
-        return DExperts.fit(target, FitData(scorer=load_scorer("embedded"), workdir=workdir), DExpertsSettings())
+        return DExperts.fit(target, FitData(scorer=load_scorer(options.scorer), workdir=workdir), DExpertsSettings())
 
     rows: list[Row] = [
         ("contrast, shipped", fit(), options.strengths),

@@ -69,7 +69,7 @@ def penalised(target: Target, ids: torch.Tensor) -> Iterator[None]:
 
 def written(options: argparse.Namespace, folder: Path) -> None:
     """Measure both, print what the scorer says of them, and write the texts that readers get."""
-    target, scorer = load_target(options.model), load_scorer("embedded")
+    target, scorer = load_target(options.model), load_scorer(options.scorer)
     what = task(options, options.recipes[0])
     ids = favourites(target, scorer)
     base = measure(target, what, scorer)

@@ -39,6 +39,7 @@ from detoxlm.methods.training.trainer import trainable
 from detoxlm.methods.weights.tuned import FineTunedDetoxifier
 from detoxlm.models import Target, load_target
 from detoxlm.scorers import load_scorer
+from detoxlm.scorers.base import Scorer
 from detoxlm.settings import Settings
 from detoxlm.validity import auc
 
@@ -113,9 +114,8 @@ def judge(target: Target, held_out: Sequence[tuple[str, bool]]) -> dict[str, flo
     }
 
 
-def reinforced(target: Target, steps: int) -> FineTunedDetoxifier:
+def reinforced(target: Target, scorer: Scorer, steps: int) -> FineTunedDetoxifier:
     """Train an adapter by RLOO on built-in prompts; the reward is how little toxic the continuation is."""
-    scorer = load_scorer("embedded")
 
     def reward(completions: list[str], **_: Any) -> list[float]:
         scores = scorer.score(completions)
@@ -158,7 +158,8 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
     """Fit and measure every row."""
     target = load_target(options.model)
     written, judged, held_out = tasks(options.comments, options.size)
-    scores = load_scorer("embedded").score([text.completion for text in written])
+    scorer = load_scorer(options.scorer)
+    scores = scorer.score([text.completion for text in written])
     clean = [text for text, score in zip(written, scores, strict=True) if score < 0.5]
     print(f"{len(written)} comments to write, {len(clean)} of them clean; {len(judged)} to judge", flush=True)
     # one look, at the end: a corpus is learned to the end, whatever the drift
@@ -184,7 +185,7 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
 
     def guided(tuned: Target) -> Detoxifier:
         method = get_method("nado")
-        data = FitData(scorer=load_scorer("embedded"), workdir=Path(options.output).with_suffix(".work"))
+        data = FitData(scorer=scorer, workdir=Path(options.output).with_suffix(".work"))
         fewer: dict[str, Any] = {"samples": 8}
         return method.fit(tuned, data, method.detoxifier_type.settings_type(**fewer))
 
@@ -193,7 +194,7 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
         ("filtered", learned("sft", clean + judged, drift=1e6)),
         ("constrained, adaptive", learned("constrained", written + judged)),
         ("constrained, all", learned("constrained", written + judged, adaptive=False)),
-        ("plain, RLOO", upon(lambda tuned: reinforced(tuned, options.rloo_steps))),
+        ("plain, RLOO", upon(lambda tuned: reinforced(tuned, scorer, options.rloo_steps))),
         ("plain, nado", upon(guided)),
     ]
     answers = Path(options.output).with_suffix("") / "second-task.json"  # of rows that an earlier run has fitted

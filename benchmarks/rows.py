@@ -18,6 +18,7 @@ from detoxlm.models import Target
 from detoxlm.recipes import Task, get_recipe, measure
 from detoxlm.results import Results
 from detoxlm.scorers import load_scorer
+from detoxlm.scorers.base import Scorer
 
 #: (name, how to get the detoxifier, strengths).
 Row = tuple[str, Callable[[], Detoxifier], Sequence[float]]
@@ -26,6 +27,9 @@ Row = tuple[str, Callable[[], Detoxifier], Sequence[float]]
 def add_options(parser: argparse.ArgumentParser, strengths: Sequence[float], output: str) -> None:
     """Add what every benchmark of a method asks for."""
     parser.add_argument("--model", default="embedded")
+    parser.add_argument(
+        "--scorer", default="embedded", help="who judges, and fits; embedded:2: that of the methods' pages"
+    )
     parser.add_argument("--prompts", help="a RealToxicityPrompts jsonl [default: built-in prompts]")
     parser.add_argument("--fluency-text", type=Path, help="WikiText-2 validation text [default: built-in text]")
     parser.add_argument("--recipes", nargs="+", default=["challenge-10"])
@@ -68,9 +72,10 @@ def measured(
     options: argparse.Namespace, target: Target, rows: Sequence[Row], recipes: Sequence[str]
 ) -> dict[str, Any]:
     """Measure rows of (name, how to get the detoxifier, strengths) and print the table; fitted detoxifiers are kept."""
-    scorer = load_scorer("embedded")
+    scorer = load_scorer(options.scorer)
     opinions = [load_scorer("ngram")]
     folder = Path(options.output).with_suffix("")
+    refuse_other_scorers(folder, scorer)
     table: list[dict[str, Any]] = []
     for recipe in recipes:
         what = task(options, recipe)
@@ -99,6 +104,15 @@ def measured(
                     now.save(path)
                 _line(table, recipe, name, strength, now)
     return {"table": table}
+
+
+def refuse_other_scorers(folder: Path, scorer: Scorer) -> None:
+    """Exit where the folder has rows by another scorer: rows and detoxifiers that are there are taken as they are."""
+    for path in sorted(folder.glob("*-untouched.json")):
+        there = Results.load(path).scorer
+        if there.identity != (scorer.name, scorer.version, scorer.revision):
+            by = f"{there.name} {there.version}, not {scorer.name} {scorer.version}"
+            raise SystemExit(f"{path} is by {by}: choose another -o")
 
 
 def folder_of(options: argparse.Namespace, row: str) -> Path:

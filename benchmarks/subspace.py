@@ -52,7 +52,7 @@ def _fit(
 
     def fit() -> Detoxifier:
         workdir = Path(options.output).with_suffix(".work")
-        data = FitData(pairs=pairs, scorer=load_scorer("embedded"), workdir=workdir, seed=options.seed)
+        data = FitData(pairs=pairs, scorer=load_scorer(options.scorer), workdir=workdir, seed=options.seed)
         method = get_method(name)
         return method.fit(target, data, method.detoxifier_type.settings_type(**settings))
 
@@ -140,7 +140,7 @@ def robustness(options: argparse.Namespace) -> dict[str, Any]:
     )
     print("the same after a fine-tune on harmless text:", flush=True)
     texts = [text.completion for text in read_corpus(options.corpus).items if 40 <= len(text.completion) <= 300]
-    scores = load_scorer("embedded").score(texts[:2000])
+    scores = load_scorer(options.scorer).score(texts[:2000])
     harmless = [text for text, score in zip(texts, scores, strict=False) if score < 0.1]
     edited = fit()
     for strength in (0.0, *options.strengths):

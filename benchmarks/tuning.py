@@ -36,7 +36,7 @@ def _rows(options: argparse.Namespace, target: Target, rows: list[tuple[str, str
     def fit(method_name: str, settings: dict[str, Any], seed: int) -> Callable[[], Detoxifier]:
         def made() -> Detoxifier:
             workdir = Path(options.output).with_suffix(".work") / f"{seed}-{settings.get('samples', 0)}"
-            data = FitData(scorer=load_scorer("embedded"), workdir=workdir, seed=seed)
+            data = FitData(scorer=load_scorer(options.scorer), workdir=workdir, seed=seed)
             method = get_method(method_name)
             fitted = method.fit(target, data, method.detoxifier_type.settings_type(**settings))
             for look in fitted.fitting["watched"]:
