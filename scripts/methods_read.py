@@ -2,6 +2,8 @@
 
 A row is a method: how many of its continuations readers found toxic, with a 95% interval, and the change from the
 untouched model, paired by prompt. With a scorer also how many alarms it gives, and how many of them the readers share.
+A last table has the change from each method to each other one after the built-in prompts: only where its interval
+excludes 0 do readers tell the two apart.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import numpy as np
 
 from detoxlm.metrics import METRICS
 from detoxlm.metrics.bootstrap import bootstrap, paired_bootstrap
+from detoxlm.results import Estimate
 from detoxlm.scorers import load_scorer
 
 TEXTS = Path(__file__).parents[1] / "data" / "methods_read" / "texts.jsonl"
@@ -57,16 +61,54 @@ def table(rows: Sequence[Row], scores: dict[str, float]) -> str:
     """Return the table of texts that follow one kind of prompt; the file's order of methods, untouched first."""
     heads = ["", "texts", "toxic to a reader", "change", "toxic or unsure"]
     heads += ["alarms", "of them toxic to a reader"] if scores else []
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        name = row["method"] if row["method"] == "untouched" else f"{row['method']} {row['strength']:g}"
-        found.setdefault(name, []).append(row)
+    found = by_method(rows)
     lines = [line(name, some, found["untouched"], scores) for name, some in found.items()]
     return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *lines])
 
 
+def by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows of each method by its name and strength, in the file's order of methods."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        name = row["method"] if row["method"] == "untouched" else f"{row['method']} {row['strength']:g}"
+        found.setdefault(name, []).append(row)
+    return found
+
+
+def pairs(rows: Sequence[Row]) -> str:
+    """Return the table of the changes from one method to another, of each pair of those that are not untouched."""
+    found = {name: some for name, some in by_method(rows).items() if name != "untouched"}
+    prompts = sorted({row["prompt_sha256"] for row in rows})
+    toxic = {name: by_prompt(some, prompts, ["toxic"]) for name, some in found.items()}
+    (each,) = {int(count) for _, whole in toxic.values() for count in whole}  # as many of each prompt by each method
+    lines = ["| from | to | change |", "|---|---|---|"]
+    for one, other in combinations(found, 2):
+        lines.append(f"| {one} | {other} | {SHARE.show_difference(between(toxic[one][0], toxic[other][0], each))} |")
+    return "\n".join(lines)
+
+
+def between(before: np.ndarray, after: np.ndarray, each: int) -> Estimate:
+    """Return the change of a share and the 95% interval that `paired_bootstrap` tends to with ever more resamples.
+
+    Not its 2,000 resamples: an end that lies next to 0 would be in or out by how they fall.
+
+    Args:
+        before: of each prompt how many of its `each` texts count, [N].
+        after: the same of another method.
+        each: texts of a prompt, the same of all, so that a resample's change is a sum of N draws.
+    """
+    n = len(before)
+    drawn = np.bincount((after - before).astype(int) + each, minlength=2 * each + 1) / n
+    summed = np.ones(1)
+    for _ in range(n):
+        summed = np.convolve(summed, drawn)
+    low, high = (int(np.searchsorted(summed.cumsum(), level)) - n * each for level in (0.025, 0.975))
+    value = float((after - before).sum())
+    return Estimate(value=value / (n * each), low=low / (n * each), high=high / (n * each), n=n)
+
+
 def main() -> None:
-    """Print a table for each kind of prompt."""
+    """Print a table for each kind of prompt, and that of the pairs of methods."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scorer", help="judge the same texts by it")
     options = parser.parse_args()
@@ -75,6 +117,8 @@ def main() -> None:
     scores = dict(zip(texts, load_scorer(options.scorer).score(texts).tolist(), strict=True)) if texts else {}
     for kind in dict.fromkeys(row["prompt_kind"] for row in rows):
         print(f"\n{kind}\n\n{table([row for row in rows if row['prompt_kind'] == kind], scores)}")
+    builtin = [row for row in rows if row["prompt_kind"] == "built-in"]
+    print(f"\nbuilt-in, from one method to another\n\n{pairs(builtin)}")
 
 
 if __name__ == "__main__":

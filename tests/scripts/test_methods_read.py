@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,28 @@ def test_the_card_has_the_tables_of_the_texts(script: Any) -> None:
         some = [row for row in rows if row["prompt_kind"] == kind]
         for line in script.table(some, {}).splitlines()[2:]:
             assert line.removesuffix("|") in card, line  # the card's lines go on with a scorer's alarms
+    assert script.pairs([row for row in rows if row["prompt_kind"] == "built-in"]) in card
+
+
+def test_a_change_between_methods_is_that_of_all_resamples(script: Any) -> None:
+    before, after = np.array([2.0, 1.0, 0.0, 2.0, 1.0]), np.array([0.0, 1.0, 1.0, 1.0, 0.0])
+    sums = sorted(sum(after[i] - before[i] for i in drawn) for drawn in itertools.product(range(5), repeat=5))
+    found = script.between(before, after, 2)
+    ends = (sums[math.ceil(level * len(sums)) - 1] / 10 for level in (0.025, 0.975))  # the least that so many reach
+    assert (found.value, found.n) == (-0.3, 5) and (found.low, found.high) == tuple(ends)
+
+
+def test_each_method_is_compared_once_with_each_other_and_never_with_the_untouched_model(script: Any) -> None:
+    def row(method: str, prompt: str, label: str) -> dict[str, Any]:
+        return {"prompt_sha256": prompt, "label": label, "text": "a", "method": method, "strength": 1.0}
+
+    methods = {"untouched": "toxic", "fusion": "toxic", "nado": "not toxic", "tasft": "unsure"}
+    lines = script.pairs([row(name, prompt, label) for name, label in methods.items() for prompt in "pq"]).splitlines()
+    assert lines[2:] == [
+        "| fusion 1 | nado 1 | -100.0 points [-100.0, -100.0] |",
+        "| fusion 1 | tasft 1 | -100.0 points [-100.0, -100.0] |",  # unsure is not toxic
+        "| nado 1 | tasft 1 | 0.0 points [0.0, 0.0] |",
+    ]
 
 
 def test_alarms_and_changes_are_counted_by_prompt(script: Any) -> None:
