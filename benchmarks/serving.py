@@ -108,8 +108,8 @@ async def rate(scorer: str, texts: list[str], seconds: float) -> None:
     rows = []
     async with server(scorer) as (port, _, _):
         for connections in (1, 8, 64, 256):
-            times, wrong = await closed_loop(port, wanted, connections, seconds)
-            rows.append((connections, len(times) / seconds, *np.percentile(times, [50, 99]) * 1000, wrong))
+            times, took, wrong = await closed_loop(port, wanted, connections, seconds)
+            rows.append((connections, len(times) / took, *np.percentile(times, [50, 99]) * 1000, wrong))
     rates.append(offline(scorer, texts))
     print(f"{scorer}: offline, batches of 64: {rates[0]:.0f} texts/s before, {rates[1]:.0f} after")
     print("connections  requests/s  of offline  p50 ms  p99 ms  wrong")
@@ -118,18 +118,27 @@ async def rate(scorer: str, texts: list[str], seconds: float) -> None:
         print(f"{connections:11d}  {found:10.1f}  {share:10.2f}  {middle:6.1f}  {last:6.1f}  {wrong:5d}")
 
 
-async def closed_loop(port: int, wanted: dict[str, float], connections: int, seconds: float) -> tuple[list[float], int]:
-    """Ask over so many connections, each as soon as it has its answer; return each request's seconds, and the wrong."""
+async def closed_loop(
+    port: int, wanted: dict[str, float], connections: int, seconds: float
+) -> tuple[list[float], float, int]:
+    """Ask over so many connections, each as soon as it has its answer, and begin nothing after so many seconds.
+
+    Returns:
+        Each request's seconds; the seconds from the first request to the last answer, which is later than `seconds`, as
+        every connection still waits for one then; and how many answers were wrong.
+    """
     texts, bodies = list(wanted), [request_of(text) for text in wanted]
     times: list[float] = []
     wrong = 0
+    ready = asyncio.Barrier(connections + 1)
 
     async def one(number: int) -> None:
         nonlocal wrong
         rng = random.Random(number)
         async with Link(port) as link:
             await link.ask("/v1alpha1/comments:analyze", bodies[0])  # connected and warm
-            await started.wait()
+            await ready.wait()
+            end = time.perf_counter() + seconds
             while time.perf_counter() < end:
                 i = rng.randrange(len(texts))
                 began = time.perf_counter()
@@ -137,14 +146,12 @@ async def closed_loop(port: int, wanted: dict[str, float], connections: int, sec
                 times.append(time.perf_counter() - began)
                 wrong += not right(answer, wanted[texts[i]])
 
-    started = asyncio.Event()
-    end = float("inf")
-    tasks = [asyncio.create_task(one(number)) for number in range(connections)]
-    await asyncio.sleep(3)
-    end = time.perf_counter() + seconds
-    started.set()
-    await asyncio.gather(*tasks)
-    return times, wrong
+    async with asyncio.TaskGroup() as group:
+        for number in range(connections):
+            group.create_task(one(number))
+        await ready.wait()
+        began = time.perf_counter()
+    return times, time.perf_counter() - began, wrong
 
 
 async def memory(scorer: str, texts: list[str], requests: int) -> None:
@@ -162,7 +169,9 @@ async def memory(scorer: str, texts: list[str], requests: int) -> None:
                     if left % (requests // 10) == 0:
                         print(f"{requests - left:7d} requests: {process.memory_info().rss / 1e6:.1f} MB", flush=True)
                     i = rng.randrange(len(bodies))
-                    wrong += not right(await link.ask("/v1alpha1/comments:analyze", bodies[i]), wanted[texts[i]])
+                    # in a line of its own: `wrong` would be read before the answer comes, and others' counts be lost
+                    answer = await link.ask("/v1alpha1/comments:analyze", bodies[i])
+                    wrong += not right(answer, wanted[texts[i]])
 
         await asyncio.gather(*(one(number) for number in range(64)))
         print(f"wrong answers: {wrong}")
