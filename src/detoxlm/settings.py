@@ -312,8 +312,8 @@ class RunSettings(EngineOptions, MeasureOptions, CapabilityOptions):
 
     method: str | None = Field(
         None,
-        description="How to detoxify; see `detoxlm methods` [default: nado for the embedded model, unless texts, a "
-        "calibrator, --set, a table [fusion] or another main scorer are given; else fusion].",
+        description="How to detoxify; see `detoxlm methods` [default: nado for the embedded model, unless it is "
+        "quantised, or texts, a calibrator, --set, a table [fusion] or another main scorer are given; else fusion].",
     )
     forms: Literal["plain", "chat", "both"] | None = Field(
         None,
@@ -360,7 +360,9 @@ class GenerateSettings(ModelOptions, SeedOptions, ChatOptions, FileOptions):
     top_k: int = Field(0, ge=0, description="Sample from the k likeliest tokens only; 0: no such limit.")
     samples: int = Field(1, ge=1, description="Continuations.")
     file: Path | None = Field(
-        None, description="Prompts, many: jsonl with `prompt` or `text`, csv, parquet, or plain lines; needs -o."
+        None,
+        description="Prompts, many: jsonl with `prompt` or `text`, csv, parquet, or plain lines, continued as they "
+        "are, not in chat; needs -o.",
     )
     column: str | None = Field(None, description="Column of the prompts in --file [default: prompt, then text].")
     output: Path | None = Field(
