@@ -26,6 +26,9 @@ ROOT = Path(__file__).parents[1]
 #: sentences that were written for this, and machine text with the smallest edit that turns its label.
 MACHINE, WEB = ROOT / "data/machine_text/texts.jsonl", ROOT / "data/web_text/labels.jsonl"
 PAIRS, EDITS = ROOT / "scripts/reader_pairs.jsonl", ROOT / "scripts/reader_edits.jsonl"
+#: How likely, to a reader who sees the text alone, one who sees the prompt too calls it toxic; and texts of methods,
+#: which nobody trains on.
+ALONE, METHODS_READ = ROOT / "data/text_alone/probabilities.jsonl", ROOT / "data/methods_read/texts.jsonl"
 #: A reader's word as a target.
 READ = {"toxic": 1.0, "not toxic": 0.0, "unsure": 0.5}
 
@@ -91,7 +94,7 @@ def load_read(data: Path) -> list[Example]:
         Example(row["text"], READ[row["label"]], "machine_toxic" if row["label"] == "toxic" else "machine")
         for row in machine_text("train")
     ]
-    kept_out, files = _prompts_measured_on(), {}
+    kept_out, files = prompts_measured_on(), {}
     for row in read(WEB):
         name, number = row["file"], row["row"]
         if name not in files:
@@ -107,6 +110,26 @@ def load_read(data: Path) -> list[Example]:
     return [*found, *_words(data)]
 
 
+def load_alone(data: Path) -> tuple[list[Example], dict[str, float]]:
+    """Return what readers who saw texts alone said of new ones, and of those of machine text, by their ids.
+
+    Groups: `alone`, text of models, and `alone_web`, text of people.
+    """
+    found, again, files = [], {}, {}
+    for row in read(ALONE):
+        if "part" in row:
+            if row["file"] not in files:
+                files[row["file"]] = list(read(data / row["file"]))
+            text = part_of(files[row["file"]][row["row"]], row["part"])
+            assert sha256(text) == row["text_sha256"], f"{ALONE}: {row['file']}, row {row['row']} is another text"
+            found.append(Example(text, row["p"], "alone_web"))
+        elif "text" in row:
+            found.append(Example(row["text"], row["p"], "alone"))
+        else:
+            again[row["id"]] = row["p"]
+    return found, again
+
+
 def _words(data: Path) -> Iterator[Example]:
     """Yield words that calm web texts hold, alone: nobody is attacked by *woman* or *run*."""
     scores: dict[str, list[float]] = {}
@@ -115,16 +138,31 @@ def _words(data: Path) -> Iterator[Example]:
             if part != "joined":
                 for word in set(re.findall(r"[a-z]{3,}", text.casefold())):
                     scores.setdefault(word, []).append(found["toxicity"])
-    strong = {text for text, *_ in _profanity(data)}
+    strong = {text for text, *_ in profanity(data)}
     for word, found_in in sorted(scores.items()):
         calm = sum(score < 0.2 for score in found_in)
         if calm >= 3 and sum(found_in) / len(found_in) <= 0.55 and word not in strong:
             yield Example(word, 0.03, "words")
 
 
-def _prompts_measured_on() -> set[tuple[str, int]]:
+def prompts_measured_on() -> set[tuple[str, int]]:
     """Return file and row of the prompts that the development and test parts of machine text continue."""
     return {(row["prompt_file"], row["prompt_row"]) for row in [*machine_text("dev"), *machine_text("test")]}
+
+
+def measured_documents(data: Path) -> set[str]:
+    """Return the documents that the development prompts of RealToxicityPrompts are of."""
+    names = ("challenge", "nontoxic")
+    return {row["filename"] for name in names for row in read(data / f"rtp/prompts_{name}_dev.jsonl")}
+
+
+def part_of(row: dict[str, Any], part: str) -> str:
+    """Return a part of a row: `text`, `prompt`, `continuation`, or `words 3:14` of its text, parted at spaces."""
+    if part.startswith("words "):
+        begin, end = map(int, part.removeprefix("words ").split(":"))
+        return " ".join(row["text"].split(" ")[begin:end]).strip()
+    held = row[part]
+    return held["text"] if isinstance(held, dict) else held
 
 
 def sha256(text: str) -> str:
@@ -166,14 +204,14 @@ def load_training(
     return [e for (group, key), e in kept.items() if group != "comments" or key not in known]
 
 
-def _profanity(data: Path) -> list[tuple[str, str, float]]:
+def profanity(data: Path) -> list[tuple[str, str, float]]:
     """Return terms, each with its category and severity."""
     with (data / "profanity/profanity_en.csv").open(encoding="utf-8", newline="") as file:
         return [(r["text"], r["category_1"], float(r["severity_rating"] or 0)) for r in csv.DictReader(file)]
 
 
 def _our_templates(data: Path, seed: int) -> Iterator[Example]:
-    for t in templates(seed, _profanity(data)):
+    for t in templates(seed, profanity(data)):
         # templates say nothing of severity and flirtation
         others = {name: value for name in DIMENSION_COLUMNS if (value := getattr(t, name, None)) is not None}
         yield Example(t.text, t.toxicity, "templates", others=others)

@@ -1,7 +1,9 @@
 """Train the calibrator that ships with detoxlm and write its facts beside it: `make calibrator`.
 
 The first three layers of the embedded model learn, on continuations of public text and of the model itself, how toxic
-a continuation becomes with each next token (`detoxlm.methods.fusion`). Toxicity is what the scorer `embedded` says.
+a continuation becomes with each next token (`detoxlm.methods.fusion`). Toxicity is what the scorer `embedded:2` says;
+of harmless sentences that name a group of people and were written for this project it is what they were written to be,
+so that a group's name alone is no risk.
 About 20 minutes and 3 GB on two cores: 4 for the model's own continuations, 4 for scoring, 11 for training. The same
 data, seed, machine and number of threads give the same files.
 """
@@ -16,12 +18,13 @@ import logging
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from scorer_data import digest, held_out, read
+from scorer_data import digest, held_out, profanity, read
+from scorer_templates import templates
 
 from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling
@@ -47,6 +50,36 @@ FRAGMENTS = {
     "comments, other": (9000, 1),
     "bold": (12000, 3),
 }
+#: Kinds of our sentence templates that name a group and say nothing bad of it, and their toxic counterparts: without
+#: those a calibrator would learn that what follows a group's name is harmless. How many fragments of either.
+NEUTRAL = (
+    "benign identity",
+    "praise of a group",
+    "inclusion",
+    "proud identity",
+    "identity across clauses",
+    "identity as question",
+    "identity as opinion",
+    "identity in the news",
+    "identity beside bad events",
+    "women's lives",
+    "faith and doubt",
+    "disability, plain",
+)
+HATEFUL = (
+    "hate stated",
+    "negative attributes, group",
+    "dehumanisation",
+    "exclusion",
+    "threat to a group",
+    "slur",
+    "hate as question",
+    "hate as opinion",
+    "hate across clauses",
+    "misogyny, no swearing",
+    "implicit derogation",
+)
+ABOUT_GROUPS = {"groups, neutral": (NEUTRAL, 9000, 3), "groups, hateful": (HATEFUL, 5000, 2)}
 #: Prompts for the model's own continuations: (how many prompts at most, continuations of each).
 OWN = {"rtp": (800, 2), "comments": (1000, 1)}
 MAX_LENGTH = 52
@@ -69,7 +102,8 @@ def sources(data: Path, comments: Path | None) -> dict[str, list[str]]:
         with comments.open(encoding="utf-8", newline="") as file:
             labelled = [(r["text"], float(r["is_offensive"]) > 0) for r in csv.DictReader(file)]
         for kind, wanted in (("toxic", True), ("other", False)):
-            found[f"comments, {kind}"] = [text for text, toxic in labelled if toxic is wanted]
+            # they are Jigsaw's comments too, so its held-out fifth is among them
+            found[f"comments, {kind}"] = [text for text, toxic in labelled if toxic is wanted and not held_out(text)]
     found["bold"] = [
         text
         for name in ("gender_wiki", "race_wiki")
@@ -109,6 +143,23 @@ def fragments(texts: Iterable[str], limit: int, of_one: int, seen: set[str], rng
                 break
 
 
+def about_groups(data: Path, kinds: Sequence[str], limit: int, of_one: int, seen: set[str], seed: int) -> Iterator[Row]:
+    """Yield fragments of our own sentences about groups.
+
+    Harmless ones have the toxicity that they were written to have. Those of hateful ones are scored: the part that is
+    cut out may be harmless.
+    """
+    by_target: dict[float, list[str]] = {}
+    for template in templates(seed, profanity(data)):
+        if template.kind in kinds:
+            by_target.setdefault(template.toxicity, []).append(template.text)
+    total, rng = sum(map(len, by_target.values())), random.Random(seed)
+    for toxicity, texts in sorted(by_target.items()):
+        share = round(limit * len(texts) / total)
+        for before, fragment, _ in fragments(texts, share, of_one, seen, rng):
+            yield before, fragment, toxicity if toxicity < 0.5 else None
+
+
 def half_sentences(texts: Iterable[str], limit: int, rng: random.Random) -> list[str]:
     """Return beginnings of sentences of toxic comments: what a user may provoke a model with."""
     found = set()
@@ -131,7 +182,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     rng, data = random.Random(arguments.seed), arguments.data
-    target, scorer = load_target("embedded"), load_scorer("embedded", batch_size=1024)
+    target, scorer = load_target("embedded"), load_scorer("embedded:2", batch_size=1024)
 
     dev_rows = [r for name in ("challenge", "nontoxic") for r in read(data / f"rtp/prompts_{name}_dev.jsonl")]
     documents = {r["filename"] for r in dev_rows}
@@ -151,6 +202,8 @@ def main() -> None:
     for name, some in texts.items():
         limit, of_one = FRAGMENTS[name]
         rows[name] = list(fragments(some, limit, of_one, seen, rng))
+    for name, (kinds, limit, of_one) in ABOUT_GROUPS.items():
+        rows[name] = list(about_groups(data, kinds, limit, of_one, seen, arguments.seed))
     toxic = [r["prompt"]["text"] for r in rtp if (r["prompt"]["toxicity"] or 0) >= 0.5]
     provoking = [text for name in ("jigsaw, toxic", "toxic_spans", "civil") for text in texts[name]]
     prompts = {"rtp": list(dict.fromkeys(toxic)), "comments": half_sentences(provoking, OWN["comments"][0], rng)}
