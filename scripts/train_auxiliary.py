@@ -1,7 +1,7 @@
 """Train the auxiliary model that ships with detoxlm (`nado`, `constrained`) and write its facts beside it.
 
 It learns from the embedded model's own continuations of built-in prompts, of prompts of RealToxicityPrompts and of half
-sentences of comments, and from what the scorer `embedded` says of them. About an hour on two cores: half for the
+sentences of comments, and from what the scorer `embedded:2` says of them. About an hour on two cores: half for the
 continuations, half for reading them; the training takes a minute. The texts stay where they are: weights are written.
 """
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    target, scorer = load_target("embedded"), load_scorer("embedded", batch_size=256)
+    target, scorer = load_target("embedded"), load_scorer("embedded:2", batch_size=256)
 
     builtin, sampling = builtin_prompts("fit"), own_sampling(16, arguments.seed)
     found = {"built-in": harvest(target, builtin, scorer, sampling, batch_size=32, workdir=arguments.work / "built-in")}
