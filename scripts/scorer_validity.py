@@ -1,8 +1,8 @@
 """Measures how valid a scorer is on texts that it was not trained on; used by the training scripts.
 
 By itself it measures the shipped scorers again and writes the JSON beside their weights, without training:
-`python scripts/scorer_validity.py --data ../shared/data` (about ten minutes); with `--readers` in place of `--data`
-only what readers say of their verdicts on machine text (seconds).
+`python scripts/scorer_validity.py --data ../shared/data` (about five minutes a scorer); with `--readers` in place of
+`--data` only what readers say of their verdicts on machine text (seconds).
 """
 
 from __future__ import annotations
@@ -183,11 +183,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Measure shipped scorers again; how they were trained stays on record."
     )
-    shipped = {"embedded": embedded.WEIGHTS, "perspective-like": perspective_like.WEIGHTS}
+    shipped = {
+        "embedded": embedded.WEIGHTS,
+        "embedded:2": embedded.EARLIER,
+        "perspective-like": perspective_like.WEIGHTS,
+    }
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--data", type=Path, help="the data folder, read in place")
     what.add_argument("--readers", action="store_true", help="only what readers say, of data/machine_text")
-    parser.add_argument("--scorers", nargs="+", choices=shipped, default=list(shipped), help="[default: both]")
+    parser.add_argument("--scorers", nargs="+", choices=shipped, default=list(shipped), help="[default: all]")
     arguments = parser.parse_args()
     for name in arguments.scorers:
         scorer = load_scorer(name, device="cpu")

@@ -129,6 +129,8 @@ STAGES = {
         tokens=1536,
     ),
 }
+#: Stages that go on from another's weights.
+GO_ON = ("fine", "reader")
 #: One fold of RTP documents in this many is left out of the fit, and calibrates.
 FOLDS = 12
 #: Texts longer than this (characters) are left out: the label of a long comment is about a part that one window may
@@ -225,6 +227,11 @@ def batches(
         yield Batch(rows, [examples[i] for i in chunk], groups, stage)
 
 
+def learned_from(examples: Sequence[Example], stage: Stage) -> list[Example]:
+    """Return the examples that a stage draws its epochs from: of its mixture, and not of the fold that calibrates."""
+    return [e for e in examples if e.group in stage.mixture and e.fold != 0]
+
+
 def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argparse.Namespace) -> Classifier:
     """Fine-tune the whole encoder but its word vectors, with float32 weights, in bfloat16 where the CPU can do that."""
     # three times faster with AVX-512, tens of times slower without
@@ -239,7 +246,6 @@ def train(examples: list[Example], tokenise: embedded.Tokenise, arguments: argpa
         model = Classifier(load_encoder(folder))
         nn.init.normal_(model.head.weight, std=0.01)
         nn.init.zeros_(model.head.bias)
-    examples = [e for e in examples if e.group in stage.mixture]
     groups = {group: i for i, group in enumerate(sorted(stage.mixture))}
     shared = torch.tensor([group in stage.on_scale for group in groups])
     scale, shift = nn.Parameter(torch.ones(len(groups))), nn.Parameter(torch.zeros(len(groups)))
@@ -360,10 +366,14 @@ def main() -> None:
     parser.add_argument(
         "--stage", choices=STAGES, required=True, help="broad, then fine; expert and reader when they ship"
     )
-    parser.add_argument("--start", type=Path, help="the weights to go on from [default: the plain encoder]")
+    parser.add_argument(
+        "--start", type=Path, help="the weights to go on from; fine and reader need them [default: the plain encoder]"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.stage in GO_ON and arguments.start is None:
+        parser.error(f"stage {arguments.stage} goes on from other weights; name them with --start")
     folder = package_folder()
     if folder is None:
         parser.error(f"the encoder is not installed: {INSTALL}")
@@ -372,10 +382,11 @@ def main() -> None:
     if arguments.stage == "reader":
         examples += load_read(arguments.data)
     usable = [e for e in examples if len(e.text) <= LONGEST]
-    counts = dict(sorted(Counter(e.group for e in usable).items()))
+    learned = learned_from(usable, STAGES[arguments.stage])
+    counts = dict(sorted(Counter(e.group for e in learned).items()))
     log.info("training texts: %s", counts)
     tokenise = embedded.tokeniser(folder)
-    model = train([e for e in usable if e.fold != 0], tokenise, arguments)
+    model = train(learned, tokenise, arguments)
 
     ship(
         model,
