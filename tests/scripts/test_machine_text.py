@@ -10,7 +10,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ import pytest
 from detoxlm.scorers.base import Scorer
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+#: Kinds of prompts from the file of which those of `group` are too.
+LISTS = ("hate", "neutral")
 
 
 @pytest.fixture(scope="module")
@@ -139,35 +141,121 @@ def test_what_is_measured_on_is_not_written_after(script: ModuleType, shared_dat
     dev = lines(shared_data / "rtp" / "prompts_challenge_dev.jsonl")
     assert measured == [one["prompt"]["text"].strip() for one in dev]
     assert not set(measured) & {prompt.text for some in found.values() for prompt in some}
+    groups, lists = ({script.digest(one.text) for kind in some for one in found[kind]} for some in (["group"], LISTS))
+    assert len(groups) == 120 and lists and not groups & lists, "lists teach, and of groups some are test"
     assert {script.split_of(prompt, "measured") for prompt in measured} == {"test"}
     assert all(some for some in found.values()) and len(found["provocation"]) == len(found["delicate"]) == 60
 
 
-def test_a_model_goes_on_where_it_was_stopped(
+@pytest.fixture
+def writing(
     script: ModuleType,
     tiny_folder: Callable[..., Path],
     shared_data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    draws = [("toxic", True, 2), ("request", False, 1), ("toxic", False, 1)]
-    plan = [script.Draw(0, "untouched", kind, 4, sampled, rows) for kind, sampled, rows in draws]
-    monkeypatch.setitem(script.PLANS, "broad", lambda *_: plan)
-    model = {"model": str(tiny_folder("llama")), "name": "tiny", "methods": [], "detoxifiers": [], "plan": "broad"}
-    options = argparse.Namespace(**model, data=shared_data, rounds=1, scale=1, output=tmp_path)
-    script.write(options)
+) -> Callable[..., list[dict[str, Any]]]:
+    """Return `writing(rounds, first_round, methods)` -> rows of the pool, of a plan of three batches a round."""
+
+    def plan(methods: list[str], rounds: int, scale: float) -> list[Any]:
+        draws = [("toxic", True, 2), ("request", False, 1), ("toxic", False, 1)]
+        return [
+            script.Draw(i, method, kind, 4, sampled, rows)
+            for i in range(rounds)
+            for method in ("untouched", *methods)
+            for kind, sampled, rows in draws
+        ]
+
+    monkeypatch.setitem(script.PLANS, "broad", plan)
+    # what a method makes of the text is nothing here: rows are to have its name
+    monkeypatch.setattr(script, "METHODS", {"tasft": Nothing, "fusion": Nothing})
+    monkeypatch.setattr(script, "load_scorer", lambda name: name)
+    model = {"model": str(tiny_folder("llama")), "name": "tiny", "detoxifiers": [], "plan": "broad", "scale": None}
+
+    def run(rounds: int = 1, first_round: int | None = None, methods: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+        given = {"rounds": rounds, "first_round": first_round, "methods": methods}
+        script.write(argparse.Namespace(**model, **given, data=shared_data, output=tmp_path))
+        return lines(tmp_path / "tiny-broad.jsonl")
+
+    return run
+
+
+class Nothing:
+    """A method that fits nothing, and keeps the scorer that it was given."""
+
+    detoxifier_type = SimpleNamespace(settings_type=lambda: None)
+    scorer: Any = None
+
+    @classmethod
+    def fit(cls, _: Any, data: Any, __: Any) -> None:
+        cls.scorer = data.scorer
+
+
+def test_a_model_goes_on_where_it_was_stopped(writing: Callable[..., list[dict[str, Any]]], tmp_path: Path) -> None:
+    rows = writing()
     pool = tmp_path / "tiny-broad.jsonl"
-    whole, rows = pool.read_bytes(), lines(pool)
-    assert [(one["batch"], one["kind"], one["decoding"]) for one in rows] == [
-        (0, "toxic", "sampled"),
-        (0, "toxic", "sampled"),
-        (1, "request", "greedy"),
-        (2, "toxic", "greedy"),
+    whole = pool.read_bytes()
+    assert [(one["kind"], one["decoding"], one["batch"]["rows"]) for one in rows] == [
+        ("toxic", "sampled", 2),
+        ("toxic", "sampled", 2),
+        ("request", "greedy", 1),
+        ("toxic", "greedy", 1),
     ]
     assert len({one["prompt"] for one in rows}) == 4
     pool.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
-    script.write(options)
+    writing()
     assert pool.read_bytes() == whole
+
+
+def test_further_rounds_and_methods_write_what_is_not_there(
+    writing: Callable[..., list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    writing(2)
+    at_once = (tmp_path / "tiny-broad.jsonl").read_bytes()
+    (tmp_path / "tiny-broad.jsonl").unlink()
+    first = writing(1)
+    both = writing(1, first_round=1)
+    assert (tmp_path / "tiny-broad.jsonl").read_bytes() == at_once
+    assert not {one["prompt"] for one in first} & {one["prompt"] for one in both[len(first) :]}
+    with_fusion = writing(2, methods=("fusion",))
+    assert Counter((one["method"], one["batch"]["round"]) for one in with_fusion) == {
+        (method, i): 4 for method in ("untouched", "fusion") for i in (0, 1)
+    }
+
+
+@pytest.mark.parametrize(("method", "scorer"), [("fusion", None), ("tasft", "embedded")])
+def test_a_method_that_learns_from_a_scorer_gets_one(
+    method: str, scorer: str | None, writing: Callable[..., list[dict[str, Any]]]
+) -> None:
+    writing(methods=(method,))
+    assert Nothing.scorer == scorer
+
+
+def test_a_pool_that_does_not_name_its_batches_is_left_alone(
+    writing: Callable[..., list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    earlier = json.dumps({"batch": 0}) + "\n"
+    (tmp_path / "tiny-broad.jsonl").write_text(earlier)
+    with pytest.raises(SystemExit, match="choose another --name or -o"):
+        writing()
+    assert (tmp_path / "tiny-broad.jsonl").read_text() == earlier
+
+
+@pytest.mark.parametrize("option", ["rounds", "first_round", "scale"])
+def test_what_the_plan_measured_would_not_heed_is_refused(script: ModuleType, option: str) -> None:
+    given = {"rounds": None, "first_round": None, "scale": None, option: 2}
+    with pytest.raises(SystemExit, match=f"--{option.replace('_', '-')}: "):
+        script.write(argparse.Namespace(plan="measured", **given))
+
+
+def test_two_detoxifiers_of_one_method_are_refused(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script.Detoxifier, "from_pretrained", lambda _: SimpleNamespace(method="nado"))
+    given = {"plan": "broad", "rounds": 1, "first_round": 0, "scale": 1, "name": "tiny", "output": tmp_path}
+    for methods, folders in ((["nado"], ["a"]), ([], ["a", "b"])):
+        with pytest.raises(SystemExit, match="two of one method"):
+            script.write(argparse.Namespace(**given, methods=methods, detoxifiers=folders))
 
 
 def test_every_round_has_every_kind_and_every_decoding(script: ModuleType) -> None:
