@@ -5,7 +5,8 @@
 `items.jsonl` and `meta.jsonl` are of `machine_text.py draw`; a line of labels has `id`, `label` and `kind`. Written are
 `texts.jsonl`, a text a line with what it is and the label that the readers agree on (else `unsure`), and a file of each
 reader's labels as `detoxlm label` keeps them. Prompts of other people are named by file, row and hash; only our own are
-written out. Texts that were written twice count once.
+written out. Texts that were written twice count once. What the folder has already stays, with the time of its labels: a
+later draw adds its texts, and a later reading of a text its label.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from detoxlm.files import write_atomically
-from detoxlm.labels.files import VERDICTS, Label
-from detoxlm.labels.texts import Readable
+from detoxlm.labels.files import VERDICTS, Label, read_labels
+from detoxlm.labels.texts import Key, Readable
 
 #: What is told of a text beside itself and its labels.
 KEPT = ("prompt_file", "prompt_row", "prompt_sha256", "model", "method", "strength", "decoding", "tokens", "split")
@@ -27,7 +28,8 @@ OWN = ("scripts/", "src/")
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # not `splitlines`: a text may hold other line ends, such as U+2028
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def readings(paths: list[Path], known: set[str]) -> dict[str, dict[str, Any]]:
@@ -45,6 +47,27 @@ def readings(paths: list[Path], known: set[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def labels_in(folder: Path) -> dict[str, dict[Key, Label]]:
+    """Return the labels of a folder by reader and text."""
+    paths = sorted(folder.glob("reader-*.jsonl"))
+    return {path.stem.removeprefix("reader-"): {label.key: label for label in read_labels(path)} for path in paths}
+
+
+def new_row(item: dict[str, Any], facts: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Return what is told of a text; its label comes from its readers."""
+    own = facts["prompt_file"].startswith(OWN)
+    return {
+        "id": item["id"],
+        "text": item["text"],
+        **({"prompt": item["prompt"]} if own else {}),
+        "prompt_kind": item["kind"],
+        **{name: facts[name] for name in KEPT},
+        "label": "unsure",
+        "readers": 0,
+        "kind": kind,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("items", type=Path)
@@ -54,35 +77,28 @@ def main() -> None:
     options = parser.parse_args()
     meta = {row["id"]: row for row in read(options.meta)}
     readers = {name: readings([Path(file) for file in files], set(meta)) for name, *files in options.reader}
-    rows, seen = [], set()
-    labels: dict[str, list[bytes]] = {name: [] for name in readers}
+    texts = options.output / "texts.jsonl"
+    rows = {row["id"]: row for row in (read(texts) if texts.exists() else [])}
+    seen, labels = {row["text"] for row in rows.values()}, labels_in(options.output)
     for item in read(options.items):
         said = {name: found[item["id"]] for name, found in readers.items() if item["id"] in found}
-        if not said or item["text"] in seen:
+        if not said or (item["id"] not in rows and item["text"] in seen):
             continue
         seen.add(item["text"])
-        facts = meta[item["id"]]
-        verdicts = {one["label"] for one in said.values()}
-        own = facts["prompt_file"].startswith(OWN)
-        row = {
-            "id": item["id"],
-            "text": item["text"],
-            **({"prompt": item["prompt"]} if own else {}),
-            "prompt_kind": item["kind"],
-            **{name: facts[name] for name in KEPT},
-            "label": verdicts.pop() if len(verdicts) == 1 else "unsure",
-            "readers": len(said),
-            "kind": next(iter(said.values()))["kind"],
-        }
-        rows.append(row)
+        row = rows.setdefault(item["id"], new_row(item, meta[item["id"]], next(iter(said.values()))["kind"]))
+        key = Readable(row["text"], row.get("prompt")).key
         for name, one in said.items():
-            labels[name].append(Label.now(Readable(row["text"], row.get("prompt")).key, one["label"], name).line())
+            label = labels.setdefault(name, {}).setdefault(key, Label.now(key, one["label"], name))
+            if label.verdict != one["label"]:
+                raise ValueError(f"{item['id']}: reader {name} has called it {label.verdict} before: {one}")
+        verdicts = [found[key].verdict for found in labels.values() if key in found]
+        row |= {"label": verdicts[0] if len(set(verdicts)) == 1 else "unsure", "readers": len(verdicts)}
     options.output.mkdir(parents=True, exist_ok=True)
-    texts = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_atomically(options.output / "texts.jsonl", texts.encode())
-    for name, lines in labels.items():
-        write_atomically(options.output / f"reader-{name}.jsonl", b"".join(lines))
-    print(len(rows), "texts:", dict(Counter(row["label"] for row in rows)))
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values())
+    write_atomically(texts, lines.encode())
+    for name, found in labels.items():
+        write_atomically(options.output / f"reader-{name}.jsonl", b"".join(one.line() for one in found.values()))
+    print(len(rows), "texts:", dict(Counter(row["label"] for row in rows.values())))
 
 
 if __name__ == "__main__":

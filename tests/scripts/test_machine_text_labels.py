@@ -29,7 +29,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 def made(write: Callable[[str, Any], Path], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return `made(a, b)`: run the script on four texts and two readers' lines."""
-    texts = {"1": "one", "2": "two", "3": "one", "4": "four"}
+    texts = {"1": "one", "2": "two", "3": "one", "4": "four\u2028 lines"}
     items = [{"id": id_, "kind": "mild", "prompt": f"before {id_}", "text": text} for id_, text in texts.items()]
     files = {"1": "rtp/train.jsonl", "2": "scripts/x.toml", "3": "rtp/train.jsonl", "4": "chat/x.jsonl"}
     meta = [{"id": id_, "prompt_file": file, **FACTS, **MORE} for id_, file in files.items()]
@@ -57,6 +57,22 @@ def test_a_text_has_the_label_that_its_readers_agree_on_and_only_our_prompts(
     labels = {label.key: label.verdict for label in read_labels(tmp_path / "out" / "reader-b.jsonl")}
     keys = [one.key for one in read_texts(tmp_path / "out" / "texts.jsonl").items]
     assert [labels[key] for key in keys] == ["toxic", "toxic"]
+
+
+def test_a_later_draw_and_a_later_reading_add_to_what_is_there(made: Callable[..., Any], tmp_path: Path) -> None:
+    kind, out = {"kind": "other"}, tmp_path / "out"
+    assert made([{"id": "1", "label": "toxic", **kind}], []).returncode == 0
+    line = (out / "reader-a.jsonl").read_text().replace('"created": "20', '"created": "19')  # long ago
+    (out / "reader-a.jsonl").write_text(line)
+    later = [{"id": "1", "label": "not toxic", **kind}, {"id": "2", "label": "toxic", **kind}]
+    done = made([{"id": "4", "label": "not toxic", **kind}], later)
+    assert done.returncode == 0, done.stderr
+    found = {one["id"]: (one["label"], one["readers"]) for one in rows(out / "texts.jsonl")}
+    assert found == {"1": ("unsure", 2), "2": ("toxic", 1), "4": ("not toxic", 1)}
+    assert (out / "reader-a.jsonl").read_text().startswith(line), "read when it was read"
+    assert len(read_labels(out / "reader-a.jsonl")) == len(read_labels(out / "reader-b.jsonl")) == 2
+    done = made([{"id": "1", "label": "unsure", **kind}], [])
+    assert done.returncode != 0 and "has called it toxic before" in done.stderr
 
 
 @pytest.mark.parametrize(
