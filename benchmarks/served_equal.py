@@ -1,25 +1,27 @@
 """Is what `detoxlm serve` writes what `attached` writes? `python benchmarks/served_equal.py [--methods fusion nado]`.
 
 Greedy continuations of the built-in prompts, by the engine of the server with requests that join and leave, and by
-`generate` with the detoxifier attached. Where the two part, the distance of the two likeliest tokens there is told, in
-nats: batches differ in the last digits of their sums, so a near-tie may fall either way; nothing else may.
+`generate` with the detoxifier attached. Where the two part, it is told how far below the likeliest token the two are
+that were written there, in nats: batches differ in the last digits of their sums, so a near-tie may fall either way;
+nothing else may, and exits with 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from near_ties import NEAR
+from near_ties import NEAR, distance
 
 from detoxlm.data import builtin_prompts
 from detoxlm.files import write_atomically
-from detoxlm.generation import Sampling, encode, generate
+from detoxlm.generation import Sampling, encode, end_tokens, generate
 from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
 from detoxlm.models import Target, load_target
@@ -75,12 +77,28 @@ def attached(
     return found
 
 
-def distance(target: Target, detoxifier: DecodingDetoxifier, strength: float, ids: list[int]) -> float:
-    """Return how much likelier the likeliest token after a text is than the next, nats."""
+def parted_at(a: Sequence[int], b: Sequence[int]) -> int:
+    """Return the first place where two texts differ, in tokens."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def apart(logits: torch.Tensor, texts: Sequence[Sequence[int]], place: int, ends: Sequence[int]) -> float:
+    """Return how far below the likeliest token the farthest of those is that texts have at a place, nats.
+
+    Args:
+        logits: [V], of that place.
+        texts: their tokens; one that has none there has ended.
+        place: the token that differs.
+        ends: tokens that end a text.
+    """
+    written = [[text[place]] if place < len(text) else ends for text in texts]
+    return max(distance(logits, Sampling(), 0.0, tokens) for tokens in written)
+
+
+def logits_after(target: Target, detoxifier: DecodingDetoxifier, strength: float, ids: Sequence[int]) -> torch.Tensor:
+    """Return the logits [V] of the token after a text."""
     with torch.inference_mode(), detoxifier.attached(target.model, strength) if strength else nullcontext():
-        logits = target.model(torch.tensor([ids], device=target.device)).logits[0, -1].log_softmax(-1)
-    top = logits.topk(2).values
-    return float(top[0] - top[1])
+        return target.model(torch.tensor([list(ids)], device=target.device)).logits[0, -1]
 
 
 def main() -> None:
@@ -108,10 +126,10 @@ def main() -> None:
             ties, wrong = [], 0
             for prompt, a, b in zip(prompts, ours, theirs, strict=True):
                 if a != b:
-                    place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-                    apart = distance(target, detoxifier, strength, [*encode(target, prompt, None), *a[:place]])
-                    ties.append(apart)
-                    wrong += apart > NEAR
+                    place = parted_at(a, b)
+                    logits = logits_after(target, detoxifier, strength, [*encode(target, prompt, None), *a[:place]])
+                    ties.append(apart(logits, (a, b), place, end_tokens(target)))
+                    wrong += ties[-1] >= NEAR
             row = {"method": detoxifier.method, "strength": strength, "prompts": len(prompts), "tokens": options.tokens}
             row |= {"same": len(prompts) - len(ties), "near_ties": len(ties) - wrong, "wrong": wrong}
             row["farthest_nats"] = max(ties, default=0.0)
@@ -119,6 +137,7 @@ def main() -> None:
             print(row, flush=True)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.output, json.dumps(table, indent=1).encode())
+    sys.exit(int(any(row["wrong"] for row in table)))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from detoxlm.models import Target
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from near_ties import NEAR, Parting, Request, distance, parting
+from served_equal import apart, parted_at
 
 P = [0.5, 0.2, 0.3]
 LOGITS = torch.tensor(P).log()
@@ -79,3 +80,12 @@ def test_a_text_that_goes_another_way_is_found_at_its_token_and_far_from_a_tie(
         assert found.batched == pytest.approx(found.alone, rel=1e-3, abs=1e-5)
     shorter = parting(target, detoxifier, request, (text[:3], text), beside)
     assert shorter.step == 3 and not shorter.near
+
+
+def test_tokens_that_were_written_are_looked_at_and_not_the_two_likeliest() -> None:
+    logits = torch.tensor([0.3, 0.3, 0.2, 0.2]).log()  # a tie, which nobody wrote; 3 ends a text
+    assert parted_at([5, 2, 1], [5, 0]) == 1 and parted_at([5], [5, 2]) == 1
+    far = pytest.approx(math.log(0.3 / 0.2), abs=1e-6)
+    assert apart(logits, ([5, 0], [5, 1]), 1, [3]) == pytest.approx(0, abs=1e-6)
+    assert apart(logits, ([5, 2, 1], [5, 0]), 1, [3]) == far
+    assert apart(logits, ([5], [5, 0]), 1, [3]) == far
