@@ -25,16 +25,16 @@ from detoxlm.methods.fusion import Fusion, FusionSettings
 from detoxlm.models import Target, load_target
 from detoxlm.passes import Prefill, extend, prefill
 
-#: So many rows are read; larger batches repeat them, and sampling lets them part.
+#: So many rows are read, of odd batches one; larger batches repeat them, and sampling lets them part.
 _READ = 2
 DRAWN = Sampling(temperature=1.0, top_p=0.9)
 
 
-def texts_of(target: Target, length: int) -> list[list[int]]:
-    """Return rows of `length` tokens of running English, each another."""
+def texts_of(target: Target, length: int, batch: int) -> list[list[int]]:
+    """Return rows of `length` tokens of running English, each another, that a batch can be made of."""
     prompts = builtin_prompts("measure")
     rows = []
-    for row in range(_READ):
+    for row in range(1 if batch % _READ else _READ):
         text = " ".join(str(prompt) for prompt in prompts[row:] + prompts[:row])
         rows.append(target.tokenizer(text)["input_ids"][:length])
     return rows
@@ -48,6 +48,7 @@ class Rows:
     ) -> None:
         self._target, self._detoxifier, self._sampling = target, detoxifier, sampling
         self._noise = torch.Generator().manual_seed(0)
+        assert batch % len(rows) == 0, "each row is repeated as often as any other"
         with self._attached():
             self._state: Prefill = prefill(target, rows).repeated(batch // len(rows))
         self._ends = end_tokens(target)
@@ -71,7 +72,7 @@ class Rows:
 
 def measured(target: Target, detoxifier: Detoxifier, length: int, batch: int, steps: int) -> dict[str, Any]:
     """Time steps in turn."""
-    rows = texts_of(target, length)
+    rows = texts_of(target, length, batch)
     plain, fused = (Rows(target, one, rows, batch, DRAWN) for one in (None, detoxifier))
     pairs = [(plain.step(), fused.step()) for _ in range(steps + 2)][2:]
     ratios = [a / b for a, b in pairs]

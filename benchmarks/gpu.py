@@ -2,7 +2,7 @@
 
 Tokens/s of Llama shapes of 135M, 1B and 8B with random weights in bfloat16: plain, fused, and fused across tokenizers,
 at several batch sizes, greedy, in turn; and a harvest of the embedded model at `--batch-size auto`.
-Writes a table in Markdown with the card's name. What the minutes do not reach is left out, and the table says so.
+Writes a table in Markdown with the card's name. What the minutes do not reach is left out, and the page says so.
 Without a GPU it says that, and writes nothing.
 """
 
@@ -124,7 +124,8 @@ def main() -> None:
     for name in options.shapes:
         lines += rates(base, name, options.batches, options.steps, until)
     if options.samples:
-        lines += ["", harvested(base, options.samples)]
+        late = time.monotonic() > until
+        lines += ["", "Harvest: not reached." if late else harvested(base, options.samples)]
     write_atomically(options.output, ("\n".join(lines) + "\n").encode())
     print(f"{options.output} written")
 
