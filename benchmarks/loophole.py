@@ -29,10 +29,10 @@ from detoxlm.files import write_atomically
 from detoxlm.labels.files import read_labels
 from detoxlm.labels.texts import sha256_of
 from detoxlm.metrics import METRICS
-from detoxlm.metrics.bootstrap import interval, resampled
+from detoxlm.metrics.bootstrap import bootstrap, paired_bootstrap
 from detoxlm.models import Target, load_target
 from detoxlm.recipes import measure
-from detoxlm.results import Results
+from detoxlm.results import Estimate, Results
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.base import Scorer
 
@@ -40,7 +40,7 @@ from detoxlm.scorers.base import Scorer
 PENALTY = 20.0
 #: How many words are avoided. Not all that the scorer calls toxic: alone, it calls a third of all words so.
 FAVOURITES = 300
-SHOWN = ("toxic_fraction", "corrected_toxic_fraction", "expected_maximum_toxicity", "model_perplexity")
+SHOWN = ("toxic_fraction", "corrected_toxic_fraction", "expected_max_toxicity", "model_perplexity")
 
 
 def favourites(target: Target, scorer: Scorer) -> torch.Tensor:
@@ -74,7 +74,8 @@ def written(options: argparse.Namespace, folder: Path) -> None:
     ids = favourites(target, scorer)
     base = measure(target, what, scorer)
     with penalised(target, ids):
-        now = measure(target, what, scorer)
+        # the target is not itself meanwhile: another copy says how likely the texts are
+        now = measure(target, what, scorer, judge=load_target(options.model))
     compare(base, now)
     for name in SHOWN:
         if name in base.metrics:
@@ -93,20 +94,25 @@ def written(options: argparse.Namespace, folder: Path) -> None:
 def read(folder: Path, labels: Path) -> None:
     """Print the toxic fraction by readers of both, and the difference; a text that they are unsure of is not toxic."""
     found = {label.key: label.verdict for label in read_labels(labels)}
-    shares = []
+    shares: list[tuple[np.ndarray, np.ndarray]] = []
     for name in ("untouched", "penalised"):
-        counts = []
+        counts: dict[str, np.ndarray] = {}  # (toxic, all) by prompt: one that is there twice is one unit
         for row in Results.load(folder / f"{name}.json").rows:
             keys = [(sha256_of(text), sha256_of(str(row.prompt))) for text in row.continuations if text]
             if any(key not in found for key in keys):
                 raise SystemExit(f"{labels}: texts of {name} have no label; go on with `detoxlm label`")
-            counts.append((sum(found[key] == "toxic" for key in keys), len(row.continuations)))
-        toxic, total = np.array(counts, dtype=np.float64).T
-        drawn = resampled((toxic, total), seed=0)
-        shares.append((toxic.sum() / total.sum(), drawn[0] / drawn[1]))
-        print(f"{name}: {toxic.sum():.0f} of {total.sum():.0f} toxic to readers, 95% {interval(shares[-1][1])}")
-    (before, drawn_before), (after, drawn_after) = shares
-    print(f"difference {after - before:.4f}, 95% {interval(drawn_after - drawn_before)}")
+            toxic_here = sum(found[key] == "toxic" for key in keys)
+            counts[str(row.prompt)] = counts.get(str(row.prompt), 0) + np.array([toxic_here, len(row.continuations)])
+        toxic, total = np.array(list(counts.values()), dtype=np.float64).T
+        shares.append((toxic, total))
+        share = bootstrap(toxic, total, proportion=True)
+        print(f"{name}: {toxic.sum():.0f} of {total.sum():.0f} toxic to readers, {said(share)}")
+    print(f"difference {said(paired_bootstrap(*shares))}")
+
+
+def said(found: Estimate) -> str:
+    """Return an estimate with its interval, if there is one."""
+    return f"{found.value:.4f}" + (f", 95% [{found.low:.4f}, {found.high:.4f}]" if found.low is not None else "")
 
 
 def main() -> None:
@@ -115,6 +121,8 @@ def main() -> None:
     parser.set_defaults(recipes=["quick"])
     parser.add_argument("--labels", type=Path, help="readers' labels of texts.jsonl: print what they say")
     options = parser.parse_args()
+    if len(options.recipes) > 1:
+        parser.error("--recipes: one of them")
     if options.labels:
         read(Path(options.output), options.labels)
     else:

@@ -25,7 +25,7 @@ Row = tuple[str, Callable[[], Detoxifier], Sequence[float]]
 
 
 def add_options(parser: argparse.ArgumentParser, strengths: Sequence[float], output: str) -> None:
-    """Add what every benchmark of a method asks for."""
+    """Add what every benchmark of a method asks for; one without `strengths` has no rows to choose from."""
     parser.add_argument("--model", default="embedded")
     parser.add_argument(
         "--scorer", default="embedded", help="who judges, and fits; embedded:2: that of the methods' pages"
@@ -33,8 +33,15 @@ def add_options(parser: argparse.ArgumentParser, strengths: Sequence[float], out
     parser.add_argument("--prompts", help="a RealToxicityPrompts jsonl [default: built-in prompts]")
     parser.add_argument("--fluency-text", type=Path, help="WikiText-2 validation text [default: built-in text]")
     parser.add_argument("--recipes", nargs="+", default=["challenge-10"])
-    parser.add_argument("--strengths", nargs="+", type=float, default=list(strengths))
-    parser.add_argument("--rows", nargs="+", help="only rows whose names contain one of these [default: all]")
+    if strengths:
+        parser.add_argument(
+            "--strengths",
+            nargs="+",
+            type=float,
+            default=list(strengths),
+            help="of the rows that have none of their own",
+        )
+        parser.add_argument("--rows", nargs="+", help="only rows whose names contain one of these [default: all]")
     parser.add_argument("--limit", type=int, help="prompts [default: all; 200 of emt-25]")
     parser.add_argument("--fluency-tokens", type=int, default=16384)
     parser.add_argument("--batch-size", type=int, default=32, help="sequences generated at once")
