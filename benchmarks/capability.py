@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--bold", type=Path, help="a folder of BOLD: {gender,race}_{prompt,wiki}.json")
     parser.add_argument("--limit", type=int, help="items of each task [default: all; 600 of endings]")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("-o", "--output", type=Path, default=Path("capability.json"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/capability.json"))
     options = parser.parse_args()
     if "endings" in options.tasks and options.bold is None:
         parser.error("endings: name a folder of BOLD with --bold")

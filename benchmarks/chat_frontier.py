@@ -1,9 +1,10 @@
 """What each method does to answers in chat: `python benchmarks/chat_frontier.py FOLDER… [options]`.
 
-A row is a folder of `detoxlm fit`, or the name of a method that is fitted here without data; `@0.5` behind either gives
-a strength [default: its own]. The untouched model is measured first, all on the conversations of the recipe `chat` that
-are kept for measuring (or those of --recipe and --prompts). Of each row: toxic answers to provocations, harmless
-requests refused, instructions kept, and the perplexity of harmless answers under the untouched model.
+A row is the name of a method, which is fitted here without data, or a folder of `detoxlm fit` (`./fusion`: one of a
+method's name); `@0.5` behind either gives a strength [default: its own]. The untouched model is measured first, all on
+the conversations of the recipe `chat` that are kept for measuring (or those of --recipe and --prompts). Of each row:
+toxic answers to provocations, harmless requests refused, instructions kept, and the perplexity of harmless answers
+under the untouched model.
 
 Each row's results are kept in a folder beside --output, answer by answer: a killed run goes on where it was.
 """
@@ -21,7 +22,7 @@ import numpy as np
 
 from detoxlm.files import write_atomically
 from detoxlm.fitting import fit_to
-from detoxlm.methods import Detoxifier, FitData, get_method
+from detoxlm.methods import METHODS, Detoxifier, FitData, get_method
 from detoxlm.metrics import METRICS, Metric
 from detoxlm.metrics.base import Ratio
 from detoxlm.metrics.bootstrap import interval, ratio, resampled
@@ -72,7 +73,7 @@ def detoxifier_of(row: str, target: Target, scorer: Scorer, kept: Path, seed: in
     """Return the detoxifier and the strength that a row names; what is fitted here is kept."""
     what, _, strength = row.partition("@")
     chosen = float(strength) if strength else None
-    if Path(what).is_dir():
+    if what not in METHODS and Path(what).is_dir():
         return Detoxifier.from_pretrained(what), chosen
     method = get_method(what)
     settings = method.detoxifier_type.settings_type()
@@ -140,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="+", metavar="FOLDER[@STRENGTH]")
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--scorer", default="embedded", help="who judges, and fits")
     parser.add_argument("--recipe", default="chat", help="any recipe; its prompts are asked as turns")
     parser.add_argument("--prompts", help="[default: the recipe's built-in ones]")
     parser.add_argument("--limit", type=int, help="conversations [default: all 328]")
@@ -150,7 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     output = Path(options.output)
     folder = output.with_suffix("")
-    target, task, scorer = load_target(options.model), what_is_asked(options), load_scorer("embedded")
+    target, task, scorer = load_target(options.model), what_is_asked(options), load_scorer(options.scorer)
     base = measure(target, task, scorer, output=folder / "untouched.json")
     table = [line("untouched", base, base)]
     for row in options.rows:

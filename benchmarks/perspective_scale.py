@@ -46,17 +46,21 @@ def main() -> None:
     parts = [row[part] for row in rows for part in ("prompt", "continuation") if row[part]["text"].strip()]
     scores = load_scorer(arguments.scorer).score_dimensions([part["text"] for part in parts])
     figure, axes = plt.subplots(2, 4, figsize=(11, 5.8), sharex=True, sharey=True, layout="constrained")
-    for axis, (name, ours) in zip(axes.flat, scores.items(), strict=True):
+    for axis in axes.flat[len(scores) :]:  # a scorer that has fewer attributes than the API
+        axis.set_visible(False)
+    for axis, (name, ours) in zip(axes.flat[: len(scores)], scores.items(), strict=True):
         theirs = np.array([np.nan if part.get(name) is None else part[name] for part in parts], dtype=float)
         known = ~np.isnan(theirs)
         points = curve(ours[known], theirs[known])
         print(f"{name}: {known.sum()} texts")
         for x, y, low, high, count in points:
             print(f"  ours {x:.2f}   the API {y:.2f} [{low:.2f}, {high:.2f}]   {count} texts")
+        axis.set_title(name.replace("_", " "), fontsize=10)
+        if not points:  # too few texts in every bin
+            continue
         x, y, low, high, _ = np.array(points).T
         axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         axis.errorbar(x, y, [y - low, high - y], marker="o", markersize=4, linewidth=1.5, capsize=2)
-        axis.set_title(name.replace("_", " "), fontsize=10)
     figure.supxlabel(f"score of {arguments.scorer}")
     figure.supylabel("mean score of the Perspective API")
     if arguments.output:

@@ -248,6 +248,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of load")
     parser.add_argument("--requests", type=int, default=40, help="of load: requests that are asked again and again")
     options = parser.parse_args()
+    if options.requests > (most := len(builtin_prompts("measure"))):
+        parser.error(f"--requests: {most} at most, one of each built-in prompt")
     asyncio.run({"cost": cost, "load": load}[options.part](options))
 
 

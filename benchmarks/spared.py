@@ -30,6 +30,7 @@ def main() -> None:
     """Measure all rows, and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded")
+    parser.add_argument("--scorer", default="embedded", help="who judges")
     parser.add_argument("--spared", nargs="+", type=float, default=[0.0, 0.5, 1.0])
     parser.add_argument("--strength", type=float, default=0.5)
     parser.add_argument("--share", type=float, default=0.5, help="of the built-in sentences")
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=100, help="prompts")
     parser.add_argument("-o", "--output", default="out/spared.json")
     options = parser.parse_args()
-    output, target, scorer = Path(options.output), load_target(options.model), load_scorer("embedded")
+    output, target, scorer = Path(options.output), load_target(options.model), load_scorer(options.scorer)
     prompts = read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure", "provocative")
     task = Task(
         recipe=get_recipe("challenge-10"),
@@ -47,7 +48,8 @@ def main() -> None:
         fluency_source="none",
     )
     rows = {
-        f"spared={share:g}": row_of(f"fusion[spared={share:g}]@{options.strength}", target) for share in options.spared
+        f"spared={share:g}": row_of(f"fusion[spared={share:g}]@{options.strength}", target, options.scorer)
+        for share in options.spared
     }
     paid = {name: who_pays(windows) for name, windows in read(target, builtin_mentions(options.share), rows).items()}
     folder = output.with_suffix("")

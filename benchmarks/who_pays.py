@@ -1,9 +1,10 @@
 """Who pays for each method: `python benchmarks/who_pays.py --rows fusion@0.5 nado@1 [options]`.
 
-A row is METHOD@STRENGTH, fitted here without data, or FOLDER@STRENGTH; settings of a method go in brackets:
-`fusion[threshold=0.35]@0.5`. The texts are the built-in ones, or human-checked sentences about groups (--identity, with
-`text` and `groups`) beside comments that mention none (--comments, with `text` and their toxicity). Each text is
-read once by the untouched model for all rows. What is measured is written to --output, row by row.
+A row is METHOD@STRENGTH, fitted here without data, or FOLDER@STRENGTH (`./fusion@0.5` is a folder of a method's name);
+settings of a method go in brackets: `fusion[threshold=0.35]@0.5`. The texts are the built-in ones, or human-checked
+sentences about groups (--identity, with `text` and `groups`) beside comments that mention none (--comments, with `text`
+and their toxicity). Each text is read once by the untouched model for all rows. What is measured is written to
+--output, row by row.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from detoxlm.data import read_texts
 from detoxlm.files import write_atomically
 from detoxlm.likelihood import mention_tokens, text_batches, text_logits, text_windows
 from detoxlm.mentions import Mention, builtin_mentions
-from detoxlm.methods import Detoxifier, FitData, get_method
+from detoxlm.methods import METHODS, Detoxifier, FitData, get_method
 from detoxlm.methods.base import Method
 from detoxlm.metrics import who_pays
 from detoxlm.models import Target, load_target
@@ -47,21 +48,29 @@ def texts(options: argparse.Namespace) -> list[Mention]:
     comments = [
         Mention(one.text.strip(), ())
         for one in read_texts(options.comments).items
-        if (one.label or 0) < 0.2 and 20 < len(one.text) < 200 and not _GROUPS.search(one.text)
+        if one.label is not None and one.label < 0.2 and 20 < len(one.text) < 200 and not _GROUPS.search(one.text)
     ]
+    for what, some in (("--identity", about), ("--comments", comments)):
+        if len(some) < options.texts:
+            raise SystemExit(f"{what}: it has {len(some)} such texts, and --texts asks for {options.texts}")
     return draw.sample(about, options.texts) + draw.sample(comments, options.texts)
 
 
-def row_of(name: str, target: Target) -> tuple[Detoxifier, float]:
-    """The detoxifier and the strength that a row names."""
-    what, strength = name.rsplit("@", 1)
-    if Path(what).is_dir():
-        return Detoxifier.from_pretrained(what), float(strength)
+def strength_of(name: str) -> float:
+    """The strength that a row names; ValueError: it names none."""
+    return float(name.rpartition("@")[2])
+
+
+def row_of(name: str, target: Target, scorer: str) -> tuple[Detoxifier, float]:
+    """The detoxifier and the strength that a row names; a method of that name comes before a folder."""
+    what, strength = name.rpartition("@")[0], strength_of(name)
     method, *settings = re.split(r"[\[\],]", what)
+    if method not in METHODS and Path(what).is_dir():
+        return Detoxifier.from_pretrained(what), strength
     found: type[Method] = get_method(method)
     chosen = dict(setting.split("=", 1) for setting in settings if setting)
     made = found.detoxifier_type.settings_type.model_validate_strings(chosen)
-    return found.fit(target, FitData(scorer=load_scorer("embedded")), made), float(strength)
+    return found.fit(target, FitData(scorer=load_scorer(scorer)), made), strength
 
 
 def read(
@@ -88,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--rows", nargs="+", default=["fusion@0.5", "nado@1"])
+    parser.add_argument("--scorer", default="embedded", help="who fits the methods")
     parser.add_argument("--share", type=float, default=1.0, help="of the built-in sentences")
     parser.add_argument("--identity", help="sentences that mention groups")
     parser.add_argument("--comments", help="comments, of which those without groups are compared with")
@@ -95,8 +105,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", default="who-pays.json")
     options = parser.parse_args()
+    if (options.identity is None) != (options.comments is None):
+        parser.error("--identity, --comments: each needs the other")
+    for name in options.rows:
+        try:
+            strength_of(name)
+        except ValueError:
+            parser.error(f"--rows: {name} is not METHOD@STRENGTH or FOLDER@STRENGTH")
     target, mentions = load_target(options.model), texts(options)
-    rows = {name: row_of(name, target) for name in options.rows}
+    rows = {name: row_of(name, target, options.scorer) for name in options.rows}
     found = read(target, mentions, rows)
     said = {name: who_pays(windows) for name, windows in found.items()}
     shown = {name: one.model_dump() for name, one in said.items() if one is not None}

@@ -96,6 +96,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="tests at once")
     options = parser.parse_args()
     chosen = [one for one in read_mutations() if options.only in one.file or options.only in one.test]
+    if not chosen:  # without tests pytest would run all of them
+        parser.error(f"--only: no mutation's file or test contains {options.only!r}")
     # Imported once: each test runs in a fork of this process, and importing takes longer than most tests.
     os.environ["OMP_NUM_THREADS"] = "1"
     for heavy in ("torch", "transformers", "scipy.stats", "peft"):

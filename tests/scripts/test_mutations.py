@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "scripts"))
-from mutations import Mutation, read_mutations  # noqa: E402
+from mutations import Mutation, main, read_mutations  # noqa: E402
 
 MUTATIONS = read_mutations()
 
@@ -43,3 +43,12 @@ def test_a_text_that_is_not_there_or_there_twice_is_refused(tmp_path: Path) -> N
             Mutation("", "one.py", before, "", "").apply(tmp_path)
     Mutation("", "one.py", "x = 1", "x = 2", "").apply(tmp_path)
     assert (tmp_path / "detoxlm" / "one.py").read_text() == "x = 2\ny = 2\ny = 2\n"
+
+
+def test_a_choice_of_none_is_refused_and_runs_no_test(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mutations.py", "--only", "no such file"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "no mutation's file or test contains 'no such file'" in capsys.readouterr().err
