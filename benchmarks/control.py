@@ -6,7 +6,7 @@
     corpus     a corpus half toxic: learned plainly, filtered, and held to the constraint, adaptively and not
     schedule   constrained in iterations, in sequence and in parallel: seconds of each stage and in all, and the results
 
-Each keeps its rows' results in --output and skips what is there.
+Each keeps its rows' results beside --output: what is there of the same measurement is not repeated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 import torch
 from fusion import tokens_per_second
-from rows import Row, add_options, folder_of, measured, run_part, timed
+from rows import Fit, Row, add_options, chosen, fit_of, folder_of, kept, measured, needs, run_part
 
 from detoxlm.data import Example, builtin_prompts
-from detoxlm.files import write_atomically
+from detoxlm.fitting import fit_digest
+from detoxlm.journal import digest_of
 from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.methods.control.schedule import rounds, wall_clock
 from detoxlm.methods.control.settings import ConstrainedSettings, Schedule
@@ -46,18 +47,17 @@ HELD_OUT = 200
 
 def fitted(
     options: argparse.Namespace, target: Target, method_name: str, corpus: list[Example] | None = None, **settings: Any
-) -> Callable[[], Detoxifier]:
+) -> Fit:
     """Return how to fit a method; all share one work folder, so that the target's own text is sampled once."""
 
-    def made() -> Detoxifier:
+    def data() -> FitData:
         workdir = Path(options.output).with_suffix(".work")
-        data = FitData(corpus=corpus, scorer=load_scorer(options.scorer), workdir=workdir)
-        method = get_method(method_name)
-        found = method.fit(target, data, method.detoxifier_type.settings_type(**settings))
-        print(json.dumps(found.fitting, default=str)[:2000], flush=True)
-        return found
+        return FitData(corpus=corpus, scorer=load_scorer(options.scorer), workdir=workdir)
 
-    return timed(made)
+    def tell(found: Detoxifier) -> None:
+        print(json.dumps(found.fitting, default=str)[:2000], flush=True)
+
+    return fit_of(target, method_name, data, tell, **settings)
 
 
 def decoding(options: argparse.Namespace) -> dict[str, Any]:
@@ -78,10 +78,11 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     short = {"steps": 2, "samples": 2}
     kinds: list[tuple[str, dict[str, Any]]] = [("nado", {}), ("fusion", {}), ("dexperts", short), ("gedi", short)]
     found = []
+    names = chosen(options, [name for name, _ in kinds])
     for name, settings in kinds:
-        if options.rows and name not in options.rows:
+        if name not in names:
             continue
-        detoxifier = fitted(options, target, name, **settings)()
+        detoxifier = fitted(options, target, name, **settings)(folder_of(options, name))
         found += [rate(target, name, detoxifier, batch, options.repeats) for batch in (8, 32)]
     return {"speed": found}
 
@@ -141,6 +142,7 @@ def nll(target: Target, text: str) -> tuple[float, int]:
 
 def corpus(options: argparse.Namespace) -> dict[str, Any]:
     """The paper's scenario: a corpus to learn, half of it toxic; and how much of it each row has learned."""
+    needs(options, "comments")
     target = load_target(options.model)
     mixed, held_out = mixed_corpus(options.comments)
     scores = load_scorer(options.scorer).score([text.completion for text in mixed])
@@ -161,10 +163,11 @@ def corpus(options: argparse.Namespace) -> dict[str, Any]:
     ]
     report = measured(options, target, rows, options.recipes)
     learned = [asked(target, "untouched", None, 0.0, held_out)]
-    for name, *_ in rows:
-        if (folder := folder_of(options, name)).exists():
-            kept = Detoxifier.from_pretrained(folder)
-            learned += [asked(target, name, kept, strength, held_out) for strength in options.strengths]
+    names = chosen(options, [name for name, *_ in rows])
+    for name, get, strengths in rows:
+        if name in names:
+            detoxifier = get(folder_of(options, name))
+            learned += [asked(target, name, detoxifier, strength, held_out) for strength in strengths]
     return {**report, "held_out": learned}
 
 
@@ -193,54 +196,80 @@ def schedule(options: argparse.Namespace) -> dict[str, Any]:
     os.environ.setdefault("RAY_worker_niceness", "0")  # as the sequential schedule runs
     ray.init(num_cpus=options.workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     target = load_target(options.model)
-    folder = Path(options.output).with_suffix("")
     data = FitData(prompts=builtin_prompts("fit")[: options.fit_prompts], scorer=load_scorer(options.scorer))
-    method = get_method("constrained")
-
-    def fitted_by(kind: Schedule) -> Callable[[], Detoxifier]:
-        def made() -> Detoxifier:
-            shared = {"steps": options.steps, "samples": options.samples, "check_every": options.check_every}
-            settings = ConstrainedSettings(**shared, iterations=options.iterations, schedule=kind)
-            started = time.perf_counter()
-            found = method.fit(target, replace(data, workdir=folder / f"{kind}.work"), settings)
-            seconds = {name: record["seconds"] for name, record in found.fitting["stages"].items()}
-            times = {"wall_clock": round(time.perf_counter() - started, 1), "stages": seconds}
-            write_atomically(folder / f"{kind}-times.json", json.dumps(times).encode())
-            return found
-
-        return made
-
     kinds: tuple[Schedule, ...] = ("sequential", "parallel")
-    report = measured(options, target, [(kind, fitted_by(kind), options.strengths) for kind in kinds], options.recipes)
-    times = {kind: json.loads((folder / f"{kind}-times.json").read_text(encoding="utf-8")) for kind in kinds}
+    rows: list[Row] = [(kind, scheduled(options, target, data, kind), options.strengths) for kind in kinds]
+    report = measured(options, target, rows, options.recipes)
+    there = {kind: get(folder_of(options, kind)).fitting for kind, get, _ in rows if kind in chosen(options, kinds)}
+    times = {
+        kind: {"wall_clock": fitting["wall_clock"], "stages": seconds_of(fitting)} for kind, fitting in there.items()
+    }
     report |= {"workers": options.workers, "times": times, "predicted": {}}
-    for kind in kinds:
-        plan = rounds(kind, options.iterations)
-        stages = times[kind]["stages"]
+    for kind, found in times.items():
+        stages = found["stages"]
         print(
-            f"{kind}: {times[kind]['wall_clock']:.0f} s, its stages in all {sum(stages.values()):.0f} s",
-            json.dumps(stages),
+            f"{kind}: {found['wall_clock']:.0f} s, its stages in all {sum(stages.values()):.0f} s", json.dumps(stages)
         )
-        for devices in (1, 2, 3):
-            # from stages that had the machine for themselves
-            predicted = wall_clock(plan, times["sequential"]["stages"], devices)
-            report["predicted"][f"{kind}, {devices} devices"] = round(predicted, 1)
-            print(f"  predicted on {devices} devices: {predicted:.0f} s")
-    one, other = ({row["row"]: row["metrics"] for row in report["table"]}[kind] for kind in kinds)
-    report["intervals_overlap"] = {
+    if "sequential" in times:
+        report["predicted"] = predicted(times["sequential"]["stages"], kinds, options.iterations)
+        print("predicted seconds:", json.dumps(report["predicted"]))
+    if len(times) == len(kinds):
+        report["intervals_overlap"] = overlap(report["table"], kinds)
+        print("intervals overlap:", json.dumps(report["intervals_overlap"]))
+    return report
+
+
+def scheduled(options: argparse.Namespace, target: Target, data: FitData, kind: Schedule) -> Fit:
+    """Return how to fit by a schedule; its fitting says how long it took by the wall clock."""
+    method = get_method("constrained")
+    shared = {"steps": options.steps, "samples": options.samples, "check_every": options.check_every}
+    settings = ConstrainedSettings(**shared, iterations=options.iterations, schedule=kind)
+    workdir = Path(options.output).with_suffix("") / f"{kind}.work"
+    digest = digest_of({"fit": fit_digest(target, method, settings, data), "workers": options.workers})
+
+    def made() -> Detoxifier:
+        started = time.perf_counter()
+        found = method.fit(target, replace(data, workdir=workdir), settings)
+        found.fitting["wall_clock"] = round(time.perf_counter() - started, 1)
+        return found
+
+    return lambda folder: kept(folder, digest, made)
+
+
+def seconds_of(fitting: dict[str, Any]) -> dict[str, float]:
+    """Return the seconds of each stage that there was; a training that stops early has fewer."""
+    return {name: record["seconds"] for name, record in fitting["stages"].items()}
+
+
+def predicted(stages: dict[str, float], kinds: Sequence[Schedule], iterations: int) -> dict[str, float]:
+    """Return what schedules would take on devices, from stages that had the machine for themselves.
+
+    A schedule of which a stage was not done, as the training had ended before, is left out.
+    """
+    found = {}
+    for kind in kinds:
+        plan = rounds(kind, iterations)
+        if all(stage.name in stages for some in plan for stage in some):
+            for devices in (1, 2, 3):
+                found[f"{kind}, {devices} devices"] = round(wall_clock(plan, stages, devices), 1)
+    return found
+
+
+def overlap(table: Sequence[dict[str, Any]], kinds: Sequence[Schedule]) -> dict[str, bool]:
+    """Return of each metric whether the two schedules' intervals overlap."""
+    one, other = ({row["row"]: row["metrics"] for row in table}[kind] for kind in kinds)
+    return {
         name: one[name][1] <= other[name][2] and other[name][1] <= one[name][2]
         for name in one
         if name in other and None not in (*one[name], *other[name])
     }
-    print("intervals overlap:", json.dumps(report["intervals_overlap"]))
-    return report
 
 
 if __name__ == "__main__":
     parts = {part.__name__: part for part in (decoding, speed, own, corpus, schedule)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=parts)
-    add_options(parser, (1.0,), "control.json")
+    add_options(parser, (1.0,), "out/control-PART.json")
     parser.add_argument("--comments", type=Path, help="corpus: a jsonl of text and toxic (true or false)")
     parser.add_argument("--repeats", type=int, default=7, help="speed: rounds")
     parser.add_argument("--iterations", type=int, default=6, help="schedule: of the training")

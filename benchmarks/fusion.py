@@ -5,7 +5,7 @@
     frontier   toxicity and perplexity of every row of the table in docs/methods/fusion.md, with intervals
     foreign    the same for another target than the calibrator's own (--model), with the paper's alignment beside it
 
-`frontier` and `foreign` keep each row's results in --output and skip what is there.
+`frontier` and `foreign` keep each row's results beside --output: what is there of the same measurement is not repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
-from rows import Row, add_options, measured, run_part, timed
+from rows import Fit, Row, add_options, fit_of, measured, run_part
 from torch import nn
 from transformers import LlamaConfig, LogitsProcessor, PreTrainedModel
 
@@ -36,7 +36,6 @@ from detoxlm.methods import Detoxifier, FitData
 from detoxlm.methods.base import describe_target
 from detoxlm.methods.decoding.contract import Steering
 from detoxlm.methods.decoding.detoxifier import DecodingDetoxifier
-from detoxlm.methods.experts.dexperts import DExperts, DExpertsSettings
 from detoxlm.methods.fusion import Fusion, FusionDetoxifier, FusionSettings
 from detoxlm.models import Target, load_target
 from detoxlm.scorers import load_scorer
@@ -184,12 +183,14 @@ class _Newest(nn.Module):
         super().__init__()
         self._count = count
 
-    def forward(self, input_ids: torch.Tensor, **given: Any) -> Any:
-        mask = given.get("attention_mask")
-        real = torch.ones_like(input_ids) if mask is None else mask[:, -input_ids.shape[1] :]
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: Any = None, past_key_values: Any = None, use_cache: Any = None
+    ) -> Any:
+        # by name: a reader is given what its forward names, and no more
+        real = torch.ones_like(input_ids) if attention_mask is None else attention_mask[:, -input_ids.shape[1] :]
         tokens = torch.where(real.bool(), input_ids, -1)[:, None, :, None]
-        if (cache := given.get("past_key_values")) is not None:
-            tokens, _ = cache.update(tokens, tokens, 0)
+        if past_key_values is not None:
+            tokens, _ = past_key_values.update(tokens, tokens, 0)
         row = torch.nn.functional.pad(tokens[:, 0, :, 0], (self._count - 1, 0), value=-1)
         return SimpleNamespace(last_hidden_state=row.unfold(1, self._count, 1)[:, -input_ids.shape[1] :].float())
 
@@ -248,34 +249,23 @@ def frontier(options: argparse.Namespace) -> dict[str, Any]:
     """Every row of the table."""
     target = load_target(options.model)
 
-    def fit(**settings: Any) -> Callable[[], Detoxifier]:
-        workdir = Path(options.output).with_suffix(".work")
-        return timed(
-            lambda: Fusion.fit(
-                target, FitData(scorer=load_scorer(options.scorer), workdir=workdir), FusionSettings(**settings)
-            )
-        )
+    def own() -> FitData:
+        return FitData(scorer=load_scorer(options.scorer), workdir=Path(options.output).with_suffix(".work"))
 
-    def with_corpus() -> Detoxifier:
-        corpus = read_corpus(str(options.corpus)).items
-        return Fusion.fit(
-            target, FitData(corpus=corpus, scorer=load_scorer(options.scorer)), FusionSettings(calibrator="own")
-        )
-
-    def with_experts() -> Detoxifier:
-        workdir = Path(options.output).with_suffix(".work")
-        return DExperts.fit(target, FitData(scorer=load_scorer(options.scorer), workdir=workdir), DExpertsSettings())
+    def given() -> FitData:
+        return FitData(corpus=read_corpus(str(options.corpus)).items, scorer=load_scorer(options.scorer))
 
     rows: list[Row] = [
-        ("contrast, shipped", fit(), options.strengths),
-        ("contrast, own generations", fit(calibrator="own"), options.strengths),
-        ("dexperts", timed(with_experts), (1.0, 2.0)),
+        ("contrast, shipped", fit_of(target, "fusion", own), options.strengths),
+        ("contrast, own generations", fit_of(target, "fusion", own, calibrator="own"), options.strengths),
+        ("dexperts", fit_of(target, "dexperts", own), (1.0, 2.0)),
     ]
     if options.corpus:
-        rows.append(("contrast, own data", timed(with_corpus), options.strengths))
-    rows.append(("paper", fit(variant="paper", samples=8), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)))
+        rows.append(("contrast, own data", fit_of(target, "fusion", given, calibrator="own"), options.strengths))
+    paper = fit_of(target, "fusion", own, variant="paper", samples=8)
+    rows.append(("paper", paper, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)))
     if options.words:
-        rows.append(("banned words", lambda: banned_words(target, options.words), (1.0,)))
+        rows.append(("banned words", lambda _: banned_words(target, options.words), (1.0,)))
     return measured(options, target, rows, options.recipes)
 
 
@@ -283,8 +273,8 @@ def foreign(options: argparse.Namespace) -> dict[str, Any]:
     """Another target than the calibrator's own."""
     target = load_target(options.model)
 
-    def fit(**settings: Any) -> Callable[[], Detoxifier]:
-        return timed(lambda: Fusion.fit(target, FitData(), FusionSettings(**settings)))
+    def fit(**settings: Any) -> Fit:
+        return fit_of(target, "fusion", FitData, **settings)
 
     rows: list[Row] = [("contrast, shipped", fit(), options.strengths)]
     if options.paper:
@@ -296,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {part.__name__: part for part in (speed, growth, frontier, foreign, peak)}
     parser.add_argument("part", choices=parts)
-    add_options(parser, (0.5, 1.0, 1.5, 2.0), "fusion.json")
+    add_options(parser, (0.5, 1.0, 1.5, 2.0), "out/fusion-PART.json")
     parser.add_argument("--corpus", help="texts of both kinds that a calibrator is trained on, for its row")
     parser.add_argument("--words", type=Path, help="a list of words to ban, csv with a column `text`")
     parser.add_argument("--paper", type=Path, help="foreign: folder of a paper-variant detoxifier to align")

@@ -4,7 +4,7 @@ A model learns to write comments, half of them toxic, and to say whether a comme
 what the second task needs, or leave what the first must not learn. Rows: untouched; learned plainly; filtered (no toxic
 comment to write; the second task whole); held to the constraint, adaptively and on all text; and upon the plainly
 learned one, REINFORCE (TRL's RLOO) and guided decoding (nado). Each row is measured as all benchmarks measure, and on
-the second task: AUC and balanced accuracy on comments that no row has seen. Rows are kept in --output.
+the second task: AUC and balanced accuracy on comments that no row has seen. Rows are kept beside --output.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import json
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from control import fitted
 from datasets import Dataset
-from rows import Row, add_options, folder_of, kept, measured, run_part, timed
+from rows import Fit, Row, add_options, fit_of, folder_of, kept, measured, run_part
 from transformers import PreTrainedModel
 from trl import RLOOConfig, RLOOTrainer
 
 from detoxlm.architecture import Architecture
 from detoxlm.data import Example, builtin_prompts
 from detoxlm.files import write_atomically
+from detoxlm.journal import digest_of
 from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.methods.base import describe_target
 from detoxlm.methods.training.fit import tensors_of
@@ -69,11 +70,19 @@ class Upon(Detoxifier):
         """1."""
         return 1.0
 
+    @property
+    def content(self) -> str:
+        """A hash of what its parts do; it has no tensors of its own."""
+        return digest_of([part.content for part in self.parts])
+
     @contextmanager
     def _attach(self, model: PreTrainedModel, strength: float) -> Iterator[None]:
         first, second = self.parts
-        with first.attached(model, 1.0), second.attached(model):
-            yield
+        # not `attached`: of each sort a model has one, and this is it; the second is for what the first makes of it
+        with first._attach(model, 1.0):
+            second.check_target(model)
+            with second._attach(model, second.check_strength(None)):
+                yield
 
 
 def question(text: str) -> str:
@@ -165,60 +174,77 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
     # one look, at the end: a corpus is learned to the end, whatever the drift
     steps: dict[str, Any] = {"steps": options.steps, "check_every": options.steps, "max_length": MAX_LENGTH}
 
-    def learned(method: str, texts: list[Example], **settings: Any) -> Callable[[], Detoxifier]:
+    def learned(method: str, texts: list[Example], **settings: Any) -> Fit:
         shuffled = random.Random(0).sample(texts, k=len(texts))
         return fitted(options, target, method, shuffled, **steps, **settings)
 
-    @cache
-    def plainly() -> Detoxifier:  # not in the folder of its row: what is found there is not judged any more
-        return kept(folder_of(options, "learned plainly"), learned("sft", written + judged, drift=1e6))
+    plain = cache(partial(learned("sft", written + judged, drift=1e6), folder_of(options, "plain")))
 
-    def upon(make: Callable[[Target], Detoxifier]) -> Callable[[], Detoxifier]:
-        def made() -> Detoxifier:
-            plain = plainly()
-            model = plain.merge(copy.deepcopy(target.model), 1.0)
+    def upon(make: Callable[[Target, Path], Detoxifier]) -> Fit:
+        def get(folder: Path) -> Detoxifier:
+            first = plain()
+            model = first.merge(copy.deepcopy(target.model), 1.0)
             name = f"{target.name}, learned plainly"
-            second = make(Target(model, target.tokenizer, Architecture.of(model), name, target.revision))
-            return Upon(Settings(), describe_target(target), {}, parts=(plain, second))
+            second = make(Target(model, target.tokenizer, Architecture.of(model), name, target.revision), folder)
+            return Upon(Settings(), describe_target(target), {}, parts=(first, second))
 
-        return timed(made)
+        return get
 
-    def guided(tuned: Target) -> Detoxifier:
-        method = get_method("nado")
+    def rewarded(tuned: Target, folder: Path) -> Detoxifier:
+        key = {"rloo": options.rloo_steps, "on": tuned.architecture.fingerprint, "by": [scorer.name, scorer.revision]}
+        return kept(folder, digest_of(key), lambda: reinforced(tuned, scorer, options.rloo_steps))
+
+    def guided(tuned: Target, folder: Path) -> Detoxifier:
         data = FitData(scorer=scorer, workdir=Path(options.output).with_suffix(".work"))
-        fewer: dict[str, Any] = {"samples": 8}
-        return method.fit(tuned, data, method.detoxifier_type.settings_type(**fewer))
+        return fit_of(tuned, "nado", lambda: data, samples=8)(folder)
 
-    kinds: list[tuple[str, Callable[[], Detoxifier]]] = [
-        ("plain", plainly),
+    kinds: list[tuple[str, Fit]] = [
+        ("plain", lambda _: plain()),
         ("filtered", learned("sft", clean + judged, drift=1e6)),
         ("constrained, adaptive", learned("constrained", written + judged)),
         ("constrained, all", learned("constrained", written + judged, adaptive=False)),
-        ("plain, RLOO", upon(lambda tuned: reinforced(tuned, scorer, options.rloo_steps))),
+        ("plain, RLOO", upon(rewarded)),
         ("plain, nado", upon(guided)),
     ]
-    answers = Path(options.output).with_suffix("") / "second-task.json"  # of rows that an earlier run has fitted
-    judgements = json.loads(answers.read_text()) if answers.exists() else {"untouched": judge(target, held_out)}
+    answers = SecondTask(target, held_out, Path(options.output).with_suffix("") / "second-task.json")
+    answers.told("untouched", None)
 
-    def judged_too(name: str, fit: Callable[[], Detoxifier]) -> Callable[[], Detoxifier]:
-        def made() -> Detoxifier:
-            detoxifier = fit()
-            with detoxifier.attached(target.model, 1.0):
-                judgements[name] = judge(target, held_out)
-            write_atomically(answers, json.dumps(judgements, indent=1).encode())
-            print(name, judgements[name], flush=True)
+    def judged_too(name: str, fit: Fit) -> Fit:
+        def get(folder: Path) -> Detoxifier:
+            detoxifier = fit(folder)
+            answers.told(name, detoxifier)
             return detoxifier
 
-        return made
+        return get
 
     rows: list[Row] = [(name, judged_too(name, fit), (1.0,)) for name, fit in kinds]
-    print("untouched", judgements["untouched"], flush=True)
-    return {**measured(options, target, rows, options.recipes), "second_task": judgements}
+    return {**measured(options, target, rows, options.recipes), "second_task": answers.found}
+
+
+class SecondTask:
+    """What rows do on the second task; in a file, each answer by what gave it, for runs to come."""
+
+    def __init__(self, target: Target, held_out: Sequence[tuple[str, bool]], file: Path) -> None:
+        self._target, self._held_out, self._file = target, held_out, file
+        self._answers = json.loads(file.read_text()) if file.exists() else {}
+        #: By row.
+        self.found: dict[str, dict[str, float]] = {}
+
+    def told(self, name: str, detoxifier: Detoxifier | None) -> None:
+        """Judge with a row's detoxifier, unless this very one was on these very comments, and print it."""
+        content = None if detoxifier is None else detoxifier.content
+        key = digest_of([self._target.architecture.fingerprint, content, self._held_out])
+        if key not in self._answers:
+            with detoxifier.attached(self._target.model, 1.0) if detoxifier else nullcontext():
+                self._answers[key] = judge(self._target, self._held_out)
+            write_atomically(self._file, json.dumps(self._answers, indent=1).encode())
+        self.found[name] = self._answers[key]
+        print(name, self.found[name], flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser, (1.0,), "multitask.json")
+    add_options(parser, (1.0,), "out/multitask.json")
     parser.add_argument("--comments", type=Path, required=True, help="a jsonl of text and toxic (true or false)")
     parser.add_argument("--size", type=int, default=400, help="comments to write, and as many to judge")
     parser.add_argument("--steps", type=int, default=100, help="training steps of 8 texts: every one once")

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detoxlm.comparing import compare
 from detoxlm.data import builtin_prompts, neutral_text, read_plain_text, read_prompts
+from detoxlm.errors import UsageError
 from detoxlm.files import write_atomically
-from detoxlm.methods import METHODS, Detoxifier
+from detoxlm.fitting import fit_digest
+from detoxlm.methods import Detoxifier, FitData, get_method
 from detoxlm.methods.folders import CONFIG_FILE
 from detoxlm.models import Target
 from detoxlm.recipes import Task, get_recipe, measure
@@ -20,12 +21,17 @@ from detoxlm.results import Results
 from detoxlm.scorers import load_scorer
 from detoxlm.scorers.base import Scorer
 
+#: How to get a detoxifier: one of this very fit that is in the folder is taken, a new one is kept there.
+Fit = Callable[[Path], Detoxifier]
 #: (name, how to get the detoxifier, strengths).
-Row = tuple[str, Callable[[], Detoxifier], Sequence[float]]
+Row = tuple[str, Fit, Sequence[float]]
 
 
 def add_options(parser: argparse.ArgumentParser, strengths: Sequence[float], output: str) -> None:
-    """Add what every benchmark of a method asks for; one without `strengths` has no rows to choose from."""
+    """Add what every benchmark of a method asks for; one without `strengths` has no rows to choose from.
+
+    In the name of the output `PART` becomes the part that is run.
+    """
     parser.add_argument("--model", default="embedded")
     parser.add_argument(
         "--scorer", default="embedded", help="who judges, and fits; embedded:2: that of the methods' pages"
@@ -41,21 +47,60 @@ def add_options(parser: argparse.ArgumentParser, strengths: Sequence[float], out
             default=list(strengths),
             help="of the rows that have none of their own",
         )
-        parser.add_argument("--rows", nargs="+", help="only rows whose names contain one of these [default: all]")
+        parser.add_argument("--rows", nargs="+", help="only rows of these names, or that contain one [default: all]")
     parser.add_argument("--limit", type=int, help="prompts [default: all; 200 of emt-25]")
     parser.add_argument("--fluency-tokens", type=int, default=16384)
     parser.add_argument("--batch-size", type=int, default=32, help="sequences generated at once")
-    parser.add_argument("-o", "--output", default=output)
+    parser.add_argument(
+        "-o", "--output", default=output, help=f"a folder beside it keeps rows and detoxifiers [default: {output}]"
+    )
 
 
-def timed(fit: Callable[[], Detoxifier]) -> Callable[[], Detoxifier]:
-    """Return `fit`, saying how long it takes."""
+def needs(options: argparse.Namespace, *names: str) -> None:
+    """Exit where an option that a part needs is not given."""
+    for name in names:
+        if getattr(options, name) is None:
+            raise SystemExit(f"--{name}: `{options.part}` needs it")
 
-    def get() -> Detoxifier:
-        started = time.perf_counter()
-        made = fit()
-        print(f"fitted in {time.perf_counter() - started:.0f} s", flush=True)
-        return made
+
+def chosen(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """Return the names of the rows that are asked for: a name chooses its row alone, a part all that contain it."""
+    if not options.rows:
+        return list(names)
+    wanted = {name for part in options.rows for name in names if name == part or (part not in names and part in name)}
+    return [name for name in names if name in wanted]
+
+
+def fit_of(
+    target: Target,
+    method_name: str,
+    data: Callable[[], FitData],
+    tell: Callable[[Detoxifier], object] = lambda _: None,
+    **settings: Any,
+) -> Fit:
+    """Return how to fit a method.
+
+    It is `detoxlm.fitting.fit_to`, but that rows share a work folder, which stays.
+
+    Args:
+        target: the untouched model.
+        method_name: the method.
+        data: what it learns from; asked for when it is fitted.
+        tell: gets what was fitted, not what was there.
+        settings: of the method, where they are not its own.
+    """
+    method = get_method(method_name)
+    made = method.detoxifier_type.settings_type(**settings)
+
+    def get(folder: Path) -> Detoxifier:
+        given = data()
+
+        def fit() -> Detoxifier:
+            found = method.fit(target, given, made)
+            tell(found)
+            return found
+
+        return kept(folder, fit_digest(target, method, made, given), fit)
 
     return get
 
@@ -78,7 +123,10 @@ def task(options: argparse.Namespace, recipe: str) -> Task:
 def measured(
     options: argparse.Namespace, target: Target, rows: Sequence[Row], recipes: Sequence[str]
 ) -> dict[str, Any]:
-    """Measure rows of (name, how to get the detoxifier, strengths) and print the table; fitted detoxifiers are kept."""
+    """Measure rows of (name, how to get the detoxifier, strengths) and print the table.
+
+    Results and detoxifiers that are there are taken if they are of this very measurement and fit; others are replaced.
+    """
     scorer = load_scorer(options.scorer)
     opinions = [load_scorer("ngram")]
     folder = Path(options.output).with_suffix("")
@@ -88,33 +136,28 @@ def measured(
         what = task(options, recipe)
         base = measure(target, what, scorer, opinions=opinions, output=folder / f"{recipe}-untouched.json")
         _line(table, recipe, "untouched", 0.0, base)
+        names = chosen(options, [name for name, *_ in rows])
         for name, get, strengths in rows:
-            if options.rows and not any(part in name for part in options.rows):
+            if name not in names:
                 continue
-            detoxifier: Detoxifier | None = None
+            detoxifier = get(folder_of(options, name))
             for strength in strengths:
-                path = folder / f"{recipe}-{_file_name(name)}-{strength:g}.json"
-                if path.exists():
-                    now = Results.load(path)
-                else:
-                    detoxifier = detoxifier or kept(folder_of(options, name), get)
-                    now = measure(
-                        target,
-                        what,
-                        scorer,
-                        opinions=opinions,
-                        detoxifier=detoxifier,
-                        strength=strength,
-                        output=path,
-                    )
-                    compare(base, now)
-                    now.save(path)
+                now = measure(
+                    target,
+                    what,
+                    scorer,
+                    opinions=opinions,
+                    detoxifier=detoxifier,
+                    strength=strength,
+                    baseline=base,
+                    output=folder / f"{recipe}-{_file_name(name)}-{strength:g}.json",
+                )
                 _line(table, recipe, name, strength, now)
     return {"table": table}
 
 
 def refuse_other_scorers(folder: Path, scorer: Scorer) -> None:
-    """Exit where the folder has rows by another scorer: rows and detoxifiers that are there are taken as they are."""
+    """Exit where the folder has rows by another scorer, which would be replaced: they take long."""
     for path in sorted(folder.glob("*-untouched.json")):
         there = Results.load(path).scorer
         if there.identity != (scorer.name, scorer.version, scorer.revision):
@@ -131,13 +174,20 @@ def _file_name(row: str) -> str:
     return row.replace(" ", "-").replace(",", "")
 
 
-def kept(folder: Path, get: Callable[[], Detoxifier]) -> Detoxifier:
-    """What an earlier run fitted, or a new one; it is kept if it is of a method (some rows are rivals of no name)."""
+def kept(folder: Path, digest: str, make: Callable[[], Detoxifier]) -> Detoxifier:
+    """Return what is in the folder if it is of this very fit, else a new one, which is kept there."""
     if (folder / CONFIG_FILE).exists():
-        return Detoxifier.from_pretrained(folder)
-    made = get()
-    if made.method in METHODS:
-        made.save_pretrained(folder)
+        try:
+            found = Detoxifier.from_pretrained(folder)
+            if found.fitting.get("fit") == digest:
+                return found
+        except UsageError:
+            pass  # damaged or of another version: about to be replaced
+    started = time.perf_counter()
+    made = make()
+    print(f"fitted in {time.perf_counter() - started:.0f} s", flush=True)
+    made.fitting |= {"fit": digest}
+    made.save_pretrained(folder)
     return made
 
 
@@ -163,6 +213,7 @@ def _line(table: list[dict[str, Any]], recipe: str, name: str, strength: float, 
 
 def run_part(parts: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]], options: argparse.Namespace) -> None:
     """Carry out `options.part` and write what it returns, if anything, to `options.output`."""
+    options.output = options.output.replace("PART", options.part)
     report = parts[options.part](options)
     if report:
         write_atomically(Path(options.output), (json.dumps(report, indent=1) + "\n").encode())

@@ -7,7 +7,8 @@
     cost       seconds and memory of finding the subspace of 500 pairs, ours and as the released code goes about it
     speed      tokens/s of the edited model and of the untouched one, in turns
 
-`frontier`, `pairs`, `noise` and `robustness` keep each row's results in --output and skip what is there.
+`frontier`, `pairs`, `noise` and `robustness` keep each row's results beside --output: what is there of the same
+measurement is not repeated.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rows import Row, add_options, measured, run_part, timed
+from rows import Fit, Row, add_options, fit_of, folder_of, measured, needs, run_part
 
 from detoxlm import memory
 from detoxlm.conversations import Conversation, rendered
 from detoxlm.data import Pair, builtin_prompts, read_corpus, read_pairs, read_prompts
 from detoxlm.files import write_atomically
 from detoxlm.generation import Sampling, generate
-from detoxlm.methods import Detoxifier, FitData, get_method
+from detoxlm.methods import FitData
 from detoxlm.methods.editing.embeddings import sentence_embeddings
 from detoxlm.methods.editing.subspace import Subspace, SubspaceSettings
 from detoxlm.methods.editing.subspaces import toxic_directions
@@ -47,16 +48,14 @@ from detoxlm.scorers import load_scorer
 
 def _fit(
     options: argparse.Namespace, target: Target, pairs: list[Pair] | None, name: str = "subspace", **settings: Any
-) -> Callable[[], Detoxifier]:
+) -> Fit:
     """How to fit a method, the target's own pairs harvested once for all rows."""
 
-    def fit() -> Detoxifier:
+    def data() -> FitData:
         workdir = Path(options.output).with_suffix(".work")
-        data = FitData(pairs=pairs, scorer=load_scorer(options.scorer), workdir=workdir, seed=options.seed)
-        method = get_method(name)
-        return method.fit(target, data, method.detoxifier_type.settings_type(**settings))
+        return FitData(pairs=pairs, scorer=load_scorer(options.scorer), workdir=workdir, seed=options.seed)
 
-    return timed(fit)
+    return fit_of(target, name, data, **settings)
 
 
 def frontier(options: argparse.Namespace) -> dict[str, Any]:
@@ -89,6 +88,7 @@ _OURS: dict[str, Any] = {"pooling": "completion", "skip_sinks": True}
 
 def pairs(options: argparse.Namespace) -> dict[str, Any]:
     """The curve over the number of pairs."""
+    needs(options, "pairs")
     target = load_target(options.model)
     given = read_pairs(options.pairs).items
     rows: list[Row] = [
@@ -99,6 +99,7 @@ def pairs(options: argparse.Namespace) -> dict[str, Any]:
 
 def noise(options: argparse.Namespace) -> dict[str, Any]:
     """The same pairs, some of them spoilt."""
+    needs(options, "pairs")
     target = load_target(options.model)
     loaded = read_pairs(options.pairs, limit=1000).items
     clean, spare = loaded[:500], loaded[500:]
@@ -120,6 +121,7 @@ _SPOILT: dict[str, Callable[[Pair, Pair], Pair]] = {
 
 def robustness(options: argparse.Namespace) -> dict[str, Any]:
     """What was removed, looked for in a chat and after the model has learned harmless text."""
+    needs(options, "corpus")
     target = load_target(options.model)
     folder = Path(options.output).with_suffix("")
     prompts = read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure", "provocative")
@@ -132,17 +134,13 @@ def robustness(options: argparse.Namespace) -> dict[str, Any]:
     file = folder / "chats.jsonl"
     write_atomically(file, "".join(json.dumps(row) + "\n" for row in asked).encode())
     fit = _fit(options, target, None)
-    report = measured(
-        _other(options, prompts=str(file), output=str(folder / "chat.json")),
-        target,
-        [("learned", fit, options.strengths)],
-        options.recipes,
-    )
+    chat = _other(options, prompts=str(file), output=str(folder / "chat.json"))
+    report = measured(chat, target, [("learned", fit, options.strengths)], options.recipes)
     print("the same after a fine-tune on harmless text:", flush=True)
     texts = [text.completion for text in read_corpus(options.corpus).items if 40 <= len(text.completion) <= 300]
     scores = load_scorer(options.scorer).score(texts[:2000])
     harmless = [text for text, score in zip(texts, scores, strict=False) if score < 0.1]
-    edited = fit()
+    edited = fit(folder_of(chat, "learned"))
     for strength in (0.0, *options.strengths):
         tuned = load_target(options.model)
         if strength:
@@ -266,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {part.__name__: part for part in (frontier, pairs, noise, robustness, cost, speed, once)}
     parser.add_argument("part", choices=parts)
-    add_options(parser, (0.5, 1.0, 1.5, 2.0), "subspace.json")
+    add_options(parser, (0.5, 1.0, 1.5, 2.0), "out/subspace-PART.json")
     parser.add_argument("--pairs", help="toxic/nontoxic pairs, for the rows that learn from a file")
     parser.add_argument("--corpus", type=Path, help="robustness: a jsonl of texts; the harmless ones are learned")
     parser.add_argument("--seed", type=int, default=0, help="of harvest and learning")

@@ -4,7 +4,8 @@
     data       TA-SFT by the number of harmful responses, and by what the loss is made of
     cost       seconds and memory of a step (tasft, constrained), and of a plain SFT step of TRL on the same two batches
 
-`frontier` and `data` keep each row's results in --output and skip what is there. Every --seeds is a row of its own.
+`frontier` and `data` keep each row's results beside --output: what is there of the same measurement is not repeated.
+Every --seeds is a row of its own.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from rows import Row, add_options, measured, run_part, timed
+from rows import Fit, Row, add_options, fit_of, measured, run_part
 
 from detoxlm import memory
-from detoxlm.methods import Detoxifier, FitData, get_method
+from detoxlm.methods import Detoxifier, FitData
 from detoxlm.models import Target, load_target
 from detoxlm.passages import Passage
 from detoxlm.scorers import load_scorer
@@ -33,23 +33,23 @@ from detoxlm.scorers import load_scorer
 def _rows(options: argparse.Namespace, target: Target, rows: list[tuple[str, str, dict[str, Any]]]) -> list[Row]:
     """A row for each (name, method, settings) and seed; the texts of a seed are harvested once for all rows."""
 
-    def fit(method_name: str, settings: dict[str, Any], seed: int) -> Callable[[], Detoxifier]:
-        def made() -> Detoxifier:
+    def fit(method_name: str, settings: dict[str, Any], seed: int) -> Fit:
+        def data() -> FitData:
             workdir = Path(options.output).with_suffix(".work") / f"{seed}-{settings.get('samples', 0)}"
-            data = FitData(scorer=load_scorer(options.scorer), workdir=workdir, seed=seed)
-            method = get_method(method_name)
-            fitted = method.fit(target, data, method.detoxifier_type.settings_type(**settings))
-            for look in fitted.fitting["watched"]:
-                print(json.dumps(look), flush=True)
-            return fitted
+            return FitData(scorer=load_scorer(options.scorer), workdir=workdir, seed=seed)
 
-        return timed(made)
+        return fit_of(target, method_name, data, _told, **settings)
 
     return [
         (f"{name}, seed {seed}", fit(method, settings, seed), options.strengths)
         for seed in options.seeds
         for name, method, settings in rows
     ]
+
+
+def _told(fitted: Detoxifier) -> None:
+    for look in fitted.fitting["watched"]:
+        print(json.dumps(look), flush=True)
 
 
 def frontier(options: argparse.Namespace) -> dict[str, Any]:
@@ -172,7 +172,7 @@ PARTS = {"frontier": frontier, "data": data, "cost": cost}
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
-    add_options(parser, (1.0,), "tuning.json")
+    add_options(parser, (1.0,), "out/tuning-PART.json")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--rounds", type=int, default=3, help="cost: processes of each kind")
     parser.add_argument("--kind", choices=["plain", "tasft", "constrained"], help=argparse.SUPPRESS)
