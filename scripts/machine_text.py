@@ -36,6 +36,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from copied import is_copied, runs_of_others
 from scorer_data import WEB, digest, read
 from train_calibrator import half_sentences
 
@@ -454,7 +455,8 @@ def id_of(row: dict[str, Any]) -> str:
 def draw(options: argparse.Namespace) -> None:
     """Score the pool, draw from it and write both files."""
     earlier = {row["id"] for file in options.without for row in read(file)}
-    pool = [row for row in scored(options.pool) if id_of(row) not in earlier]
+    others = runs_of_others(options.data)
+    pool = [row for row in scored(options.pool) if id_of(row) not in earlier and not is_copied(row["text"], others)]
     chosen = drawn(pool, options.count, options.seed)
     items, meta = [], []
     for row in chosen:
@@ -504,6 +506,7 @@ def main() -> None:
     drawing = parts.add_parser("draw", help="score what they wrote and draw from it")
     drawing.add_argument("pool", type=Path, nargs="+")
     drawing.add_argument("--without", type=Path, nargs="+", default=[], help="meta.jsonl of earlier draws")
+    drawing.add_argument("--data", type=Path, default=Path("../shared/data"), help="texts that repeat it are left out")
     drawing.add_argument("--count", type=int, default=3200)
     drawing.add_argument("--seed", type=int, default=0)
     drawing.add_argument("-o", "--output", type=Path, default=Path("out/label"))

@@ -69,6 +69,7 @@ def row(i: int, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
     rows = [row(i) for i in range(900)]
+    rows += [row(903, text="so somebody said these ten words in a row to somebody, and ")]
     rows += [rows[0], row(901, text=" "), row(902, prompt_file="scripts/machine_text_prompts.toml", prompt="our own")]
     path = tmp_path / "pool.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in rows))
@@ -80,10 +81,16 @@ def draw(script: ModuleType, pool: Path, tmp_path: Path, monkeypatch: pytest.Mon
     """Return `draw(count, ...)` -> (items, meta) of a draw from the pool, by two toy scorers."""
     monkeypatch.setattr(script, "SCORERS", ("a", "b"))
     monkeypatch.setattr(script, "load_scorer", Share)
+    for name in importlib.import_module("copied").SOURCES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    comment = {"text": "Somebody said these ten words in a row to somebody else."}
+    (tmp_path / "jigsaw/comments.jsonl").write_text(json.dumps(comment) + "\n")
 
     def run(count: int, **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         output = tmp_path / "label"
-        given = {"pool": [pool], "count": count, "seed": 0, "without": [], "output": output, **options}
+        given = {"pool": [pool], "count": count, "seed": 0, "without": [], "output": output}
+        given |= {"data": tmp_path, **options}
         script.draw(argparse.Namespace(**given))
         return lines(output / "items.jsonl"), lines(output / "meta.jsonl")
 
@@ -109,7 +116,7 @@ def test_half_of_the_draw_is_from_where_a_scorer_sees_something_and_every_tenth_
 
 def test_readers_see_no_score_model_or_method_and_the_project_no_text_of_others(draw: Callable[..., Any]) -> None:
     items, meta = draw(10_000)
-    assert len(items) == len(meta) == 901  # each text once, and none that says nothing
+    assert len(items) == len(meta) == 901  # each text once, none that says nothing or repeats ten words of a comment
     assert all(set(item) == {"id", "kind", "prompt", "text"} for item in items)
     assert {item["id"] for item in items} == {one["id"] for one in meta} and len({item["id"] for item in items}) == 901
     assert [one["id"] for one in meta] != [item["id"] for item in items]
