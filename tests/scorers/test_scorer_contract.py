@@ -61,7 +61,7 @@ def test_what_is_no_list_of_texts_is_refused_and_nothing_is_scored(texts, messag
         getattr(scorer, ask)(texts)
 
 
-@pytest.mark.parametrize("name", ["embedded", "ngram", "perspective-like", "regex:e", "any:ngram + regex:e"])
+@pytest.mark.parametrize("name", ["embedded", "ngram", "perspective-like", "reader", "regex:e", "any:ngram + regex:e"])
 def test_every_offline_scorer_refuses_one_text_for_a_list(name):
     scorer = load_scorer(name)
     for ask in (scorer.score, scorer.score_dimensions):

@@ -33,6 +33,7 @@ SCORERS: Registry[ScorerEntry] = Registry(
         "embedded",
         "ngram",
         "perspective-like",
+        "reader",
         "hub",
         "detoxify",
         "alt-profanity-check",

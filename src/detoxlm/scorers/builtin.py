@@ -22,7 +22,13 @@ def _needs_encoder(without: str = "") -> Callable[[], str | None]:
     return missing
 
 
-# The first three are not cached: hundreds of texts a second, and a disk full of scores of one-off continuations.
+def _reader_lacks() -> str | None:
+    from detoxlm.scorers.package import reader_lacks
+
+    return reader_lacks()
+
+
+# The first four are not cached: hundreds of texts a second, and a disk full of scores of one-off continuations.
 EMBEDDED = ScorerEntry(
     "embedded",
     "offline transformer trained by detoxlm to say what readers say; the default (without its encoder: ngram)",
@@ -43,6 +49,13 @@ PERSPECTIVE_LIKE = ScorerEntry(
     "detoxlm.scorers.perspective_like:create",
     False,
     _needs_encoder(),
+)
+READER = ScorerEntry(
+    "reader",
+    "offline, of what models write nearest to readers: the embedded model and `embedded` together; slower",
+    "detoxlm.scorers.reader:create",
+    False,
+    _reader_lacks,
 )
 HUB = ScorerEntry(
     "hub:<repo or folder>[@revision][#label]",
