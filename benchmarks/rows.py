@@ -64,10 +64,19 @@ def needs(options: argparse.Namespace, *names: str) -> None:
 
 
 def chosen(options: argparse.Namespace, names: Sequence[str]) -> list[str]:
-    """Return the names of the rows that are asked for: a name chooses its row alone, a part all that contain it."""
-    if not options.rows:
+    """Return the names of the rows that are asked for: a name chooses its row alone, a part all that contain it.
+
+    Raises:
+        SystemExit: one is in no row's name.
+    """
+    if not options.rows or not names:
         return list(names)
-    wanted = {name for part in options.rows for name in names if name == part or (part not in names and part in name)}
+    wanted: set[str] = set()
+    for part in options.rows:
+        found = {part} if part in names else {name for name in names if part in name}
+        if not found:
+            raise SystemExit(f"--rows: none of {'; '.join(names)} contains {part!r}")
+        wanted |= found
     return [name for name in names if name in wanted]
 
 
@@ -131,12 +140,12 @@ def measured(
     opinions = [load_scorer("ngram")]
     folder = Path(options.output).with_suffix("")
     refuse_other_scorers(folder, scorer)
+    names = chosen(options, [name for name, *_ in rows])
     table: list[dict[str, Any]] = []
     for recipe in recipes:
         what = task(options, recipe)
         base = measure(target, what, scorer, opinions=opinions, output=folder / f"{recipe}-untouched.json")
         _line(table, recipe, "untouched", 0.0, base)
-        names = chosen(options, [name for name, *_ in rows])
         for name, get, strengths in rows:
             if name not in names:
                 continue
@@ -158,7 +167,7 @@ def measured(
 
 def refuse_other_scorers(folder: Path, scorer: Scorer) -> None:
     """Exit where the folder has rows by another scorer, which would be replaced: they take long."""
-    for path in sorted(folder.glob("*-untouched.json")):
+    for path in sorted(folder.glob("*untouched.json")):
         there = Results.load(path).scorer
         if there.identity != (scorer.name, scorer.version, scorer.revision):
             by = f"{there.name} {there.version}, not {scorer.name} {scorer.version}"

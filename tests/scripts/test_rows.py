@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from fits import CASES, PROMPTS
+from fits import CASES, PROMPTS, fit
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import control
 import fusion
 import rows
 import subspace
+import tuning
 
 from detoxlm.data import Example
 from detoxlm.generation import Sampling, generate
@@ -36,12 +38,33 @@ def test_the_scorer_of_the_pages_can_be_named_and_the_one_that_ships_is_the_defa
     assert parser.parse_args(["--rows", "nado", "fusion", "--scorer", "embedded:2"]).scorer == "embedded:2"
 
 
+@pytest.mark.parametrize(
+    "part",
+    [control.decoding, control.own, fusion.frontier, subspace.frontier, tuning.frontier, tuning.data],
+    ids=lambda part: f"{part.__module__} {part.__name__}",
+)
+def test_rows_are_fitted_by_the_scorer_that_is_named(
+    part: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted_by: list[Any] = []
+    for module in (control, fusion, subspace, tuning):
+        monkeypatch.setattr(module, "load_scorer", lambda name: name)
+        monkeypatch.setattr(module, "load_target", lambda _: None)
+        monkeypatch.setattr(module, "measured", lambda *_: {})
+        monkeypatch.setattr(module, "fit_of", lambda _, __, data, *___, **____: fitted_by.append(data().scorer))
+    monkeypatch.setattr(fusion, "read_corpus", lambda _: SimpleNamespace(items=[]))
+    given = {"scorer": "embedded:2", "model": "m", "strengths": [1.0], "recipes": [], "seed": 0, "seeds": [0]}
+    part(argparse.Namespace(**given, output=str(tmp_path / "o.json"), corpus="texts", words=None, pairs=None))
+    assert fitted_by and set(fitted_by) == {"embedded:2"}
+
+
+@pytest.mark.parametrize("file", ["challenge-10-untouched.json", "untouched.json"])
 def test_rows_by_another_scorer_are_not_taken_for_rows_by_this_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scorer = load_scorer("ngram")
     rows.refuse_other_scorers(tmp_path / "new", scorer)  # nothing is there
-    (tmp_path / "challenge-10-untouched.json").touch()
+    (tmp_path / file).touch()
     by = ScorerInfo(name=scorer.name, version=scorer.version, revision=scorer.revision)
     monkeypatch.setattr(rows.Results, "load", lambda _: SimpleNamespace(scorer=by))
     rows.refuse_other_scorers(tmp_path, scorer)
@@ -86,9 +109,11 @@ def test_a_rows_own_name_chooses_it_alone_and_a_part_all_that_contain_it() -> No
         (None, names),
         (["learned"], ["learned"]),
         (["attention", "paper"], ["learned, attention too", "paper, aligned"]),
-        (["other"], []),
     ):
         assert rows.chosen(argparse.Namespace(rows=asked), names) == found
+    with pytest.raises(SystemExit, match=r"--rows: none of learned; .* contains 'other'"):
+        rows.chosen(argparse.Namespace(rows=["learned", "other"]), names)
+    assert rows.chosen(argparse.Namespace(rows=["learned"]), []) == [], "untouched alone is measured on purpose"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +142,46 @@ def test_a_schedule_without_all_stages_has_no_prediction() -> None:
     assert found["sequential, 1 devices"] == len(stages)
     del stages["train-4"]  # it had ended before
     assert "sequential, 1 devices" not in control.predicted(stages, ("sequential", "parallel"), 4)
+
+
+def test_a_schedule_for_other_workers_is_fitted_anew_and_timed_whole(
+    tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, left = tiny(), []
+    made = fit(target, "sft", letter_scorer)
+
+    def fitted(_: Any, data: FitData, __: Any) -> Any:
+        assert data.workdir is not None
+        left.append(data.workdir.exists())
+        data.workdir.mkdir(parents=True, exist_ok=True)
+        return copy.deepcopy(made)
+
+    monkeypatch.setattr(control, "get_method", lambda name: SimpleNamespace(name=name, fit=fitted))
+    data = FitData(prompts=PROMPTS, scorer=letter_scorer)
+    given = {"steps": 4, "samples": 2, "check_every": 4, "iterations": 2, "output": str(tmp_path / "out.json")}
+    for workers in (1, 1, 2):
+        options = argparse.Namespace(**given, workers=workers)
+        found = control.scheduled(options, target, data, "parallel")(tmp_path / "kept")
+        assert found.fitting["wall_clock"] >= 0
+    assert left == [False, False], "one fit for each number of workers, each from an empty work folder"
+
+
+def test_a_schedule_alone_is_reported_without_the_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setattr(control, "load_target", lambda _: None)
+    monkeypatch.setattr(control, "load_scorer", lambda _: None)
+    monkeypatch.setattr(control, "measured", lambda *_: {"table": []})
+    one = SimpleNamespace(fitting={"wall_clock": 3.0, "stages": {"train-1": {"seconds": 2.0}}})
+    monkeypatch.setattr(control, "scheduled", lambda *_: lambda _: one)
+    given = {"rows": ["parallel"], "strengths": [1.0], "recipes": [], "fit_prompts": 2, "workers": 2, "iterations": 2}
+    options = argparse.Namespace(**given, model="m", scorer="s", output=str(tmp_path / "out.json"))
+    report = control.schedule(options)
+    assert report["times"] == {"parallel": {"wall_clock": 3.0, "stages": {"train-1": 2.0}}}
+    assert report["predicted"] == {} and "intervals_overlap" not in report
 
 
 def test_banned_words_of_many_tokens_are_never_spelled_to_their_end(tiny: Callable[..., Target]) -> None:
