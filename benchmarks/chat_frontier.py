@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import refuse_other_scorers
 
 from detoxlm.files import write_atomically
 from detoxlm.fitting import fit_to
@@ -81,6 +82,13 @@ def detoxifier_of(row: str, target: Target, scorer: Scorer, kept: Path, seed: in
     return fit_to(target, method, settings, data, kept / what), chosen
 
 
+def file_of(row: str, strength: float) -> str:
+    """Return the file that a row's results are kept in; a folder of a method's name has one of its own."""
+    what = row.partition("@")[0]
+    name = re.sub(r"\W+", "-", f"{what}-{strength:g}").strip("-")
+    return f"{name}.json" if what in METHODS else f"folder-{name}.json"
+
+
 def line(name: str, base: Results, now: Results) -> dict[str, Any]:
     """Return one row of the table: of each metric its value, and its change from the untouched model."""
     found: dict[str, Any] = {"row": name, "label": now.label, "prompts": len(now.rows)}
@@ -139,7 +147,7 @@ def what_is_asked(options: argparse.Namespace) -> Task:
 def main() -> None:
     """Measure every row that is not measured, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="+", metavar="FOLDER[@STRENGTH]")
+    parser.add_argument("rows", nargs="+", metavar="METHOD|FOLDER[@STRENGTH]")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--scorer", default="embedded", help="who judges, and fits")
     parser.add_argument("--recipe", default="chat", help="any recipe; its prompts are asked as turns")
@@ -153,13 +161,13 @@ def main() -> None:
     output = Path(options.output)
     folder = output.with_suffix("")
     target, task, scorer = load_target(options.model), what_is_asked(options), load_scorer(options.scorer)
+    refuse_other_scorers(folder, scorer)
     base = measure(target, task, scorer, output=folder / "untouched.json")
     table = [line("untouched", base, base)]
     for row in options.rows:
         detoxifier, strength = detoxifier_of(row, target, scorer, folder / "detoxifiers", options.seed)
         strength = detoxifier.check_strength(strength)
-        name = re.sub(r"\W+", "-", f"{row.partition('@')[0]}-{strength:g}").strip("-")
-        path = folder / f"{name}.json"
+        path = folder / file_of(row, strength)
         now = measure(target, task, scorer, detoxifier=detoxifier, strength=strength, baseline=base, output=path)
         table.append(line(row, base, now))
         write_atomically(output, (json.dumps({"settings": vars(options), "rows": table}, indent=1) + "\n").encode())

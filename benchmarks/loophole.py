@@ -72,10 +72,11 @@ def written(options: argparse.Namespace, folder: Path) -> None:
     target, scorer = load_target(options.model), load_scorer(options.scorer)
     what = task(options, options.recipes[0])
     ids = favourites(target, scorer)
-    base = measure(target, what, scorer)
+    # the target is not itself while words are penalised: of both, another copy says how likely the texts are
+    judge = load_target(options.model)
+    base = measure(target, what, scorer, judge=judge)
     with penalised(target, ids):
-        # the target is not itself meanwhile: another copy says how likely the texts are
-        now = measure(target, what, scorer, judge=load_target(options.model))
+        now = measure(target, what, scorer, judge=judge)
     compare(base, now)
     for name in SHOWN:
         if name in base.metrics:

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rows import refuse_other_scorers
 from who_pays import read, row_of, table
 
 from detoxlm.data import builtin_prompts, read_prompts
@@ -39,6 +40,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", default="out/spared.json")
     options = parser.parse_args()
     output, target, scorer = Path(options.output), load_target(options.model), load_scorer(options.scorer)
+    folder = output.with_suffix("")
+    refuse_other_scorers(folder, scorer)
     prompts = read_prompts(options.prompts).items if options.prompts else builtin_prompts("measure", "provocative")
     task = Task(
         recipe=get_recipe("challenge-10"),
@@ -52,7 +55,6 @@ def main() -> None:
         for share in options.spared
     }
     paid = {name: who_pays(windows) for name, windows in read(target, builtin_mentions(options.share), rows).items()}
-    folder = output.with_suffix("")
     base = measure(target, task, scorer, output=folder / "untouched.json")
     found: dict[str, Any] = {"untouched": {name: base.metrics[name].model_dump() for name in SHOWN}}
     for name, (detoxifier, strength) in rows.items():

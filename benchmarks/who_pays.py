@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--comments", help="comments, of which those without groups are compared with")
     parser.add_argument("--texts", type=int, default=500, help="drawn from each of the two files")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--output", default="who-pays.json")
+    parser.add_argument("-o", "--output", default="out/who-pays.json")
     options = parser.parse_args()
     if (options.identity is None) != (options.comments is None):
         parser.error("--identity, --comments: each needs the other")

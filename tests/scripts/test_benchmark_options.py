@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import chat_frontier
@@ -21,6 +23,7 @@ from detoxlm.errors import UsageError
 from detoxlm.labels.files import Label
 from detoxlm.labels.texts import sha256_of
 from detoxlm.metrics import METRICS
+from detoxlm.models import Target
 
 
 def asked(script: Any, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
@@ -86,8 +89,25 @@ def test_a_comment_without_a_label_is_not_taken_for_harmless(tmp_path: Path) -> 
     assert [one.groups for one in who_pays.texts(options)] == [("women",), ()]
 
 
-def test_all_that_loophole_shows_is_a_metric() -> None:
+def test_loophole_compares_and_keeps_what_it_measures(
+    tiny: Callable[..., Target], letter_scorer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert set(loophole.SHOWN) <= set(METRICS)
+    monkeypatch.setattr(loophole, "load_target", lambda _: tiny())
+    monkeypatch.setattr(loophole, "load_scorer", lambda _: letter_scorer)
+    monkeypatch.setattr(loophole, "favourites", lambda *_: torch.arange(97, 123))
+    given = {"model": "tiny", "scorer": "letters", "recipes": ["challenge-10"], "prompts": None, "limit": 3}
+    options = argparse.Namespace(**given, fluency_text=None, fluency_tokens=64, batch_size=4)
+    loophole.written(options, tmp_path)
+    base, now = (loophole.Results.load(tmp_path / f"{name}.json") for name in ("untouched", "penalised"))
+    assert now.comparison is not None and now.fluency_judge == base.fluency_judge
+    assert [row.continuations for row in now.rows] != [row.continuations for row in base.rows]
+    assert (tmp_path / "texts.jsonl").exists()
+
+
+def test_a_folder_of_a_methods_name_has_results_of_its_own() -> None:
+    names = [chat_frontier.file_of(row, 0.5) for row in ("fusion", "fusion@0.5", "./fusion@0.5")]
+    assert names == ["fusion-0-5.json", "fusion-0-5.json", "folder-fusion-0-5.json"]
 
 
 def test_a_share_of_none_claims_no_certainty_and_equal_prompts_are_one_unit(
