@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -165,6 +166,8 @@ def reinforced(target: Target, scorer: Scorer, steps: int) -> FineTunedDetoxifie
 
 def multitask(options: argparse.Namespace) -> dict[str, Any]:
     """Fit and measure every row."""
+    if options.strengths != [1.0]:
+        raise SystemExit("--strengths: every row is measured at 1; leave it out")
     target = load_target(options.model)
     written, judged, held_out = tasks(options.comments, options.size)
     scorer = load_scorer(options.scorer)
@@ -191,7 +194,13 @@ def multitask(options: argparse.Namespace) -> dict[str, Any]:
         return get
 
     def rewarded(tuned: Target, folder: Path) -> Detoxifier:
-        key = {"rloo": options.rloo_steps, "on": tuned.architecture.fingerprint, "by": [scorer.name, scorer.revision]}
+        key = {
+            "rloo": options.rloo_steps,
+            "on": tuned.architecture.fingerprint,
+            "dtype": str(tuned.model.dtype),
+            "by": [scorer.name, scorer.version, scorer.revision],
+            "version": metadata.version("detoxlm"),
+        }
         return kept(folder, digest_of(key), lambda: reinforced(tuned, scorer, options.rloo_steps))
 
     def guided(tuned: Target, folder: Path) -> Detoxifier:
@@ -233,7 +242,9 @@ class SecondTask:
     def told(self, name: str, detoxifier: Detoxifier | None) -> None:
         """Judge with a row's detoxifier, unless this very one was on these very comments, and print it."""
         content = None if detoxifier is None else detoxifier.content
-        key = digest_of([self._target.architecture.fingerprint, content, self._held_out])
+        model = [self._target.architecture.fingerprint, str(self._target.model.dtype), content]
+        asked = [(question(text), toxic) for text, toxic in self._held_out]
+        key = digest_of([*model, asked, list(ANSWERS.values())])
         if key not in self._answers:
             with detoxifier.attached(self._target.model, 1.0) if detoxifier else nullcontext():
                 self._answers[key] = judge(self._target, self._held_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import sys
 from collections.abc import Callable
@@ -68,3 +69,12 @@ def test_an_answer_to_the_second_task_is_by_what_gave_it(
     changed = copy.deepcopy(row)
     next(iter(changed.tensors.values())).add_(1)
     assert told(some, changed) == 4
+    target.model.bfloat16()
+    assert told(some, None) == 5, "in other numbers it is another answer"
+    monkeypatch.setattr(multitask, "question", lambda text: f"{text}?")
+    assert told(some, None) == 6
+
+
+def test_strengths_that_no_row_would_heed_are_refused() -> None:
+    with pytest.raises(SystemExit, match="--strengths: "):
+        multitask.multitask(argparse.Namespace(strengths=[2.0]))
