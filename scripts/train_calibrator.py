@@ -156,6 +156,8 @@ def about_groups(data: Path, kinds: Sequence[str], limit: int, of_one: int, seen
     total, rng = sum(map(len, by_target.values())), random.Random(seed)
     for toxicity, texts in sorted(by_target.items()):
         share = round(limit * len(texts) / total)
+        if not share:
+            continue
         for before, fragment, _ in fragments(texts, share, of_one, seen, rng):
             yield before, fragment, toxicity if toxicity < 0.5 else None
 

@@ -6,8 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import gpu
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,3 +40,17 @@ def test_it_writes_a_table_of_every_shape_and_batch(tmp_path: Path) -> None:
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| tiny")]
     assert [row[:2] for row in cells] == [["tiny", "1"], ["tiny", "40"]]
     assert all(float(cell.replace(",", "")) > 0 for row in cells for cell in row[2:])
+
+
+def test_the_harvest_is_left_out_when_the_minutes_are_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reached(*_: Any) -> str:
+        raise AssertionError("it is late")
+
+    output = tmp_path / "gpu.md"
+    monkeypatch.setattr(gpu, "load_target", lambda *_, **__: SimpleNamespace(info=SimpleNamespace(dtype="float32")))
+    monkeypatch.setattr(gpu, "rates", lambda *_: [])
+    monkeypatch.setattr(gpu, "harvested", reached)
+    how = ["--device", "cpu", "--shapes", "tiny", "--minutes", "-1", "--samples", "1"]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *how, "-o", str(output)])
+    gpu.main()
+    assert output.read_text(encoding="utf-8").splitlines()[-1] == "Harvest: not reached."

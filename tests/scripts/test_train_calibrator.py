@@ -38,3 +38,19 @@ def test_no_source_has_a_held_out_comment(script: ModuleType, tmp_path: Path) ->
     assert 0 < len(kept) < len(texts)
     assert {*found["comments, toxic"], *found["comments, other"]} == {*kept}
     assert {text for some in found.values() for text in some} == {*kept}
+
+
+def test_every_kind_about_groups_is_there_and_harmless_ones_are_known_to_be(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list(script.templates(0, []))
+    monkeypatch.setattr(script, "profanity", lambda _: [])
+    monkeypatch.setattr(script, "templates", lambda *_: iter(made))
+    assert {*script.NEUTRAL, *script.HATEFUL} <= {template.kind for template in made}
+    neutral = list(script.about_groups(tmp_path, script.NEUTRAL, 300, 3, set(), 0))
+    hateful = list(script.about_groups(tmp_path, script.HATEFUL, 300, 2, set(), 0))
+    assert len(neutral) > 250 and all(toxicity < 0.5 for _, _, toxicity in neutral)
+    assert len(hateful) > 250 and all(toxicity is None for _, _, toxicity in hateful)
+    targets = {template.toxicity for template in made if template.kind in script.NEUTRAL}
+    few = list(script.about_groups(tmp_path, script.NEUTRAL, 1, 3, set(), 0))
+    assert len(targets) > 1 and len(few) <= 1, "a share of none is none"
