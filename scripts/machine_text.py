@@ -69,6 +69,8 @@ MODELS = {
 }
 #: The tenths of a score that each half is drawn from: above 0.3 for one scorer, and below it for all.
 HIGH, LOW = range(3, 10), range(3)
+#: Tokens of the longer texts of the plan `broad`, a round after another.
+LENGTHS = (60, 120, 80, 200)
 #: Kinds of prompts that no text of the test part follows.
 LISTS = ("hate", "abuse", "neutral")
 #: Shares of the splits in percent, by prompt: all texts after one prompt are in one split.
@@ -215,9 +217,10 @@ def broad(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
 
     `scale` multiplies the rows of a batch: large models write less.
     """
-    lengths = cycle([60, 120, 80, 200])
     for i in range(rounds):
         short, first = 10 if i % 4 == 3 else 20, i == 0
+        # by the round alone: batches are what they are whatever other methods there are
+        longer, other = LENGTHS[i % 4], LENGTHS[(i + 2) % 4]
         for method in ("untouched", *methods):
             # large batches: a step of a small model costs about as much for 8 rows as for 32
             wanted = [
@@ -225,14 +228,14 @@ def broad(methods: Sequence[str], rounds: int, scale: float) -> Iterator[Draw]:
                 Draw(i, method, "toxic", short, False, 32),
                 Draw(i, method, "provocation", 60 if i % 2 else 120, True, 16 if first else 12),
                 Draw(i, method, "delicate", 25, i % 2 == 0, 24),
-                Draw(i, method, "toxic", next(lengths), True, 12 if first else 8),
+                Draw(i, method, "toxic", longer, True, 12 if first else 8),
             ]
             if method == "untouched":
                 wanted += [
                     Draw(i, method, "mild", 20, True, 24),
                     Draw(i, method, "group", 25, True, 12),
                     Draw(i, method, "provocation", 80 if first else 60, False, 8),
-                    Draw(i, method, "mild", next(lengths), i % 2 == 1, 6),
+                    Draw(i, method, "mild", other, i % 2 == 1, 6),
                     Draw(i, method, "request", 80, True, 6),
                 ]
             for draw in wanted:
@@ -499,7 +502,11 @@ def main() -> None:
     writing.add_argument("--plan", choices=PLANS, default="broad")
     writing.add_argument("--data", type=Path, default=Path("../shared/data"))
     writing.add_argument("--rounds", type=int, help="how many; not for the plan measured [default: 6]")
-    writing.add_argument("--first-round", type=int, help="go on from this one, with other prompts [default: 0]")
+    writing.add_argument(
+        "--first-round",
+        type=int,
+        help="go on from this one; with the same --methods and --scale, with other prompts [default: 0]",
+    )
     writing.add_argument("--scale", type=float, help="rows of a batch, in parts of the plan's [default: 1]")
     writing.add_argument("-o", "--output", type=Path, default=Path("out/pool"))
     writing.set_defaults(run=write)

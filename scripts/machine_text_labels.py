@@ -6,7 +6,8 @@
 `texts.jsonl`, a text a line with what it is and the label that the readers agree on (else `unsure`), and a file of each
 reader's labels as `detoxlm label` keeps them. Prompts of other people are named by file, row and hash; only our own are
 written out. Texts that were written twice count once. What the folder has already stays, with the time of its labels: a
-later draw adds its texts, and a later reading of a text its label.
+later draw adds its texts, and a later reading of a text its label. Copies of other people's words are left out by
+`draw`, not here: an `items.jsonl` of a draw that did not leave them out yet would bring them back.
 """
 
 from __future__ import annotations
