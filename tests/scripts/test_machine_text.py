@@ -276,6 +276,12 @@ def test_every_round_has_every_kind_and_every_decoding(script: ModuleType) -> No
         assert min(one.tokens for one in draws) == 20 and max(one.tokens for one in draws) == 200
 
 
+def test_other_methods_move_no_batch(script: ModuleType) -> None:
+    for name, plan in script.PLANS.items():
+        one, two = ({*plan(methods, 5, 1.0)} for methods in (["fusion"], ["fusion", "nado"]))
+        assert one < two, name
+
+
 def test_a_model_is_put_together_from_its_parts_or_refused(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
