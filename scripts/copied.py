@@ -1,4 +1,4 @@
-"""Tells text of models that repeats ten words in a row of other people's text, which the project does not keep."""
+"""Tells text of models that repeats eight words in a row of other people's text, which the project does not keep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from scorer_data import read
 
 #: So many words in a row, letters and digits alone, are a copy. Shorter runs are met by chance.
-RUN = 10
+RUN = 8
 _WORD = re.compile(r"[^\W_]+")
 #: File of the data folder -> the columns that hold text.
 SOURCES = {
@@ -25,6 +25,7 @@ SOURCES = {
     "hatemoji/train.jsonl": ("text",),
     "hatemoji/validation.jsonl": ("text",),
     "wikipedia_talk/scored.jsonl": ("text",),
+    "chat/harmless_requests.jsonl": ("messages",),
 }
 
 
@@ -42,6 +43,8 @@ def runs_of_others(data: Path) -> set[int]:
         for row in read(data / name):
             for column in columns:
                 held = row[column]
+                if isinstance(held, list):
+                    held = held[-1]["content"]
                 found.update(runs(held["text"] if isinstance(held, dict) else held))
     return found
 

@@ -115,14 +115,19 @@ def load_alone(data: Path) -> tuple[list[Example], dict[str, float]]:
 
     Groups: `alone`, text of models, and `alone_web`, text of people.
     """
-    found, again, files = [], {}, {}
+    found: list[Example] = []
+    again, files, measured = {}, {}, prompts_measured_on()
+    held = {digest(text) for rows in load_heldout(data).values() for text, _ in rows}
     for row in read(ALONE):
         if "part" in row:
+            if (row["file"], row["row"]) in measured:
+                continue
             if row["file"] not in files:
                 files[row["file"]] = list(read(data / row["file"]))
             text = part_of(files[row["file"]][row["row"]], row["part"])
             assert sha256(text) == row["text_sha256"], f"{ALONE}: {row['file']}, row {row['row']} is another text"
-            found.append(Example(text, row["p"], "alone_web"))
+            if digest(text) not in held:
+                found.append(Example(text, row["p"], "alone_web"))
         elif "text" in row:
             found.append(Example(row["text"], row["p"], "alone"))
         else:

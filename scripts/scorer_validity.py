@@ -107,9 +107,9 @@ def reader_entry(scorer: Scorer, path: Path = MACHINE_TEXT) -> dict[str, Any]:
     return table.model_dump(mode="json", exclude={*shares}) | found
 
 
-def verdicts(scorer: Scorer, path: Path = MACHINE_TEXT) -> str:
-    """Return a row of a table: how the scorer tells what readers say of the clear texts of machine text's test part."""
-    rows = [row for row in map(json.loads, path.read_bytes().splitlines()) if row["split"] == "test"]
+def verdicts(scorer: Scorer, split: str = "test", path: Path = MACHINE_TEXT) -> str:
+    """Return a row of a table: how the scorer tells what readers say of the clear texts of a part of machine text."""
+    rows = [row for row in map(json.loads, path.read_bytes().splitlines()) if row["split"] == split]
     rows = [row for row in rows if row["label"] != "unsure"]
     said, toxic = scorer.score([row["text"] for row in rows]), np.array([row["label"] == "toxic" for row in rows])
     found = measure_scores(said, toxic.astype(float), documents=[row["prompt_sha256"] for row in rows])
@@ -206,10 +206,14 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--data", type=Path, help="the data folder, read in place")
     what.add_argument("--readers", action="store_true", help="only what readers say, of data/machine_text")
+    what.add_argument("--verdicts", choices=("dev", "test"), help="print that table of a part alone, and write nothing")
     parser.add_argument("--scorers", nargs="+", choices=shipped, default=list(shipped), help="[default: all]")
     arguments = parser.parse_args()
     for name in arguments.scorers:
         scorer = load_scorer(name, device="cpu")
+        if arguments.verdicts:
+            print(verdicts(scorer, arguments.verdicts))
+            continue
         assert scorer.validity is not None, "it ships with one"
         training = scorer.validity["training"]
         if arguments.readers:

@@ -183,7 +183,7 @@ def collect(options: argparse.Namespace) -> None:
                 )
             elif row["id"] in in_machine_text:
                 found.append({"id": row["id"], "p": p})
-            else:
+            elif "kind" in row:
                 kept = ("id", "text", "kind", "prompt_file", "prompt_row", "prompt_sha256", "model", "tokens")
                 found.append({**{k: row[k] for k in kept}, "p": p})
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found)

@@ -1,8 +1,8 @@
 """Train the scorer `reader`: the embedded model itself, taught to say what readers say of text that models write.
 
-The lower layers of SmolLM2-135M-Instruct, with low-rank changes (LoRA, arXiv 2106.09685) and a head on the mean of the
-states of a text. It learns from all that readers labelled (`scorer_data.load_read`), from probabilities of readers who
-saw the text alone, and from our own sentence templates. About half an hour on two cores with AVX-512.
+The lower layers of SmolLM2-135M-Instruct, with low-rank changes (LoRA, arXiv 2106.09685) and a head on the mean and the
+maximum of the states of a text. It learns from all that readers labelled (`scorer_data.load_read`), from probabilities
+of readers who saw the text alone, and from our own sentence templates. About half an hour on two cores with AVX-512.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import nn
 from detoxlm.files import write_atomically
 from detoxlm.models import load_target
 from detoxlm.scorers import reader
-from detoxlm.scorers.package import package_folder
+from detoxlm.scorers.package import package_folder, reader_lacks
 from detoxlm.scorers.perspective_like import log_odds
 from detoxlm.scorers.reader import WINDOW, Changed, Judge, change, tokenised
 
@@ -176,13 +176,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if lacking := reader_lacks():
+        parser.error(lacking)
     torch.manual_seed(options.seed)
     examples = load(options.data, options.seed)
     counts = dict(sorted(Counter(e.group for e in examples).items()))
     log.info("training texts: %s", counts)
     # three times faster with AVX-512, tens of times slower without
     has_bfloat16 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    target = load_target("embedded", dtype="bfloat16" if has_bfloat16 else "float32")
+    target = load_target("embedded", dtype="bfloat16" if has_bfloat16 else "float32", device="cpu")
     judge = Judge(target.model.get_decoder())
     for module, name, matrix in judge.matrices().values():
         setattr(module, name, Changed(matrix, RANK))

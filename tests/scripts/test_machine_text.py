@@ -116,7 +116,7 @@ def test_half_of_the_draw_is_from_where_a_scorer_sees_something_and_every_tenth_
 
 def test_readers_see_no_score_model_or_method_and_the_project_no_text_of_others(draw: Callable[..., Any]) -> None:
     items, meta = draw(10_000)
-    assert len(items) == len(meta) == 901  # each text once, none that says nothing or repeats ten words of a comment
+    assert len(items) == len(meta) == 901  # each text once, none that says nothing or repeats eight words of a comment
     assert all(set(item) == {"id", "kind", "prompt", "text"} for item in items)
     assert {item["id"] for item in items} == {one["id"] for one in meta} and len({item["id"] for item in items}) == 901
     assert [one["id"] for one in meta] != [item["id"] for item in items]

@@ -28,7 +28,7 @@ def _reader_lacks() -> str | None:
     return reader_lacks()
 
 
-# The first four are not cached: hundreds of texts a second, and a disk full of scores of one-off continuations.
+# The first four are not cached: they run here, and a disk would fill with scores of one-off continuations.
 EMBEDDED = ScorerEntry(
     "embedded",
     "offline transformer trained by detoxlm to say what readers say; the default (without its encoder: ngram)",
@@ -52,7 +52,7 @@ PERSPECTIVE_LIKE = ScorerEntry(
 )
 READER = ScorerEntry(
     "reader",
-    "offline, of what models write nearest to readers: the embedded model and `embedded` together; slower",
+    "offline, nearest to readers on text that models write: the embedded model and `embedded` together; slower",
     "detoxlm.scorers.reader:create",
     False,
     _reader_lacks,

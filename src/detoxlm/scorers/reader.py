@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.scorers.base import EMPTY_SCORE, Scorer
 from detoxlm.scorers.embedded import EmbeddedScorer
-from detoxlm.scorers.package import package_folder, reader_lacks
+from detoxlm.scorers.package import INSTALL_MODEL, package_folder, reader_lacks
 from detoxlm.scorers.perspective_like import log_odds
 
 WEIGHTS = Path(__file__).parent / "weights" / "reader.safetensors"
@@ -81,7 +81,8 @@ class Judge(nn.Module):
         own = mask.clone()
         own[:, 0] = False
         mean = (states * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp_min(1)
-        return torch.cat([mean, states.masked_fill(~own[..., None], -1e4).amax(1)], -1)
+        largest = states.masked_fill(~own[..., None], -1e4).amax(1)
+        return torch.cat([mean, largest.masked_fill(~own.any(1, keepdim=True), 0)], -1)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return logits, float32 [texts]."""
@@ -91,7 +92,9 @@ class Judge(nn.Module):
 def tokenised(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Return the token ids of texts, of any length, behind the mark that begins a text."""
     whole = [text.encode("utf-8", "replace").decode() for text in texts]  # a lone half of a character cannot be read
-    return [[tokenizer.bos_token_id, *ids] for ids in tokenizer(whole, add_special_tokens=False)["input_ids"]]
+    # the tokenizer below transformers' own: that one may be called by one thread at a time alone
+    read = tokenizer.backend_tokenizer.encode_batch(whole, add_special_tokens=False)
+    return [[tokenizer.bos_token_id, *one.ids] for one in read]
 
 
 def windows(ids: list[int]) -> list[list[int]]:
@@ -146,16 +149,23 @@ class ReaderScorer(Scorer):
         """
         from safetensors.torch import load
 
-        from detoxlm.models import EMBEDDED_SHA256, load_target
+        from detoxlm.models import EMBEDDED_PACKAGE, EMBEDDED_SHA256, load_target
 
         self._embedded = EmbeddedScorer(folder, device=device)
         self.device = self._embedded.device
-        target = load_target("embedded", dtype="float32", device=str(self.device))
+        target = load_target("embedded", dtype="float32", device="cpu")  # merged there: the same weights everywhere
+        if not target.revision.startswith(f"{EMBEDDED_PACKAGE} "):
+            raise DetoxError(
+                f"scorer reader: {target.name} came from the Hub, unquantised, and the scorer fits the weights of its "
+                f"package alone: {INSTALL_MODEL}"
+            )
         self._tokenizer = target.tokenizer
+        self._tokenizer.backend_tokenizer.no_truncation()
+        self._tokenizer.backend_tokenizer.no_padding()
         try:
             data = weights.read_bytes()
             tensors = load(data)
-            self._model = changed(target.model.get_decoder(), {k: v.to(self.device) for k, v in tensors.items()})
+            self._model = changed(target.model.get_decoder(), tensors)
             self._slope, self._offset = tensors["calibration"].double().tolist()
             self._mixture = tensors["mixture"].double().tolist()
         except Exception as error:
@@ -205,7 +215,7 @@ class ReaderScorer(Scorer):
                 [[len(row)] for row in rows], device=self.device
             )
             with torch.inference_mode():
-                logits[order[start:end]] = self._model(padded, mask).double().cpu().numpy()
+                logits[order[start:end]] = self._model(padded, mask).cpu().double().numpy()
             start = end
         return np.array([i for i, _ in parts], dtype=np.int64), logits
 
@@ -214,8 +224,9 @@ def create(argument: str, device: str | None) -> ReaderScorer:
     """Return the shipped scorer.
 
     Raises:
-        UsageError: the specification has an argument, or a package that it reads with is not installed.
-        DetoxError: a package is installed, but its file is not the one we trained on.
+        UsageError: the specification has an argument, or a package that it reads with is not installed, or the embedded
+            model's file is not that of the version that we trained on.
+        DetoxError: a weight file is missing, damaged, or not the one that we trained on.
     """
     if argument:
         raise UsageError(f"scorer: reader takes no argument, got {argument!r}. Write `reader`.")
