@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -66,6 +66,31 @@ def windows(ids: list[int]) -> list[list[int]]:
     return [[START, *inner[start : start + size], END] for start in starts]
 
 
+def by_length(parts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Yield the numbers of windows of similar length, as many as fit into one forward pass; the last is the longest."""
+    # Windows of one length together: no padding to speak of.
+    order = sorted(range(len(parts)), key=lambda number: len(parts[number]))
+    start = 0
+    while start < len(order):
+        # Sorted, so the last of a batch is its longest.
+        end = start + 1
+        while end < len(order) and (end + 1 - start) * len(parts[order[end]]) <= TOKENS_AT_ONCE:
+            end += 1
+        yield order[start:end]
+        start = end
+
+
+def of_texts(scores: np.ndarray, owner: np.ndarray, texts: int) -> np.ndarray:
+    """Return each text's power mean of its windows' scores, [texts, …], for scores [windows, …] in [0, 1].
+
+    `owner` [windows] has the number of each window's text; every text has a window.
+    """
+    sums = np.zeros((texts, *scores.shape[1:]))
+    np.add.at(sums, owner, scores**POWER)
+    windows_of = np.bincount(owner, minlength=texts).reshape(-1, *(1 for _ in scores.shape[1:]))
+    return (sums / windows_of) ** (1 / POWER)
+
+
 class EmbeddedScorer(Scorer):
     """The offline scorer: a fine-tuned sentence encoder that says what readers say of text that models write.
 
@@ -114,9 +139,7 @@ class EmbeddedScorer(Scorer):
     def _score_dimensions_batch(self, texts: list[str]) -> np.ndarray:
         owner, logits = self.window_logits(texts)
         scores = 1.0 / (1.0 + np.exp(-(logits * self._slope + self._offset)))
-        sums = np.zeros((len(texts), len(DIMENSIONS)))
-        np.add.at(sums, owner, scores**POWER)
-        scores = (sums / np.bincount(owner, minlength=len(texts))[:, None]) ** (1 / POWER)
+        scores = of_texts(scores, owner, len(texts))
         empty = [not any(c.isprintable() and not c.isspace() for c in plain_unicode(text)) for text in texts]
         return np.where(np.array(empty)[:, None], EMPTY_SCORE, scores)
 
@@ -127,22 +150,13 @@ class EmbeddedScorer(Scorer):
         """
         parts = [(i, window) for i, ids in enumerate(self._tokenise(texts)) for window in windows(ids)]
         logits = np.empty((len(parts), len(DIMENSIONS)))
-        # Windows of one length together: no padding to speak of.
-        order = sorted(range(len(parts)), key=lambda number: len(parts[number][1]))
-        start = 0
-        while start < len(order):
-            # Sorted, so the last of a batch is its longest.
-            end = start + 1
-            while end < len(order) and (end + 1 - start) * len(parts[order[end]][1]) <= TOKENS_AT_ONCE:
-                end += 1
-            chosen = order[start:end]
+        for chosen in by_length([window for _, window in parts]):
             ids = torch.full((len(chosen), len(parts[chosen[-1]][1])), PAD)
             for row, number in enumerate(chosen):
                 ids[row, : len(parts[number][1])] = torch.tensor(parts[number][1])
             ids = ids.to(self.device)
             with torch.inference_mode():
                 logits[chosen] = self._model(ids, ids != PAD).double().cpu().numpy()
-            start = end
         return np.array([i for i, _ in parts], dtype=np.int64), logits
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from detoxlm.errors import DetoxError, UsageError, first_line
 from detoxlm.scorers.base import EMPTY_SCORE, Scorer
-from detoxlm.scorers.embedded import EmbeddedScorer
+from detoxlm.scorers.embedded import EmbeddedScorer, by_length, of_texts
 from detoxlm.scorers.package import INSTALL_MODEL, package_folder, reader_lacks
 from detoxlm.scorers.perspective_like import log_odds
 
@@ -30,10 +30,6 @@ WEIGHTS = Path(__file__).parent / "weights" / "reader.safetensors"
 LAYERS, FIRST = 16, 3
 #: Tokens read at a time, without the mark at the beginning; longer texts are read in windows that share OVERLAP tokens.
 WINDOW, OVERLAP = 128, 32
-#: The score of a long text is this power mean of its windows' scores, as with `embedded`.
-POWER = 8
-#: Tokens, padding included, in one forward pass.
-TOKENS_AT_ONCE = 2048
 
 
 class Changed(nn.Module):
@@ -188,9 +184,7 @@ class ReaderScorer(Scorer):
         """Return what the model says of the texts, and what `embedded` says: float64 [texts] each, in [0, 1]."""
         owner, logits = self.window_logits(texts)
         scores = 1.0 / (1.0 + np.exp(-(logits * self._slope + self._offset)))
-        sums = np.zeros(len(texts))
-        np.add.at(sums, owner, scores**POWER)
-        return (sums / np.bincount(owner, minlength=len(texts))) ** (1 / POWER), self._embedded.score(texts)
+        return of_texts(scores, owner, len(texts)), self._embedded.score(texts)
 
     def window_logits(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return, for every window of the texts, the number of its text and what the head says before calibration.
@@ -200,23 +194,15 @@ class ReaderScorer(Scorer):
         ids = tokenised(self._tokenizer, texts)
         parts = [(i, window) for i, row in enumerate(ids) for window in windows(row)]
         logits = np.empty(len(parts))
-        # Windows of one length together: no padding to speak of.
-        order = sorted(range(len(parts)), key=lambda number: len(parts[number][1]))
-        start = 0
-        while start < len(order):
-            # Sorted, so the last of a batch is its longest.
-            end = start + 1
-            while end < len(order) and (end + 1 - start) * len(parts[order[end]][1]) <= TOKENS_AT_ONCE:
-                end += 1
-            rows = [parts[number][1] for number in order[start:end]]
+        for chosen in by_length([window for _, window in parts]):
+            rows = [parts[number][1] for number in chosen]
             longest = len(rows[-1])
             padded = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=self.device)
             mask = torch.arange(longest, device=self.device) < torch.tensor(
                 [[len(row)] for row in rows], device=self.device
             )
             with torch.inference_mode():
-                logits[order[start:end]] = self._model(padded, mask).cpu().double().numpy()
-            start = end
+                logits[chosen] = self._model(padded, mask).cpu().double().numpy()
         return np.array([i for i, _ in parts], dtype=np.int64), logits
 
 
